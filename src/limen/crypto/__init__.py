@@ -1,0 +1,1 @@
+"""What computes on secrets: passwords, opaque tokens, keys and signed tokens."""
