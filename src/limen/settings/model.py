@@ -1,0 +1,205 @@
+"""The settings of limen, one field each; `docs/reference/settings.md` says the same in words."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict, SettingsError
+
+from limen.core.errors import ConfigurationError
+from limen.settings import parsing, sources
+from limen.settings.secret_strength import HOW_TO_MAKE_ONE, weakness_of
+
+DAY = 86_400
+_SECRETS = ("jwt_access_secret", "jwt_refresh_secret")
+_LATER_ALGORITHMS = {"ES256", "RS256", "EdDSA"}
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _read(reader: Callable[[str], str]) -> BeforeValidator:
+    """Make a validator of a reader of one text; what is not a text is left to pydantic to refuse."""
+    return BeforeValidator(lambda value: reader(value.strip()) if isinstance(value, str) and value.strip() else value)
+
+
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(parsing.split_list)]
+OriginList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
+
+
+class Settings(BaseSettings):
+    """What limen was told. Make one with `Settings.load`; it cannot be changed afterwards.
+
+    Secrets are `SecretStr`: neither repr, str nor model_dump shows them. Durations are whole seconds.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=sources.PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",  # unknown names are warned about by `load`, and refused where the application gives them
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    database_url: Annotated[str, _read(parsing.database_url)] = Field(repr=False)
+    jwt_access_secret: SecretStr
+    jwt_refresh_secret: SecretStr
+    jwt_access_secrets_accepted: SecretList = ()
+    jwt_refresh_secrets_accepted: SecretList = ()
+    signing_alg: Literal["HS256"] = "HS256"
+    # Stands before the issuer, which is derived from it.
+    public_url: Annotated[str | None, _read(parsing.public_url)] = None
+    issuer: Annotated[str, _read(parsing.token_name)] = ""
+    audience: Annotated[str, _read(parsing.token_name)] = ""
+    access_ttl: int = Field(900, ge=300, le=900)
+    refresh_ttl: int = Field(7 * DAY, ge=7 * DAY, le=30 * DAY)
+    session_max_ttl: int = Field(90 * DAY, ge=7 * DAY, le=365 * DAY)
+    refresh_leeway: int = Field(10, ge=0, le=60)
+    password_hasher: Annotated[Literal["bcrypt", "argon2id"], BeforeValidator(_lower)] = "bcrypt"
+    bcrypt_cost: int = Field(12, ge=10, le=16)
+    password_min_length: int = Field(15, ge=8, le=64)
+    registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
+    cors_origins: OriginList = ()
+    docs: bool = False
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+    log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = "json"
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+            return
+        except ValidationError as error:
+            problems = [_sentence(fault) for fault in error.errors(include_url=False, include_input=False)]
+        except SettingsError:
+            problems = ["a setting cannot be read"]
+        # Raised outside the handler, after the values are gone: neither the chain of exceptions nor the locals of a
+        # frame (crash reporters print them) hold an input, which may be a secret.
+        values.clear()
+        raise ConfigurationError("\n".join(problems))
+
+    @classmethod
+    def load(cls, *, env_file: str | os.PathLike[str] | None = None, **overrides: Any) -> Self:
+        """Read the settings and refuse to go on when one is unsafe.
+
+        What stands first wins: the overrides given here by field name, the environment, the settings file. The file is
+        the one that LIMEN_ENV_FILE names, else `env_file`; it must not be open to group or others.
+
+        Raises ConfigurationError with one line for each problem, never with a value.
+        """
+        unknown = [name for name in overrides if name not in cls.model_fields]
+        if unknown:
+            overrides.clear()
+            raise ConfigurationError("\n".join(f"{name} is not a setting" for name in unknown))
+        path = sources.env_file(env_file, os.environ)
+        names = list(os.environ)
+        if path is not None:
+            names += DotEnvSettingsSource(cls, env_file=path, env_file_encoding="utf-8").env_vars
+        sources.warn_of_unknown(names, cls.environment_names())
+        try:
+            return cls(_env_file=path, _env_file_encoding="utf-8", **overrides)
+        finally:
+            overrides.clear()
+
+    @classmethod
+    def environment_names(cls) -> tuple[str, ...]:
+        """Return the full name of every setting, such as ``LIMEN_ACCESS_TTL``."""
+        return tuple(_full_name(field) for field in cls.model_fields)
+
+    @property
+    def database_path(self) -> Path:
+        """The file of the SQLite database; a relative one is relative to the working directory."""
+        return parsing.database_path(self.database_url)
+
+    def describe(self) -> dict[str, object]:
+        """Return what is safe to say in a log at start: no secret, no path, no part of either."""
+        hidden = {*_SECRETS, "database_url", "jwt_access_secrets_accepted", "jwt_refresh_secrets_accepted"}
+        told = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
+        told["cors_origins"] = list(self.cors_origins)
+        return {
+            "database": self.database_url.partition(":")[0],
+            "access_keys": 1 + len(self.jwt_access_secrets_accepted),
+            "refresh_keys": 1 + len(self.jwt_refresh_secrets_accepted),
+            **told,
+        }
+
+    @field_validator(*_SECRETS)
+    @classmethod
+    def _strong(cls, secret: SecretStr, info: ValidationInfo) -> SecretStr:
+        weakness = weakness_of(secret.get_secret_value())
+        if weakness:
+            raise ValueError(f"{weakness}; {HOW_TO_MAKE_ONE}")
+        if info.field_name == "jwt_refresh_secret" and secret == info.data.get("jwt_access_secret"):
+            raise ValueError(
+                f"is the same as LIMEN_JWT_ACCESS_SECRET: an access token could pass for the other; {HOW_TO_MAKE_ONE}"
+            )
+        return secret
+
+    @field_validator("jwt_access_secrets_accepted", "jwt_refresh_secrets_accepted")
+    @classmethod
+    def _strong_each(cls, secrets: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        """Refuse weak ones and those of the other kind of token; the current secret itself and doubles are dropped."""
+        for number, secret in enumerate(secrets, start=1):
+            weakness = weakness_of(secret.get_secret_value())
+            if weakness:
+                raise ValueError(f"item {number} {weakness}; {HOW_TO_MAKE_ONE}")
+        access, refresh = (info.data.get(name) for name in _SECRETS)
+        of_access = info.field_name == "jwt_access_secrets_accepted"
+        current, other = (access, refresh) if of_access else (refresh, access)
+        foreign = {other, *(() if of_access else info.data.get("jwt_access_secrets_accepted", ()))}
+        if foreign.intersection(secrets):
+            raise ValueError("shares a secret with the other kind of token, which could then pass for this one")
+        return tuple(dict.fromkeys(secret for secret in secrets if secret != current))
+
+    @field_validator("signing_alg", mode="before")
+    @classmethod
+    def _supported(cls, name: object) -> object:
+        if name in _LATER_ALGORITHMS:
+            raise ValueError("names an algorithm that is not supported yet: only HS256 is")
+        if name != "HS256":
+            raise ValueError("is not a signature algorithm of limen: only HS256 is")
+        return name
+
+    @field_validator("issuer", "audience")
+    @classmethod
+    def _named(cls, name: str, info: ValidationInfo) -> str:
+        """Derive what was not set: the issuer from the public address, the audience from the issuer."""
+        derived_from = "public_url" if info.field_name == "issuer" else "issuer"
+        return name or info.data.get(derived_from) or "limen"
+
+    @field_validator("session_max_ttl")
+    @classmethod
+    def _not_shorter(cls, seconds: int, info: ValidationInfo) -> int:
+        if seconds < info.data.get("refresh_ttl", 0):
+            raise ValueError("is shorter than LIMEN_REFRESH_TTL")
+        return seconds
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parsing.canonical_origin(origin) for origin in origins))
+
+
+def _full_name(field: str) -> str:
+    return f"{sources.PREFIX}{field.upper()}"
+
+
+def _sentence(fault: Any) -> str:
+    """Turn one of pydantic's faults into a line for the operator: the setting, and what is wrong; never the value."""
+    field = str(fault["loc"][0]) if fault["loc"] else ""
+    name = _full_name(field) if field in Settings.model_fields else "the settings"
+    if fault["type"] == "missing":
+        return f"{name} is not set" + (f"; {HOW_TO_MAKE_ONE}" if field in _SECRETS else "")
+    if fault["type"] == "value_error":
+        return f"{name} {fault['ctx']['error']}"
+    limits = {"greater_than_equal": "ge", "less_than_equal": "le"}
+    if fault["type"] in limits:
+        bound = "less" if fault["type"] == "greater_than_equal" else "more"
+        return f"{name} must not be {bound} than {fault['ctx'][limits[fault['type']]]}"
+    if fault["type"] == "literal_error":
+        return f"{name} must be {fault['ctx']['expected']}"
+    # pydantic's own sentences of these types name what was expected, not what came.
+    return f"{name} cannot be read: {fault['msg'][:1].lower()}{fault['msg'][1:]}"

@@ -1,0 +1,101 @@
+"""Readers of single values. Each raises ValueError with a sentence that never holds the value."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
+_HOST = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?)\Z")
+_MAX_NAME = 200
+
+
+def split_list(value: object) -> object:
+    """Read a list from one text: a JSON list of strings, or items separated by commas.
+
+    Anything but a text is handed back as it is: the application may give a sequence.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not text.startswith("["):
+        return tuple(item.strip() for item in text.split(",") if item.strip())
+    try:
+        items = json.loads(text)
+    except ValueError:
+        items = None
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError("is not a list: separate the items by commas, or write a JSON list of strings")
+    return tuple(items)
+
+
+def canonical_origin(text: str) -> str:
+    """Return a web origin as browsers write it (RFC 6454, section 6.2): lower case, no default port.
+
+    Raises ValueError for what is not exactly one origin: wildcards and ``null`` (every sandboxed page sends it) would
+    let strangers in; a path is a sign that something else was meant.
+    """
+    if text == "*" or "*" in text:
+        raise ValueError("must name each origin: a wildcard would let every web site use its visitors' credentials")
+    if text.casefold() == "null":
+        raise ValueError("must not hold null: every sandboxed page and local file has that origin")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be ASCII without spaces (write an international host name in its xn-- form)")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("holds a port or an address that cannot be read") from None
+    host = text.partition("://")[2].rpartition(":")[0] if port is not None else parts.netloc
+    host = host.casefold()
+    if parts.path or parts.query or parts.fragment or text.endswith(("?", "#", ":")):
+        raise ValueError("must be scheme://host or scheme://host:port, with nothing after it, not even a slash")
+    if "@" in parts.netloc or "://" not in text or not _SCHEME.match(parts.scheme) or not _HOST.match(host):
+        raise ValueError("must be scheme://host or scheme://host:port, such as https://app.example")
+    if port is None or port == _DEFAULT_PORTS.get(parts.scheme):
+        return f"{parts.scheme}://{host}"
+    return f"{parts.scheme}://{host}:{port}"
+
+
+def public_url(text: str) -> str:
+    """Return the address under which others reach the application, without a slash at its end."""
+    try:
+        parts = urlsplit(text)
+        canonical_origin(f"{parts.scheme}://{parts.netloc}")
+    except ValueError:
+        raise ValueError("is not an address such as https://app.example or https://app.example/base") from None
+    if parts.scheme not in _DEFAULT_PORTS or parts.query or parts.fragment or not text.isascii() or " " in text:
+        raise ValueError("must begin with https:// or http:// and hold neither a query nor a fragment")
+    return f"{canonical_origin(f'{parts.scheme}://{parts.netloc}')}{parts.path.rstrip('/')}"
+
+
+def token_name(text: str) -> str:
+    """Return a value fit for ``iss`` and ``aud``: a StringOrURI (RFC 7519, section 2), at most 200 ASCII characters."""
+    if not text or len(text) > _MAX_NAME or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"must be 1 to {_MAX_NAME} printable ASCII characters without spaces")
+    if ":" in text and not _SCHEME.match(text.partition(":")[0].casefold()):
+        raise ValueError("holds a colon, so it has to be a URI (RFC 7519, section 2)")
+    return text
+
+
+def database_url(text: str) -> str:
+    """Return the address of the database. Only a SQLite file is supported: ``sqlite:///path``, ``sqlite:////absolute``."""
+    scheme, found, _ = text.partition("://")
+    if found and scheme in {"postgresql", "postgres"}:
+        raise ValueError("names PostgreSQL, which is not supported yet: use sqlite:///path/to/limen.db")
+    if "+" in scheme:
+        raise ValueError("names a driver: leave it out, as in sqlite:///path/to/limen.db")
+    if not text.startswith("sqlite:///") or not text.isprintable():
+        raise ValueError("must be sqlite:///path/to/limen.db (four slashes before an absolute path)")
+    path = text.removeprefix("sqlite:///")
+    if path in {"", ":memory:"} or path.endswith("/"):
+        raise ValueError("must name a file: without one, every account and session is gone when the process ends")
+    if "?" in path or "#" in path:
+        raise ValueError("must be a plain path: options behind ? or # are not supported")
+    return text
+
+
+def database_path(url: str) -> Path:
+    """Return the file that a SQLite address names; a relative one is relative to the working directory."""
+    return Path(url.removeprefix("sqlite:///"))
