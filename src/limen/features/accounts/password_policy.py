@@ -17,7 +17,7 @@ LEAST_MINIMUM: Final = 8
 """No setting makes passwords shorter than this many characters (ASVS 5.0, 6.2.1)."""
 
 LEAST_NAME: Final = 4
-"""Names shorter than this are not looked for: «ann» or «bob» are in too many words that have nothing to do with them."""
+"""Shorter names are not looked for: «ann» or «bob» are in too many words that have nothing to do with them."""
 
 _PRODUCT: Final = "limen"
 

@@ -1,0 +1,84 @@
+"""The Bearer strategy: limen's own access tokens (RFC 6750, RFC 9068)."""
+
+import logging
+from collections.abc import Callable
+
+from limen.authn.ended import EndedSessions
+from limen.authn.strategy import NOT_MINE, Authenticated, Outcome, PresentedCredential, Rejected
+from limen.core.clock import Clock
+from limen.core.errors import SessionEnded, TokenExpired, TokenRejected
+from limen.core.principal import Authentication, Principal, PrincipalKind
+from limen.crypto.claims_cache import ClaimsCache
+from limen.crypto.jwt import AccessClaims, TokenError, TokenVerifier
+
+_log = logging.getLogger(__name__)
+
+PermissionsOf = Callable[[frozenset[str]], frozenset[str]]
+"""Answers the permissions that a set of roles gives."""
+
+
+class BearerStrategy:
+    """Verifies access tokens, and remembers the claims of those it has seen.
+
+    The memory holds claims, not verdicts: every use asks the clock and the list of ended sessions again.
+
+    Args:
+        verifier: of access tokens.
+        cache: of the claims of tokens seen before.
+        ended: the sessions that ended.
+        permissions_of: what a set of roles gives.
+        clock: the time, in seconds since 1970 UTC.
+    """
+
+    challenge = "Bearer"
+
+    def __init__(
+        self,
+        verifier: TokenVerifier[AccessClaims],
+        cache: ClaimsCache[Authenticated],
+        ended: EndedSessions,
+        *,
+        permissions_of: PermissionsOf,
+        clock: Clock,
+    ) -> None:
+        self._verifier = verifier
+        self._cache = cache
+        self._ended = ended
+        self._permissions_of = permissions_of
+        self._clock = clock
+
+    def recall(self, credential: PresentedCredential) -> Outcome | None:
+        """Answer from memory or verify at once: nothing here waits."""
+        if credential.scheme != "bearer":
+            return NOT_MINE
+        known = self._cache.get(credential.value)
+        if known is None:
+            try:
+                claims = self._verifier.verify(credential.value)
+            except TokenError as error:
+                _log.debug("access token refused", extra={"reason": error.reason})
+                return Rejected(TokenExpired() if error.expired else TokenRejected())
+            known = self._remember(credential.value, claims)
+        if self._clock() >= known.expires_at:
+            return Rejected(TokenExpired())
+        if known.principal.sid in self._ended:
+            return Rejected(SessionEnded())
+        return known
+
+    async def authenticate(self, credential: PresentedCredential) -> Outcome:
+        """The same answer as `recall`."""
+        return self.recall(credential) or NOT_MINE
+
+    def _remember(self, token: bytes, claims: AccessClaims) -> Authenticated:
+        principal = Principal(
+            sub=claims.sub,
+            kind=PrincipalKind.PERSON,
+            roles=claims.roles,
+            permissions=self._permissions_of(claims.roles),
+            sid=claims.sid,
+            client_id=claims.client_id,
+            authentication=Authentication(claims.amr, claims.auth_time),
+        )
+        known = Authenticated(principal, claims.exp)
+        self._cache.put(token, known)
+        return known

@@ -1,0 +1,42 @@
+"""Asks the strategies, in order, whose a presented credential is."""
+
+from collections.abc import Iterable, Sequence
+
+from limen.authn.extractor import extract
+from limen.authn.strategy import Authenticated, NotMine, Outcome, PresentedCredential, Rejected, Strategy
+from limen.core.errors import CredentialMalformed
+
+NOTHING_PRESENTED = None
+
+
+class AuthenticationChain:
+    """The strategies of one application.
+
+    A credential that no strategy takes for its own is malformed: it never counts as «nothing sent», so that a misspelt
+    scheme is told to the caller instead of being answered as if they were anonymous.
+    """
+
+    def __init__(self, strategies: Sequence[Strategy]) -> None:
+        self._strategies = tuple(strategies)
+        self.challenges = tuple(dict.fromkeys(strategy.challenge for strategy in strategies))
+
+    def recall(self, headers: Iterable[tuple[bytes, bytes]]) -> Authenticated | Rejected | PresentedCredential | None:
+        """Answer from memory where that is possible; else the credential to be handed to `authenticate`; None for none."""
+        credential = extract(headers)
+        if credential is None:
+            return NOTHING_PRESENTED
+        if isinstance(credential, CredentialMalformed):
+            return Rejected(credential)
+        for strategy in self._strategies:
+            outcome = strategy.recall(credential)
+            if outcome is not None and not isinstance(outcome, NotMine):
+                return outcome
+        return credential
+
+    async def authenticate(self, credential: PresentedCredential) -> Authenticated | Rejected:
+        """Ask the strategies in order; the first that does not say «not mine» decides."""
+        for strategy in self._strategies:
+            outcome: Outcome = await strategy.authenticate(credential)
+            if not isinstance(outcome, NotMine):
+                return outcome
+        return Rejected(CredentialMalformed("The authentication scheme is not supported here."))

@@ -1,0 +1,263 @@
+"""The one door: every way that ends in a session or a token goes through here, and nowhere else signs or inserts.
+
+A function that only checked an account would race every revocation: bcrypt takes a quarter of a second between reading
+the account and inserting the session, and a password reset in between would not stop the login. So the door is a
+conditional INSERT, which asks for the account as it was when the proof was made.
+"""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from limen.authn.records import CurrentSession, IssuingStore, NewSession, Rotation
+from limen.core.clock import Clock
+from limen.core.errors import LimenError
+from limen.core.events import Event, EventName, Origin
+from limen.core.ids import uuid7
+from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, RefreshClaims, access_claims
+from limen.crypto.keys import SigningKey
+from limen.crypto.refresh import RefreshKeys, decode_secret, encode_secret, new_nonce, new_secret, secret_hash
+from limen.crypto.signing import Signer
+
+
+class Grant(StrEnum):
+    """Every way to be issued something: a closed list. A new one needs a row in the table of grants by account states."""
+
+    PASSWORD = "password"
+    REFRESH = "refresh"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRule:
+    """What a grant may do.
+
+    Attributes:
+        opens_session: it begins a session; otherwise it goes on with one.
+        event: the record it leaves.
+    """
+
+    opens_session: bool
+    event: EventName
+
+
+GRANTS: Mapping[Grant, GrantRule] = {
+    Grant.PASSWORD: GrantRule(opens_session=True, event=EventName.LOGIN_SUCCEEDED),
+    Grant.REFRESH: GrantRule(opens_session=False, event=EventName.REFRESHED),
+    Grant.REPLAY: GrantRule(opens_session=False, event=EventName.REFRESH_RESTATED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was proved, about which account, as it was at that moment.
+
+    Attributes:
+        grant: by which way.
+        account_id: whose account.
+        account_epoch: its ``session_epoch`` when it was read for the proof.
+        methods: the factors proved, as authentication method references (RFC 8176); one method is one factor.
+        client_id: the client that acts.
+        origin: where the request came from.
+    """
+
+    grant: Grant
+    account_id: str
+    account_epoch: int
+    methods: tuple[str, ...]
+    client_id: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What the door hands out.
+
+    Attributes:
+        access_token: a JWT (RFC 9068).
+        refresh_token: opaque to its holder.
+        expires_in: seconds the access token lives.
+        refresh_expires_in: seconds the refresh token lives if it is not used.
+        sid: the session.
+        account_id: whose it is.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int
+    refresh_expires_in: int
+    sid: str
+    account_id: str
+
+
+class KeyGone(Exception):
+    """The secret under which the current refresh token was made is not among those configured here."""
+
+
+class CannotRestate(LimenError):
+    """The stored hash is not that of the successor derived from the same row: a broken row, not a theft."""
+
+    hint = "The session's row does not fit its own derivation; nothing was ended."
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTerms:
+    """What every token of this issuer says, and how long it holds; durations are seconds."""
+
+    issuer: str
+    audience: str
+    access_ttl: int
+    refresh_ttl: int
+    session_max_ttl: int
+
+
+class Door:
+    """Issues sessions and tokens.
+
+    Args:
+        store: the two conditional statements.
+        terms: issuer, audience and lifetimes.
+        access_key: signs access tokens.
+        refresh_keys: the secrets of the refresh tokens: the one in use and those still accepted.
+        clock: the time, in seconds since 1970 UTC.
+    """
+
+    def __init__(
+        self, store: IssuingStore, *, terms: TokenTerms, access_key: SigningKey, refresh_keys: RefreshKeys, clock: Clock
+    ) -> None:
+        self._store = store
+        self._terms = terms
+        self._clock = clock
+        self._access = Signer(access_key, ACCESS_TYP)
+        self._refresh_keys = refresh_keys
+        self._refresh = {key.kid: Signer(key, REFRESH_TYP) for key in refresh_keys.signing_keys}
+
+    async def open_session(self, proof: Proof) -> Issued | None:
+        """Open a session for what was proved; None where the account, as it is now, must not have one."""
+        rule = GRANTS[proof.grant]
+        if not rule.opens_session:
+            raise ValueError(f"the grant {proof.grant} opens no session")
+        sid = uuid7()
+        secret = new_secret()
+        terms = self._terms
+        row = await self._store.open(
+            NewSession(
+                sid=sid,
+                account_id=proof.account_id,
+                account_epoch=proof.account_epoch,
+                kind="refresh",
+                factors=len(proof.methods),
+                token_hash=secret_hash(secret),
+                kid=self._refresh_keys.current_kid,
+                refresh_ttl_ms=terms.refresh_ttl * 1000,
+                max_ttl_ms=terms.session_max_ttl * 1000,
+                amr=proof.methods,
+                acr=None,
+                client_id=proof.client_id,
+                user_agent=proof.origin.user_agent,
+                address=proof.origin.address,
+            ),
+            self._event(rule, proof.account_id, sid, proof.origin, {"grant": proof.grant.value}),
+        )
+        return None if row is None else self._issue(row, secret)
+
+    async def rotate(self, presented: RefreshClaims, origin: Origin) -> Issued | None:
+        """Exchange the current refresh token for its successor; None where the store says it is not the current one.
+
+        One round trip: the presented secret is the parent and the nonce is made here, so nothing is read first.
+        """
+        keys = self._refresh_keys
+        parent = decode_secret(presented.jti)
+        nonce = new_nonce()
+        successor = keys.derive(
+            keys.current_kid,
+            issuer=self._terms.issuer,
+            sid=presented.sid,
+            generation=presented.gen + 1,
+            nonce=nonce,
+            parent=parent,
+        )
+        if successor is None:
+            raise KeyGone
+        row = await self._store.rotate(
+            Rotation(
+                sid=presented.sid,
+                account_id=presented.sub,
+                generation=presented.gen,
+                presented_hash=secret_hash(parent),
+                next_hash=secret_hash(successor),
+                nonce=nonce,
+                kid=keys.current_kid,
+                refresh_ttl_ms=self._terms.refresh_ttl * 1000,
+            ),
+            self._event(GRANTS[Grant.REFRESH], presented.sub, presented.sid, origin, {"generation": presented.gen + 1}),
+        )
+        return None if row is None else self._issue(row, successor)
+
+    def restate(self, presented: RefreshClaims, row: CurrentSession, *, nonce: bytes, token_hash: bytes) -> Issued:
+        """State the current refresh token again to whoever holds its direct parent: the same one, never a sibling.
+
+        The caller has judged, on one fresh row, that account and session hold and that the leeway is not over. Nothing
+        is written to the row, so the window does not slide.
+
+        Raises:
+            KeyGone: this process does not know the secret it was made under.
+            CannotRestate: the row does not fit.
+        """
+        successor = self._refresh_keys.derive(
+            row.kid,
+            issuer=self._terms.issuer,
+            sid=row.sid,
+            generation=row.generation,
+            nonce=nonce,
+            parent=decode_secret(presented.jti),
+        )
+        if successor is None:
+            raise KeyGone
+        if not hmac.compare_digest(secret_hash(successor), token_hash):
+            raise CannotRestate()
+        return self._issue(row, successor)
+
+    @staticmethod
+    def _event(rule: GrantRule, account_id: str, sid: str, origin: Origin, data: Mapping[str, object]) -> Event:
+        return Event(rule.event, actor=account_id, target=sid, origin=origin, data=data)
+
+    def _issue(self, row: CurrentSession, secret: bytes) -> Issued:
+        """Sign both tokens for a row that the store has just confirmed."""
+        terms = self._terms
+        ends = min(row.idle_until, row.ends_at) // 1000
+        refresh = self._refresh[row.kid].sign(
+            RefreshClaims(
+                iss=terms.issuer,
+                aud=terms.issuer,
+                sub=row.account_id,
+                sid=row.sid,
+                gen=row.generation,
+                jti=encode_secret(secret),
+                iat=row.rotated_at // 1000,
+                exp=ends,
+            )
+        )
+        access = self._access.sign(
+            access_claims(
+                issuer=terms.issuer,
+                audience=terms.audience,
+                sub=row.account_id,
+                sid=row.sid,
+                client_id=row.client_id,
+                roles=row.roles,
+                auth_time=row.auth_time,
+                amr=row.amr,
+                iat=int(self._clock()),
+                ttl=terms.access_ttl,
+            )
+        )
+        return Issued(
+            access_token=access,
+            refresh_token=refresh,
+            expires_in=terms.access_ttl,
+            refresh_expires_in=max(0, ends - row.rotated_at // 1000),
+            sid=row.sid,
+            account_id=row.account_id,
+        )

@@ -1,0 +1,90 @@
+"""What the one door asks of a database: two conditional verbs, and the rows that go in and come out.
+
+Times are milliseconds since 1970 UTC, stamped by the database's clock, never by this process: two nodes whose clocks
+differ by a minute would otherwise call an honest retry a theft.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from limen.core.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session to be inserted, if the account still is as it was when the proof was made.
+
+    Attributes:
+        account_epoch: the account's ``session_epoch`` as read before the proof; another one by now refuses.
+        factors: how many factors were proved; fewer than the account requires refuses.
+        token_hash: SHA-256 of the first refresh token's secret part.
+        refresh_ttl_ms: how long an unused refresh token lives.
+        max_ttl_ms: how long the session lives at most.
+    """
+
+    sid: str
+    account_id: str
+    account_epoch: int
+    kind: str
+    factors: int
+    token_hash: bytes = field(repr=False)
+    kid: str
+    refresh_ttl_ms: int
+    max_ttl_ms: int
+    amr: tuple[str, ...]
+    acr: str | None
+    client_id: str
+    user_agent: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A refresh token presented, and the successor that is to take its place."""
+
+    sid: str
+    account_id: str
+    generation: int
+    presented_hash: bytes = field(repr=False)
+    next_hash: bytes = field(repr=False)
+    nonce: bytes = field(repr=False)
+    kid: str
+    refresh_ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSession:
+    """The row as it stands after it was opened or rotated, with the roles the account holds now."""
+
+    sid: str
+    account_id: str
+    generation: int
+    kid: str
+    rotated_at: int
+    idle_until: int
+    ends_at: int
+    auth_time: int
+    amr: tuple[str, ...]
+    acr: str | None
+    client_id: str
+    roles: frozenset[str]
+
+
+class IssuingStore(Protocol):
+    """The two statements that bring a credential into being. Nobody calls them but the door."""
+
+    async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
+        """Insert the session by one conditional INSERT … SELECT from its account, and the event with it.
+
+        None, and nothing written, where the account is not active, its epoch is another one, or it requires more
+        factors than were proved. The account's row is locked against a change in between (FOR SHARE).
+        """
+        ...
+
+    async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
+        """Replace the current secret by one conditional UPDATE that also asks the account, and write the event.
+
+        None, and nothing written, where the presented secret is not the current one, the session is over, or the
+        account is not active. The caller then judges with a new statement.
+        """
+        ...

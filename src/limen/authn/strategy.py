@@ -1,0 +1,70 @@
+"""What a strategy is, and the three things it can say. Nothing is overloaded: a malformed credential is not «none»."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from limen.core.errors import Unauthenticated
+from limen.core.principal import Principal
+
+
+class PresentedCredential(msgspec.Struct, frozen=True, gc=False):
+    """What arrived in a request (RFC 9110, section 11.4): nothing is known of it yet.
+
+    Attributes:
+        scheme: the authentication scheme, in lower case.
+        value: what followed the scheme, exactly as it arrived.
+    """
+
+    scheme: str
+    value: bytes
+
+    def __repr__(self) -> str:
+        return f"PresentedCredential(scheme={self.scheme!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The credential is valid, and this is whom it stands for.
+
+    Attributes:
+        principal: whom the request is attributed to.
+        expires_at: when the credential ends, in seconds since 1970 UTC.
+    """
+
+    principal: Principal
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The credential is this strategy's and is not valid; no other strategy is asked."""
+
+    error: Unauthenticated
+
+
+class NotMine:
+    """The credential is of another kind; the next strategy is asked."""
+
+
+NOT_MINE = NotMine()
+
+Outcome = Authenticated | Rejected | NotMine
+
+
+class Strategy(Protocol):
+    """One method of authentication: it verifies one kind of presented credential."""
+
+    @property
+    def challenge(self) -> str:
+        """The authentication scheme for ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
+        ...
+
+    def recall(self, credential: PresentedCredential) -> Outcome | None:
+        """Answer from memory, without waiting; None where the credential has to be looked at."""
+        ...
+
+    async def authenticate(self, credential: PresentedCredential) -> Outcome:
+        """Verify the credential. Whatever goes wrong is `Rejected`, never an exception of the library underneath."""
+        ...

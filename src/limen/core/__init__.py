@@ -1,0 +1,1 @@
+"""Plain values that everything else is built from: standard library only."""

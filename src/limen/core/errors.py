@@ -1,0 +1,297 @@
+"""The catalogue of errors: class, code, status, text for the caller, hint for the operator.
+
+One place, so that a code means the same wherever it is met. `limen.web.problems` turns these into RFC 9457 problem
+details; nothing else does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class InputFault:
+    """What is wrong with one field of the input. It never holds the input itself.
+
+    Attributes:
+        loc: the path to the field, such as ``("body", "password")``.
+        code: a stable code, such as ``missing`` or ``too_long``.
+        message: one sentence for the caller.
+    """
+
+    loc: tuple[str | int, ...]
+    code: str
+    message: str
+
+
+class LimenError(Exception):
+    """Everything limen refuses, and why.
+
+    Args:
+        detail: one sentence for the caller about this case; it must not help an attacker.
+        errors: what is wrong with single fields.
+        retry_after: seconds after which the caller may try again (RFC 9110, section 10.2.3).
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Something went wrong on our side."
+    hint: ClassVar[str] = "The log has the traceback under the trace_id of the answer."
+
+    def __init__(
+        self, detail: str | None = None, *, errors: Sequence[InputFault] = (), retry_after: int | None = None
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.retry_after = retry_after
+
+
+class ConfigurationError(Exception):
+    """limen refuses to start: a setting, or the way the application is put together, is unsafe or unusable."""
+
+
+# --- 401: who are you? Each of these is answered with WWW-Authenticate (RFC 9110, section 11.6.1).
+
+
+class Unauthenticated(LimenError):
+    """Nobody has been proved to be there.
+
+    Attributes:
+        oauth_error: the ``error`` of the Bearer challenge (RFC 6750, section 3.1); None where no credential was sent.
+    """
+
+    status = 401
+    code = "credential_missing"
+    title = "Authentication is required."
+    hint = "The request carried no credential. Send Authorization: Bearer <access token>."
+    oauth_error: ClassVar[str | None] = None
+
+
+class CredentialMissing(Unauthenticated):
+    """No credential was sent (RFC 6750, section 3.1: the challenge then names no error)."""
+
+
+class CredentialMalformed(Unauthenticated):
+    """Something was sent that is no credential: it never counts as «nothing sent»."""
+
+    code = "credential_malformed"
+    title = "The credential is malformed."
+    hint = "One Authorization header, of the form Bearer <token>."
+    oauth_error = "invalid_request"
+
+
+class TokenRejected(Unauthenticated):
+    """The access token is not one that this verifier accepts."""
+
+    code = "token_invalid"
+    title = "The access token is not valid."
+    hint = "Signature, issuer, audience, type or claims do not fit; the log has the reason."
+    oauth_error = "invalid_token"
+
+
+class TokenExpired(Unauthenticated):
+    """The access token was valid once."""
+
+    code = "token_expired"
+    title = "The access token has expired."
+    hint = "Refresh it, or log in again."
+    oauth_error = "invalid_token"
+
+
+class SessionEnded(Unauthenticated):
+    """The session the credential belongs to is over."""
+
+    code = "session_ended"
+    title = "The session has ended."
+    hint = "Logged out, revoked, or ended because a spent refresh token was used again."
+    oauth_error = "invalid_token"
+
+
+class AccountNotActive(Unauthenticated):
+    """The account behind the credential is disabled, blocked or gone."""
+
+    code = "account_not_active"
+    title = "The account is not active."
+    hint = "limen accounts show NAME tells its state."
+    oauth_error = "invalid_token"
+
+
+class InvalidCredentials(Unauthenticated):
+    """The one answer of the login: unknown name, wrong password, disabled and blocked all look like this."""
+
+    code = "invalid_credentials"
+    title = "The username or the password is not right."
+    hint = "The audit trail (login_failed) has the reason."
+
+
+class InvalidRefreshToken(Unauthenticated):
+    """The one answer to a refresh token that is not accepted, whatever the reason."""
+
+    code = "invalid_refresh_token"
+    title = "The refresh token is not valid."
+    hint = "The audit trail (refresh_refused, refresh_reused) has the reason."
+    oauth_error = "invalid_token"
+
+
+class StepUpRequired(Unauthenticated):
+    """A stronger or a more recent authentication is asked for (RFC 9470)."""
+
+    code = "step_up_required"
+    title = "A stronger or more recent authentication is required."
+    hint = "Log in again, with the factor that the route asks for."
+    oauth_error = "insufficient_user_authentication"
+
+
+# --- 403: may you?
+
+
+class Forbidden(LimenError):
+    """The principal is known and may not do this."""
+
+    status = 403
+    code = "policy_denied"
+    title = "This is not allowed."
+    hint = "The detail says what is missing."
+
+
+class PolicyDenied(Forbidden):
+    """A rule says no, or there is no rule."""
+
+
+class RoleRequired(Forbidden):
+    """None of the roles the route asks for is held."""
+
+    code = "role_required"
+    title = "A role is missing."
+    hint = "limen accounts show NAME lists the roles an account holds."
+
+
+class PermissionRequired(Forbidden):
+    """A permission the route asks for is not held."""
+
+    code = "permission_required"
+    title = "A permission is missing."
+    hint = "Permissions come with roles; the detail names what is missing."
+
+
+# --- Other 4xx
+
+
+class InvalidInput(LimenError):
+    """The input is not of the form that is asked for."""
+
+    status = 422
+    code = "invalid_input"
+    title = "The input is not valid."
+    hint = "The errors say which field, and why."
+
+
+class PasswordTooShort(InvalidInput):
+    """The new password is shorter than the setting PASSWORD_MIN_LENGTH."""
+
+    code = "password_too_short"
+    title = "The password is too short."
+
+
+class PasswordTooCommon(InvalidInput):
+    """The new password is on the list of common passwords (NIST 800-63B-4, section 3.1.1.2)."""
+
+    code = "password_too_common"
+    title = "The password is too common."
+
+
+class PasswordContainsName(InvalidInput):
+    """The new password contains a word that an attacker tries first: the account's own name, or the service's."""
+
+    code = "password_contains_name"
+    title = "The password contains a name that is easy to guess."
+
+
+class BadRequest(LimenError):
+    """The request itself cannot be read (RFC 9110, section 15.5.1)."""
+
+    status = 400
+    code = "invalid_input"
+    title = "The request cannot be read."
+    hint = "The body must be one JSON object in UTF-8, without duplicate names."
+
+
+class NotFound(LimenError):
+    """There is no such thing, or it is not the caller's to know of."""
+
+    status = 404
+    code = "not_found"
+    title = "There is no such thing here."
+    hint = "Also the answer where the thing exists and is somebody else's."
+
+
+class MethodNotAllowed(LimenError):
+    """The resource does not know this method."""
+
+    status = 405
+    code = "method_not_allowed"
+    title = "The method is not allowed here."
+    hint = "The Allow header lists the methods."
+
+
+class Conflict(LimenError):
+    """The thing is not in the state the request assumes."""
+
+    status = 409
+    code = "conflict"
+    title = "The request does not fit the present state."
+    hint = "Read the thing again, then decide anew."
+
+
+class UsernameTaken(Conflict):
+    """The one answer that tells that an account exists: a free name cannot be hidden."""
+
+    code = "username_taken"
+    title = "The username is taken."
+    hint = "Usernames are compared after NFKC and case folding."
+
+
+class BodyTooLarge(LimenError):
+    """The body is larger than the route accepts."""
+
+    status = 413
+    code = "body_too_large"
+    title = "The body is too large."
+    hint = "limen's own routes read at most 64 KiB."
+
+
+class UnsupportedMediaType(LimenError):
+    """The body is not what the route reads."""
+
+    status = 415
+    code = "unsupported_media_type"
+    title = "The media type is not supported."
+    hint = "Send Content-Type: application/json."
+
+
+# --- 503: not now
+
+
+class Busy(LimenError):
+    """There is more to do than the machine can: the queue of password hashes is full."""
+
+    status = 503
+    code = "busy"
+    title = "Too much is going on at this moment."
+    hint = "More logins wait than the cores can hash; add processes, or throttle at the edge."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class Unavailable(LimenError):
+    """Something that limen stands on does not answer; nothing was changed."""
+
+    status = 503
+    code = "unavailable"
+    title = "The service cannot answer at this moment."
+    hint = "The log names what does not answer: the database, or its disk."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 2) -> None:
+        super().__init__(detail, retry_after=retry_after)

@@ -1,0 +1,78 @@
+"""What happened, for the audit trail."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class EventName(StrEnum):
+    """Every act that leaves a record. A record is written in the transaction of its act."""
+
+    ACCOUNT_CREATED = "account_created"
+    ACCOUNT_DISABLED = "account_disabled"
+    ACCOUNT_ENABLED = "account_enabled"
+    ACCOUNT_BLOCKED = "account_blocked"
+    ACCOUNT_UNBLOCKED = "account_unblocked"
+    LOGIN_SUCCEEDED = "login_succeeded"
+    LOGIN_FAILED = "login_failed"
+    PASSWORD_CHANGED = "password_changed"
+    PASSWORD_CHANGE_FAILED = "password_change_failed"
+    PASSWORD_REHASHED = "password_rehashed"
+    REFRESHED = "refreshed"
+    REFRESH_RESTATED = "refresh_restated"
+    REFRESH_REFUSED = "refresh_refused"
+    REFRESH_REUSED = "refresh_reused"
+    STORE_ROLLED_BACK = "store_rolled_back"
+    SESSION_ENDED = "session_ended"
+    SESSIONS_ENDED = "sessions_ended"
+    ROLES_SYNCED = "roles_synced"
+
+
+class Outcome(StrEnum):
+    """How the act ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from.
+
+    Attributes:
+        request_id: names the request in the log and in ``trace_id`` of an error.
+        address: the peer's address as the server saw it; empty when there is none (command line, Unix socket).
+        user_agent: what the client calls itself, at most 256 characters; not to be believed.
+    """
+
+    request_id: str = ""
+    address: str = ""
+    user_agent: str = ""
+
+
+NOWHERE = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One record of the audit trail. It carries no secret and no personal data beyond ids and addresses.
+
+    Attributes:
+        name: what happened.
+        outcome: success or failure.
+        actor: who did it: an account's id, ``cli``, ``system``, or empty where nobody had proved who they are.
+        target: what it was done to: an account's or a session's id, or a keyed hash of an unknown name.
+        origin: where the request came from.
+        data: details: plain JSON values.
+    """
+
+    name: EventName
+    outcome: Outcome = Outcome.SUCCESS
+    actor: str = ""
+    target: str = ""
+    origin: Origin = NOWHERE
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+EventSink = Callable[[Event], Awaitable[None]]
+"""Writes the event of an act that changed nothing else: a refusal, or a failure."""

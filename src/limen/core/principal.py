@@ -1,0 +1,70 @@
+"""Whom an action is attributed to."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class PrincipalKind(StrEnum):
+    """What a principal is."""
+
+    PERSON = "person"
+    SERVICE = "service"
+    ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """The event of proving who one is: how, and when.
+
+    Attributes:
+        methods: authentication method references, such as ``("pwd",)`` (RFC 8176).
+        time: when it happened, in whole seconds since 1970 UTC (``auth_time`` of OpenID Connect Core, section 2).
+        context_class: the authentication context class reference (``acr``), if one is known.
+    """
+
+    methods: tuple[str, ...]
+    time: int
+    context_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whom an action is attributed to: a person, a service, or nobody in particular (RFC 7519, section 4.1.2).
+
+    Immutable: what a request is allowed to do cannot be changed by the code that serves it.
+
+    Attributes:
+        sub: the account's id, a UUIDv7; empty for the anonymous principal.
+        kind: person, service or anonymous.
+        roles: the names of the roles held when the credential was issued.
+        permissions: every permission that those roles give, as ``resource:action``.
+        sid: the id of the session the credential belongs to, if it belongs to one.
+        client_id: the client that acts for the principal (RFC 9068, section 2.2).
+        authentication: how and when the principal proved who it is; None for the anonymous principal.
+    """
+
+    sub: str
+    kind: PrincipalKind
+    roles: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
+    sid: str | None = None
+    client_id: str | None = None
+    authentication: Authentication | None = field(default=None, repr=False)
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Tell whether this is somebody; the name is the one Starlette's ``request.user`` has."""
+        return self.kind is not PrincipalKind.ANONYMOUS
+
+    @property
+    def identity(self) -> str:
+        """The account's id, under the name Starlette's ``request.user`` has."""
+        return self.sub
+
+    @property
+    def display_name(self) -> str:
+        """What to show where nothing better is known: the account's id. A token carries no name (RFC 9068, section 6)."""
+        return self.sub
+
+
+ANONYMOUS = Principal(sub="", kind=PrincipalKind.ANONYMOUS)

@@ -1,0 +1,63 @@
+"""Usernames and e-mail addresses: one string, normalised once, the same way at registration and at login."""
+
+import re
+import unicodedata
+
+from limen.core.errors import InputFault, InvalidInput
+
+MAX_USERNAME = 64
+MAX_EMAIL = 254
+"""Characters of an address (RFC 5321, section 4.5.3.1.3, less the angle brackets)."""
+
+# Cc control, Cf format (zero-width and bidirectional tricks), Cs surrogates, Co private use, Cn unassigned, Z* separators.
+_REFUSED_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"}
+_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+
+
+def _fault(field: str, code: str, message: str) -> InvalidInput:
+    return InvalidInput(errors=[InputFault(("body", field), code, message)])
+
+
+def normalise_username(text: str) -> str:
+    """Return the username as it is stored and compared: NFKC, case folded, 1 to 64 characters.
+
+    Folding happens once more after NFKC, since one can undo the other («ﬀ», «İ»): the result is a fixed point.
+
+    Raises:
+        InvalidInput: it is empty, too long, or has spaces, control, format or unassigned characters.
+    """
+    if len(text) > 4 * MAX_USERNAME:
+        raise _fault("username", "too_long", f"A username has at most {MAX_USERNAME} characters.")
+    name = text
+    for _ in range(3):
+        name = unicodedata.normalize("NFKC", name).casefold()
+    if not name:
+        raise _fault("username", "too_short", "A username has at least 1 character.")
+    if len(name) > MAX_USERNAME:
+        raise _fault("username", "too_long", f"A username has at most {MAX_USERNAME} characters.")
+    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text + name):
+        raise _fault("username", "character", "A username has no spaces and no control characters.")
+    return name
+
+
+def normalise_email(text: str) -> str:
+    """Return the address as it is stored: local part as given but case folded, domain in lower-case ASCII (IDNA).
+
+    One address, not a list: commas, spaces and line breaks are refused, so that mail can go nowhere else. A local part
+    outside ASCII is refused, since «ı» and «i» would otherwise be one account's and another's (CVE-2019-19844).
+
+    Raises:
+        InvalidInput: it is not one plain address.
+    """
+    local, at, domain = text.rpartition("@")
+    if len(text) > MAX_EMAIL or not at or not _LOCAL_PART.match(local) or len(local) > 64:
+        raise _fault("email", "email", "This is not one e-mail address.")
+    try:
+        ascii_domain = domain.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        raise _fault("email", "email", "This is not one e-mail address.") from None
+    labels = ascii_domain.split(".")
+    if len(labels) < 2 or not all(_LABEL.match(label) for label in labels):
+        raise _fault("email", "email", "This is not one e-mail address.")
+    return f"{local.lower()}@{ascii_domain}"

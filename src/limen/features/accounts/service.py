@@ -1,0 +1,272 @@
+"""Accounts: made, found, switched off and on, and their passwords."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from limen.authz.roles import RoleCatalogue
+from limen.core.errors import Conflict, InputFault, InvalidCredentials, InvalidInput, NotFound, UsernameTaken
+from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
+from limen.core.ids import uuid7
+from limen.crypto.hashing_pool import HashingPool
+from limen.crypto.passwords import PasswordHasher
+from limen.features.accounts.names import normalise_email, normalise_username
+from limen.features.accounts.password_policy import check_new_password, check_presented_password
+from limen.features.accounts.store import Account, AccountStatus, AccountStore, NewAccount, StatusChange
+
+MAX_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPage:
+    """Some accounts in the order of their usernames.
+
+    Attributes:
+        items: the accounts.
+        next: what to hand in as ``after`` for those that follow; None at the end.
+    """
+
+    items: Sequence[Account]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordCheck:
+    """What a check of a password found.
+
+    Attributes:
+        account: the account, where the password is its own; it may still be one that must not be used.
+        found: the account with that name, right password or not, for the audit trail only.
+        outdated: the hash should be made anew with the present settings.
+    """
+
+    account: Account | None
+    found: Account | None
+    outdated: bool
+
+
+class AccountService:
+    """The use cases of accounts.
+
+    Args:
+        store: where the accounts are.
+        hasher: the scheme and cost for new passwords.
+        pool: the threads that hash, so that the event loop does not.
+        catalogue: the roles there are.
+        password_min_length: code points.
+        forbidden_words: words no password may contain beside the account's own: the product, the host.
+        keep_ended_ms: how long an ended session stays on the list: an access token's life and a margin.
+        record: writes the event of a failure.
+        sessions_ended: called after sessions ended, so that this process knows at once.
+    """
+
+    def __init__(
+        self,
+        store: AccountStore,
+        *,
+        hasher: PasswordHasher,
+        pool: HashingPool,
+        catalogue: RoleCatalogue,
+        password_min_length: int,
+        forbidden_words: Sequence[str],
+        keep_ended_ms: int,
+        record: EventSink,
+        sessions_ended: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._hasher = hasher
+        self._pool = pool
+        self._catalogue = catalogue
+        self._password_min_length = password_min_length
+        self._forbidden_words = tuple(forbidden_words)
+        self._keep_ended_ms = keep_ended_ms
+        self._record = record
+        self._sessions_ended = sessions_ended
+
+    async def create(
+        self,
+        username: str,
+        password: str | None,
+        *,
+        email: str | None = None,
+        roles: frozenset[str] = frozenset(),
+        actor: str = "",
+        origin: Origin = NOWHERE,
+    ) -> Account:
+        """Make an active account and return it.
+
+        Raises:
+            InvalidInput: a name, address, role or password that is not acceptable, with the field and the reason.
+            UsernameTaken: somebody has the name, in whatever spelling.
+            Busy: too many passwords wait to be hashed.
+        """
+        name = normalise_username(username)
+        address = normalise_email(email) if email is not None else None
+        unknown = sorted(roles - self._catalogue.names)
+        if unknown:
+            message = f"There is no role {', '.join(unknown)}."
+            raise InvalidInput(message, errors=[InputFault(("roles",), "unknown_role", message)])
+        stored = None
+        if password is not None:
+            accepted = self._accept_new_password(password, name, address)
+            stored = await self._pool.run(self._hasher.hash, accepted)
+        new = NewAccount(id=uuid7(), username=name, email=address, password_hash=stored, roles=roles)
+        event = Event(
+            EventName.ACCOUNT_CREATED, actor=actor or new.id, target=new.id, origin=origin, data={"roles": sorted(roles)}
+        )
+        if not await self._store.create(new, event):
+            raise UsernameTaken()
+        account = await self._store.by_id(new.id)
+        if account is None:
+            raise Conflict("The account was removed while it was being made.")
+        return account
+
+    def _accept_new_password(self, password: str, username: str, email: str | None) -> str:
+        names = [username, *self._forbidden_words]
+        if email is not None:
+            names.append(email.partition("@")[0])
+        return check_new_password(password, minimum=self._password_min_length, names=names)
+
+    async def by_username(self, username: str) -> Account:
+        """Find an account by its name, in whatever spelling.
+
+        Raises:
+            NotFound: there is none, or the name cannot be one.
+        """
+        try:
+            name = normalise_username(username)
+        except InvalidInput:
+            raise NotFound("There is no account of that name.") from None
+        account = await self._store.by_username(name)
+        if account is None:
+            raise NotFound("There is no account of that name.")
+        return account
+
+    async def by_id(self, account_id: str) -> Account:
+        """Find an account by its id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        account = await self._store.by_id(account_id)
+        if account is None:
+            raise NotFound("There is no such account.")
+        return account
+
+    async def page(self, *, query: str = "", limit: int = 50, after: str | None = None) -> AccountPage:
+        """List accounts by username: at most ``limit`` (1 to 200) whose name or address contains ``query``."""
+        if not 1 <= limit <= MAX_PAGE:
+            message = f"A page has 1 to {MAX_PAGE} items."
+            raise InvalidInput(message, errors=[InputFault(("query", "limit"), "out_of_range", message)])
+        items = await self._store.page(query=query.casefold(), limit=limit + 1, after=after)
+        if len(items) > limit:
+            return AccountPage(items[:limit], items[limit - 1].username)
+        return AccountPage(items, None)
+
+    async def disable(self, account: Account, *, actor: str, origin: Origin = NOWHERE) -> StatusChange:
+        """Switch an active account off; all its sessions end. Doing it twice changes nothing the second time."""
+        return await self._change(
+            account, AccountStatus.ACTIVE, AccountStatus.DISABLED, EventName.ACCOUNT_DISABLED, actor, origin
+        )
+
+    async def enable(self, account: Account, *, actor: str, origin: Origin = NOWHERE) -> StatusChange:
+        """Switch a disabled account on again; a blocked one stays blocked."""
+        return await self._change(
+            account, AccountStatus.DISABLED, AccountStatus.ACTIVE, EventName.ACCOUNT_ENABLED, actor, origin
+        )
+
+    async def block(self, account: Account, *, actor: str, origin: Origin = NOWHERE) -> StatusChange:
+        """Block an active account on suspicion; all its sessions end. Only `unblock` undoes it."""
+        return await self._change(
+            account, AccountStatus.ACTIVE, AccountStatus.BLOCKED, EventName.ACCOUNT_BLOCKED, actor, origin
+        )
+
+    async def unblock(self, account: Account, *, actor: str, origin: Origin = NOWHERE) -> StatusChange:
+        """Undo a block; a disabled account stays disabled."""
+        return await self._change(
+            account, AccountStatus.BLOCKED, AccountStatus.ACTIVE, EventName.ACCOUNT_UNBLOCKED, actor, origin
+        )
+
+    async def _change(
+        self, account: Account, of: AccountStatus, to: AccountStatus, name: EventName, actor: str, origin: Origin
+    ) -> StatusChange:
+        change = await self._store.change_status(
+            account.id,
+            of=of,
+            to=to,
+            event=Event(name, actor=actor, target=account.id, origin=origin),
+            keep_ended_ms=self._keep_ended_ms,
+        )
+        if change.status is None:
+            raise NotFound("There is no such account.")
+        if change.status is not to:
+            raise Conflict(f"The account is {change.status}.")
+        if change.changed and to is not AccountStatus.ACTIVE:
+            await self._sessions_ended()
+        return change
+
+    async def check_password(self, username: str, password: str) -> PasswordCheck:
+        """Check a password for a login. An unknown name costs one hash of the same kind, so that time tells nothing.
+
+        The account may be one that must not be used: that is for the door to say, after the same work.
+
+        Raises:
+            InvalidInput: the name or the password is longer than any can be, which tells nothing about accounts.
+            Busy: too many passwords wait to be hashed.
+        """
+        presented = check_presented_password(password)
+        found = await self._store.by_username(normalise_username(username))
+        stored = found.password_hash if found is not None else None
+        verification = await self._pool.run(self._hasher.verify, presented, stored)
+        account = found if verification.matches else None
+        return PasswordCheck(account, found, account is not None and verification.outdated)
+
+    async def rehash(self, account: Account, password: str, *, origin: Origin = NOWHERE) -> None:
+        """Make the hash anew with the present settings, unless somebody changed it meanwhile."""
+        if account.password_hash is None:
+            return
+        new_hash = await self._pool.run(self._hasher.hash, check_presented_password(password))
+        event = Event(EventName.PASSWORD_REHASHED, actor="system", target=account.id, origin=origin)
+        await self._store.change_password(
+            account.id, seen_hash=account.password_hash, new_hash=new_hash, event=event, end_others=False
+        )
+
+    async def change_password(
+        self, account_id: str, current: str, new: str, *, sid: str | None, origin: Origin = NOWHERE
+    ) -> None:
+        """Change a password by who knows the present one; every other session ends.
+
+        Args:
+            account_id: whose.
+            current: the password now.
+            new: the password to be.
+            sid: the session that asks, which stays.
+            origin: where the request came from.
+
+        Raises:
+            InvalidCredentials: the present password is not right, or it was changed meanwhile.
+            InvalidInput: the new password is not acceptable.
+        """
+        presented = check_presented_password(current, field="current_password")
+        account = await self._store.by_id(account_id)
+        if account is None:
+            raise InvalidCredentials()
+        verification = await self._pool.run(self._hasher.verify, presented, account.password_hash)
+        if not verification.matches or account.password_hash is None:
+            await self._record(
+                Event(EventName.PASSWORD_CHANGE_FAILED, Outcome.FAILURE, account.id, account.id, origin)
+            )
+            raise InvalidCredentials("The current password is not right.")
+        accepted = self._accept_new_password(new, account.username, account.email)
+        new_hash = await self._pool.run(self._hasher.hash, accepted)
+        changed = await self._store.change_password(
+            account.id,
+            seen_hash=account.password_hash,
+            new_hash=new_hash,
+            event=Event(EventName.PASSWORD_CHANGED, actor=account.id, target=account.id, origin=origin),
+            end_others=True,
+            keep_sid=sid,
+            keep_ended_ms=self._keep_ended_ms,
+        )
+        if not changed:
+            raise InvalidCredentials("The password was changed meanwhile.")
+        await self._sessions_ended()

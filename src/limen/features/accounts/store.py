@@ -1,0 +1,115 @@
+"""What the accounts ask of a database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from limen.core.events import Event
+
+
+class AccountStatus(StrEnum):
+    """Whether an account may be used. Everything but ``active`` is refused by the door and by every live check."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The record of a subscriber.
+
+    Attributes:
+        id: UUIDv7; the ``sub`` of its tokens.
+        username: normalised: NFKC, case folded.
+        email: as given at registration, normalised; not verified, so it proves nothing.
+        status: whether it may be used.
+        password_hash: with its scheme's marker; None where no password was ever set.
+        session_epoch: raised whenever all sessions must go; a session of an earlier epoch is dead.
+        second_factor_required: the door refuses a grant that proved one factor only.
+        roles: the names of the roles it holds.
+        created_at: milliseconds since 1970 UTC.
+    """
+
+    id: str
+    username: str
+    email: str | None
+    status: AccountStatus
+    password_hash: str | None = field(repr=False)
+    session_epoch: int
+    second_factor_required: bool
+    roles: frozenset[str]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account to be made. It begins active, at epoch 0, without a second factor."""
+
+    id: str
+    username: str
+    email: str | None
+    password_hash: str | None = field(repr=False)
+    roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """What became of a change of status.
+
+    Attributes:
+        changed: True where this very call changed it.
+        status: the state now; None where there is no such account.
+    """
+
+    changed: bool
+    status: AccountStatus | None
+
+
+class AccountStore(Protocol):
+    """Accounts in a database. Every verb is one transaction, and the event is written in it."""
+
+    async def create(self, account: NewAccount, event: Event) -> bool:
+        """Insert the account with its roles; False, and nothing written, where the username is taken."""
+        ...
+
+    async def by_username(self, username: str) -> Account | None:
+        """Find the account with this normalised username."""
+        ...
+
+    async def by_id(self, account_id: str) -> Account | None:
+        """Find the account with this id."""
+        ...
+
+    async def page(self, *, query: str, limit: int, after: str | None) -> Sequence[Account]:
+        """List at most ``limit`` accounts after the username ``after``, in order, whose username or e-mail contains ``query``."""
+        ...
+
+    async def change_status(
+        self, account_id: str, *, of: AccountStatus, to: AccountStatus, event: Event, keep_ended_ms: int
+    ) -> StatusChange:
+        """Change the status if it is ``of``; where ``to`` is not active, end every session in the same transaction.
+
+        Ending raises ``session_epoch``, deletes the session rows and lists each as ended, kept for ``keep_ended_ms``
+        milliseconds. The event is written only where something changed.
+        """
+        ...
+
+    async def change_password(
+        self,
+        account_id: str,
+        *,
+        seen_hash: str,
+        new_hash: str,
+        event: Event,
+        end_others: bool,
+        keep_sid: str | None = None,
+        keep_ended_ms: int = 0,
+    ) -> bool:
+        """Replace the hash if it is still ``seen_hash`` and the account is active; False, and nothing written, otherwise.
+
+        With ``end_others`` the epoch is raised and every session but ``keep_sid`` ends in the same transaction; the one
+        that is kept moves to the new epoch. Without it (a rehash of the same password) no session is touched.
+        """
+        ...

@@ -1,0 +1,92 @@
+"""Login by password: one answer, and the same work, for every way it can fail."""
+
+import hmac
+import logging
+from hashlib import sha256
+
+from limen.authn.issuing import Door, Grant, Issued, Proof
+from limen.core.errors import InvalidCredentials, LimenError
+from limen.core.events import Event, EventName, EventSink, Origin, Outcome
+from limen.features.accounts.service import AccountService, PasswordCheck
+
+_log = logging.getLogger(__name__)
+
+PASSWORD_METHODS = ("pwd",)
+"""Authentication method references of a password (RFC 8176, section 2)."""
+
+
+class LoginService:
+    """Turns a right password into a session.
+
+    Args:
+        accounts: whose passwords they are.
+        door: the one that issues.
+        record: writes the event of a failure.
+        pseudonym_key: keys the hash under which unknown names are recorded; a name typed wrong may be a password.
+        client_id: the client named in the tokens.
+    """
+
+    def __init__(
+        self,
+        accounts: AccountService,
+        door: Door,
+        *,
+        record: EventSink,
+        pseudonym_key: bytes,
+        client_id: str,
+    ) -> None:
+        self._accounts = accounts
+        self._door = door
+        self._record = record
+        self._pseudonym_key = pseudonym_key
+        self._client_id = client_id
+
+    async def login(self, username: str, password: str, *, origin: Origin) -> Issued:
+        """Check the password and open a session.
+
+        Raises:
+            InvalidCredentials: unknown name, wrong password, an account that is not active, or one that changed while
+                the password was being checked: always the same.
+            InvalidInput: a name or password that none can be, whoever asks.
+            Busy: too many passwords wait to be hashed.
+        """
+        check = await self._accounts.check_password(username, password)
+        issued = None
+        if check.account is not None:
+            issued = await self._door.open_session(
+                Proof(
+                    grant=Grant.PASSWORD,
+                    account_id=check.account.id,
+                    account_epoch=check.account.session_epoch,
+                    methods=PASSWORD_METHODS,
+                    client_id=self._client_id,
+                    origin=origin,
+                )
+            )
+        if issued is None:
+            await self._record(self._failure(check, username, origin))
+            raise InvalidCredentials()
+        if check.outdated and check.account is not None:
+            await self._rehash(check, password, origin)
+        return issued
+
+    def _failure(self, check: PasswordCheck, username: str, origin: Origin) -> Event:
+        if check.found is None:
+            digest = hmac.new(self._pseudonym_key, username.encode("utf-8", "replace"), sha256).hexdigest()
+            target, reason = f"unknown:{digest[:32]}", "unknown_account"
+        elif check.account is None:
+            target, reason = check.found.id, "wrong_password"
+        else:
+            # The password was right and the door refused: not active, changed since it was read, or a factor is missing.
+            target, reason = check.found.id, f"refused_{check.found.status}"
+        return Event(EventName.LOGIN_FAILED, Outcome.FAILURE, "", target, origin, {"reason": reason})
+
+    async def _rehash(self, check: PasswordCheck, password: str, origin: Origin) -> None:
+        # The login is done: a full queue or a busy database must not undo it. The next login tries again.
+        try:
+            if check.account is not None:
+                await self._accounts.rehash(check.account, password, origin=origin)
+        except LimenError as error:
+            _log.info("password not rehashed", extra={"code": error.code})
+
+

@@ -1,0 +1,1 @@
+"""Roles: what code declares, kept in the database beside the accounts that hold them."""

@@ -1,0 +1,1 @@
+"""Sessions: refresh, the state machine behind it, and every way a session ends."""

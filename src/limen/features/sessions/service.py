@@ -1,0 +1,249 @@
+"""Sessions: refresh and the state machine behind it, every way to end one, and the live check."""
+
+import logging
+from enum import StrEnum
+
+from limen.authn.ended import EndedSessions
+from limen.authn.issuing import Door, Issued, KeyGone
+from limen.authn.records import CurrentSession
+from limen.core.errors import AccountNotActive, InvalidRefreshToken, SessionEnded, Unavailable
+from limen.core.events import Event, EventName, Origin, Outcome
+from limen.core.principal import Principal
+from limen.crypto.jwt import RefreshClaims, TokenError, TokenVerifier
+from limen.crypto.refresh import decode_secret, secret_hash
+from limen.features.sessions.store import EndReason, SessionState, SessionStore
+
+_log = logging.getLogger(__name__)
+
+CLOCK_STEP_MS = 2_000
+"""How far the database's clock may have stepped back between a rotation and the retry that follows it."""
+POLL_OVERLAP_MS = 10_000
+"""Commits are not ordered by their timestamps: each poll reads this much of the past again."""
+
+
+class Verdict(StrEnum):
+    """What a refresh token is that did not rotate, in the order in which it is asked."""
+
+    GONE = "ended"
+    EXPIRED = "expired"
+    ACCOUNT = "account"
+    CURRENT = "current"
+    REPLAY = "replay"
+    AHEAD = "ahead"
+    REUSE = "reuse"
+
+
+def judge(presented: RefreshClaims, row: SessionState | None, *, leeway_ms: int) -> Verdict:
+    """Say what a presented refresh token is, held against a row that was read after it failed to rotate.
+
+    Args:
+        presented: the claims of the token; its signature is ours.
+        row: the session, its account and the database's clock, read by a statement of its own.
+        leeway_ms: how long the direct parent is answered with its successor again; 0 means never.
+    """
+    if row is None:
+        return Verdict.GONE
+    if not row.in_time:
+        return Verdict.EXPIRED
+    if presented.sub != row.account_id or not row.account_holds:
+        return Verdict.ACCOUNT
+    digest = secret_hash(decode_secret(presented.jti))
+    if presented.gen == row.generation and digest == row.token_hash:
+        return Verdict.CURRENT
+    age = row.now - row.rotated_at
+    if (
+        leeway_ms > 0
+        and presented.gen == row.generation - 1
+        and digest == row.parent_hash
+        and -CLOCK_STEP_MS <= age <= leeway_ms
+    ):
+        return Verdict.REPLAY
+    if presented.gen >= row.generation:
+        return Verdict.AHEAD
+    return Verdict.REUSE
+
+
+class SessionService:
+    """The use cases of sessions.
+
+    Args:
+        store: where the sessions are.
+        door: the one that issues.
+        verifier: accepts limen's own refresh tokens.
+        ended: what this process knows of ended sessions.
+        leeway: seconds in which a lost answer is stated again.
+        keep_ended_ms: how long an ended session stays on the list.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        door: Door,
+        *,
+        verifier: TokenVerifier[RefreshClaims],
+        ended: EndedSessions,
+        leeway: int,
+        keep_ended_ms: int,
+    ) -> None:
+        self._store = store
+        self._door = door
+        self._verifier = verifier
+        self._ended = ended
+        self._leeway_ms = leeway * 1000
+        self._keep_ended_ms = keep_ended_ms
+        self._polled_until = 0
+
+    async def refresh(self, token: str, *, origin: Origin) -> Issued:
+        """Exchange a refresh token for new tokens (RFC 6749, section 6; rotation: RFC 9700, section 4.14).
+
+        Raises:
+            InvalidRefreshToken: always the same, whatever the reason.
+            Unavailable: the database did not settle; the token is still good.
+        """
+        try:
+            presented = self._verifier.verify(token)
+        except TokenError as error:
+            # Not ours, or over: nobody's session ends because somebody made up a token.
+            _log.info("refresh token refused", extra={"reason": error.reason, "request_id": origin.request_id})
+            raise InvalidRefreshToken() from None
+        issued = await self._door.rotate(presented, origin)
+        if issued is None:
+            issued = await self._judge(presented, origin)
+        return issued
+
+    async def _judge(self, presented: RefreshClaims, origin: Origin) -> Issued:
+        row = await self._store.read(presented.sid)
+        verdict = judge(presented, row, leeway_ms=self._leeway_ms)
+        if verdict is Verdict.CURRENT:
+            issued = await self._door.rotate(presented, origin)
+            if issued is not None:
+                return issued
+            row = await self._store.read(presented.sid)
+            verdict = judge(presented, row, leeway_ms=self._leeway_ms)
+            if verdict is Verdict.CURRENT:
+                raise Unavailable("The session is being changed; try again.")
+        if row is None or verdict in (Verdict.GONE, Verdict.EXPIRED, Verdict.ACCOUNT):
+            await self._refuse(presented, verdict.value, origin)
+        elif verdict is Verdict.REPLAY:
+            return await self._restate(presented, row, origin)
+        else:
+            await self._end_for_cause(presented, row, verdict, origin)
+        raise InvalidRefreshToken()
+
+    async def _restate(self, presented: RefreshClaims, row: SessionState, origin: Origin) -> Issued:
+        try:
+            issued = self._door.restate(
+                presented, _current(row), nonce=row.nonce or b"", token_hash=row.token_hash
+            )
+        except KeyGone:
+            # A process that does not have the key refuses and ends nothing: another process may have it.
+            await self._refuse(presented, "key_gone", origin)
+            raise InvalidRefreshToken() from None
+        await self._store.record(
+            Event(EventName.REFRESH_RESTATED, Outcome.SUCCESS, presented.sub, presented.sid, origin, {"generation": row.generation})
+        )
+        return issued
+
+    async def _refuse(self, presented: RefreshClaims, reason: str, origin: Origin) -> None:
+        await self._store.record(
+            Event(EventName.REFRESH_REFUSED, Outcome.FAILURE, "", presented.sid, origin, {"reason": reason})
+        )
+
+    async def _end_for_cause(
+        self, presented: RefreshClaims, row: SessionState, verdict: Verdict, origin: Origin
+    ) -> None:
+        """End a session whose spent token came back, or whose row is older than the token: both may be theft."""
+        if verdict is Verdict.AHEAD:
+            name, reason = EventName.STORE_ROLLED_BACK, EndReason.ROLLED_BACK
+            data: dict[str, object] = {"presented": presented.gen, "stored": row.generation}
+            _log.error("the store was rolled back: a refresh token is newer than its session", extra={"sid": row.sid})
+        else:
+            name, reason = EventName.REFRESH_REUSED, EndReason.REUSE
+            data = {"gap": row.generation - presented.gen, "age": row.now - row.rotated_at}
+            _log.warning("a spent refresh token was used again; the session ends", extra={"sid": row.sid, **data})
+        event = Event(name, Outcome.FAILURE, "", row.sid, origin, data)
+        await self._store.end(
+            row.sid, account_id=row.account_id, reason=reason, event=event, keep_ended_ms=self._keep_ended_ms
+        )
+        await self.catch_up()
+
+    async def logout(self, token: str, *, origin: Origin) -> None:
+        """End the session of a refresh token: any generation, also an expired one, as long as the signature is ours.
+
+        A client that lost the answer to a refresh must be able to leave. Doing it again, or with a token that was never
+        ours, changes nothing and is not told apart.
+        """
+        try:
+            presented = self._verifier.verify_even_if_expired(token)
+        except TokenError as error:
+            _log.info("logout token refused", extra={"reason": error.reason, "request_id": origin.request_id})
+            return
+        await self._end(presented.sid, presented.sub, origin)
+
+    async def logout_principal(self, principal: Principal, *, origin: Origin) -> None:
+        """End the session that the principal's credential belongs to."""
+        if principal.sid is not None:
+            await self._end(principal.sid, principal.sub, origin)
+
+    async def _end(self, sid: str, account_id: str, origin: Origin) -> None:
+        event = Event(
+            EventName.SESSION_ENDED, Outcome.SUCCESS, account_id, sid, origin, {"reason": EndReason.LOGOUT.value}
+        )
+        await self._store.end(
+            sid, account_id=account_id, reason=EndReason.LOGOUT, event=event, keep_ended_ms=self._keep_ended_ms
+        )
+        await self.catch_up()
+
+    async def logout_everywhere(self, account_id: str, *, actor: str, origin: Origin) -> int:
+        """End every session of an account and return how many there were."""
+        event = Event(
+            EventName.SESSIONS_ENDED, Outcome.SUCCESS, actor, account_id, origin, {"reason": EndReason.LOGOUT_ALL.value}
+        )
+        count = await self._store.end_all(
+            account_id, reason=EndReason.LOGOUT_ALL, event=event, keep_ended_ms=self._keep_ended_ms
+        )
+        await self.catch_up()
+        return count
+
+    async def live_state(self, principal: Principal) -> SessionState:
+        """Ask the database about the principal now: is the session there, the account active, which roles does it hold?
+
+        Raises:
+            SessionEnded: the session is over, or the credential belongs to none.
+            AccountNotActive: the account must not be used.
+        """
+        row = await self._store.read(principal.sid) if principal.sid is not None else None
+        if row is None or row.account_id != principal.sub or not row.in_time:
+            raise SessionEnded()
+        if row.account_status != "active":
+            raise AccountNotActive()
+        if not row.account_holds:
+            raise SessionEnded()
+        return row
+
+    async def record(self, event: Event) -> None:
+        """Write the event of an act that changed nothing."""
+        await self._store.record(event)
+
+    async def catch_up(self) -> None:
+        """Read what ended since the last time, in this process or another, with an overlap."""
+        for entry in await self._store.ended_since(self._polled_until):
+            self._ended.add(entry.sid, entry.keep_until)
+            self._polled_until = max(self._polled_until, entry.ended_at - POLL_OVERLAP_MS)
+
+
+def _current(row: SessionState) -> CurrentSession:
+    return CurrentSession(
+        sid=row.sid,
+        account_id=row.account_id,
+        generation=row.generation,
+        kid=row.kid,
+        rotated_at=row.rotated_at,
+        idle_until=row.idle_until,
+        ends_at=row.ends_at,
+        auth_time=row.auth_time,
+        amr=row.amr,
+        acr=row.acr,
+        client_id=row.client_id,
+        roles=row.roles,
+    )

@@ -1,0 +1,101 @@
+"""What the sessions ask of a database, beside the two verbs of the one door (`limen.authn.issuing`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from limen.core.events import Event
+
+
+class EndReason(StrEnum):
+    """Why a session ended."""
+
+    LOGOUT = "logout"
+    LOGOUT_ALL = "logout_all"
+    REUSE = "reuse"
+    ROLLED_BACK = "rolled_back"
+    PASSWORD_CHANGED = "password_changed"
+    ACCOUNT_STATUS = "account_status"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """A session's row, its account's state, and the database's clock, read by one statement.
+
+    Times are milliseconds since 1970 UTC, all stamped by the database's clock; ``now`` is that clock at this read.
+    ``account_status`` is the account's status as text, so that a status this version does not know is simply not active.
+    """
+
+    sid: str
+    account_id: str
+    account_epoch: int
+    kind: str
+    generation: int
+    token_hash: bytes = field(repr=False)
+    parent_hash: bytes | None = field(repr=False)
+    nonce: bytes | None = field(repr=False)
+    kid: str
+    rotated_at: int
+    idle_until: int
+    ends_at: int
+    auth_time: int
+    amr: tuple[str, ...]
+    acr: str | None
+    client_id: str
+    account_status: str
+    session_epoch: int
+    roles: frozenset[str]
+    now: int
+
+    @property
+    def account_holds(self) -> bool:
+        """The account is active, and the session belongs to its present epoch."""
+        return self.account_status == "active" and self.account_epoch == self.session_epoch
+
+    @property
+    def in_time(self) -> bool:
+        """Neither the idle nor the absolute end of the session has come."""
+        return self.now < self.idle_until and self.now < self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One entry of the list of ended sessions.
+
+    Attributes:
+        sid: the session.
+        ended_at: milliseconds since 1970 UTC, by the database's clock.
+        keep_until: milliseconds since 1970 UTC after which no access token of it can be alive.
+    """
+
+    sid: str
+    ended_at: int
+    keep_until: int
+
+
+class SessionStore(Protocol):
+    """Sessions in a database. Every verb is one transaction, and the event is written in it."""
+
+    async def read(self, sid: str) -> SessionState | None:
+        """Read the session with its account in a statement of its own, on a fresh snapshot of the primary."""
+        ...
+
+    async def end(self, sid: str, *, account_id: str, reason: EndReason, event: Event, keep_ended_ms: int) -> bool:
+        """Delete the session's row if it is this account's, and list it as ended.
+
+        True for the one caller that deleted it: only then is the event written.
+        """
+        ...
+
+    async def end_all(self, account_id: str, *, reason: EndReason, event: Event, keep_ended_ms: int) -> int:
+        """Raise the account's epoch, delete all its sessions and list each as ended; return how many there were."""
+        ...
+
+    async def ended_since(self, since_ms: int) -> Sequence[Ended]:
+        """List what ended at or after this time (milliseconds since 1970 UTC) and is still to be kept."""
+        ...
+
+    async def record(self, event: Event) -> None:
+        """Write an event of an act that changed nothing: a refusal, or a failure."""
+        ...

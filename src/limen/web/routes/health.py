@@ -1,0 +1,28 @@
+"""``/healthz`` and ``/readyz`` of the stand-alone server."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from limen.web.routes.endpoint import Routes, endpoint, json_answer
+from limen.web.starlette import public
+
+
+def health_routes(ready: Callable[[], Awaitable[None]]) -> Routes:
+    """Make the two endpoints; ``ready`` raises `Unavailable` where the database does not answer or is not migrated."""
+
+    @public
+    @endpoint
+    async def healthz(request: Request) -> Response:
+        """Tell that the process is alive."""
+        return json_answer({"status": "ok"})
+
+    @public
+    @endpoint
+    async def readyz(request: Request) -> Response:
+        """Tell that requests can be served: the database answers and its schema is current."""
+        await ready()
+        return json_answer({"status": "ready"})
+
+    return {"/healthz": {"GET": healthz}, "/readyz": {"GET": readyz}}
