@@ -3,7 +3,6 @@
 HOST ?= 127.0.0.1
 PORT ?= 8000
 ARGS ?=
-export HOST PORT
 
 # A command that exists may still fail: the shim of a version manager, or Python 2. tools/dev.py looks for the right one.
 PICK = for python in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -17,6 +16,8 @@ PICK = for python in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
+run: export HOST := $(HOST)
+run: export PORT := $(PORT)
 run: ## start the demo on http://HOST:PORT
 	@$(call PICK,run)
 

@@ -282,7 +282,9 @@ def in_environment(environment: Environment, arguments: list[str], extra: dict[s
     """Run one program of `.venv` in the project's folder and return its exit code; Ctrl-C is for the program."""
     program = environment.place / "bin" / arguments[0]
     variables = dict(os.environ, **(extra or {}))
-    variables.pop("PYTHONHOME", None)
+    # What make tells its children is not meant for a make that a test starts.
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONHOME"):
+        variables.pop(name, None)
     running = subprocess.Popen([str(program), *arguments[1:]], cwd=str(environment.root), env=variables)
     while running.poll() is None:
         with contextlib.suppress(KeyboardInterrupt):

@@ -365,8 +365,12 @@ class TestCommands:
 
 class TestMake:
     @pytest.fixture
-    def make(self, tmp_path: Path, programs: Write) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def make(
+        self, tmp_path: Path, programs: Write, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., subprocess.CompletedProcess[str]]:
         """Give a way to call the Makefile over a script that prints what it was called with."""
+        for name in ("HOST", "PORT", "ARGS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+            monkeypatch.delenv(name, raising=False)
         (tmp_path / "tools").mkdir()
         echo = "import os, sys; print(os.environ.get('HOST'), os.environ.get('PORT'), sys.argv[1:])"
         (tmp_path / "tools" / "dev.py").write_text(echo, encoding="utf-8")
@@ -391,6 +395,14 @@ class TestMake:
         programs("python3.12", f'exec "{sys.executable}" "$@"')
         done = make("run", "HOST=::1", "PORT=9", "ARGS=-k 'a b'")
         assert done.stdout == "::1 9 ['run', '-k', 'a b']\n", done.stderr
+
+    def test_host_and_port_are_for_running(
+        self, make: Callable[..., subprocess.CompletedProcess[str]], programs: Write
+    ) -> None:
+        """The address of the demo is not in the environment of the tests."""
+        programs("python3", f'exec "{sys.executable}" "$@"')
+        assert make("test").stdout == "None None ['test']\n"
+        assert make("run").stdout == "127.0.0.1 8000 ['run']\n"
 
     def test_without_any_python(self, make: Callable[..., subprocess.CompletedProcess[str]]) -> None:
         """Where there is no Python at all, that is what it says."""
