@@ -1,0 +1,81 @@
+"""The databases that limen's stores live in."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from limen.authn.records import IssuingStore
+from limen.core.clock import Clock, system_clock
+from limen.core.errors import ConfigurationError
+from limen.features.accounts.store import AccountStore
+from limen.features.roles.store import RoleStore
+from limen.features.sessions.store import SessionStore
+from limen.storage.sql.events import StoredEvent
+from limen.storage.sql.sqlite import SQLiteStorage, path_of
+
+__all__ = ["SQLiteStorage", "Storage", "StoredEvent", "open_storage"]
+
+
+class Storage(Protocol):
+    """All stores of one installation, on one database. Nothing is opened before `start`."""
+
+    @property
+    def accounts(self) -> AccountStore:
+        """The accounts."""
+        ...
+
+    @property
+    def sessions(self) -> SessionStore:
+        """The sessions."""
+        ...
+
+    @property
+    def issuing(self) -> IssuingStore:
+        """The two verbs of the one door."""
+        ...
+
+    @property
+    def roles(self) -> RoleStore:
+        """The roles."""
+        ...
+
+    @property
+    def calls(self) -> int:
+        """How many store verbs were called since the object was made."""
+        ...
+
+    async def start(self) -> None:
+        """Open the database and bring its schema up to date.
+
+        Raises ConfigurationError where it cannot be used, Unavailable where it does not answer.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Finish what is under way and close the database."""
+        ...
+
+    async def ping(self) -> None:
+        """Read from the database and check its schema; raise Unavailable where it cannot serve."""
+        ...
+
+    async def sweep(self, limit: int = 10_000) -> int:
+        """Delete what nobody can use any more, ``limit`` rows at most; return how many."""
+        ...
+
+    async def events(self, *, limit: int = 100, after: int = 0) -> Sequence[StoredEvent]:
+        """Return at most ``limit`` records of the audit trail that follow the one numbered ``after``, in order."""
+        ...
+
+
+def open_storage(database_url: str, *, clock: Clock = system_clock) -> Storage:
+    """Return the storage that the URL of ``LIMEN_DATABASE_URL`` names; `Storage.start` opens it.
+
+    Raises ConfigurationError for an engine that this version does not know. The URL itself, which may hold a password,
+    is not part of the message.
+    """
+    scheme = database_url.partition(":")[0]
+    if scheme != "sqlite":
+        raise ConfigurationError(
+            "LIMEN_DATABASE_URL names a database that this version does not support. Write sqlite:///path/to/file."
+        )
+    return SQLiteStorage(path_of(database_url), clock=clock)

@@ -1,0 +1,1 @@
+"""The stores in SQL: tables, migrations, and one file a feature."""

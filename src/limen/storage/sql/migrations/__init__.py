@@ -1,0 +1,46 @@
+"""Brings a database to the schema of this version.
+
+Whether there is anything to do is told by one row, so that the start of an up-to-date installation imports neither
+Alembic nor SQLAlchemy.
+"""
+
+from enum import StrEnum
+
+from limen.core.errors import ConfigurationError
+
+VERSION_TABLE = "limen_schema_version"
+"""Not Alembic's default name: an application in the same database may use Alembic for its own tables."""
+
+READ_VERSION = "SELECT version_num FROM limen_schema_version"
+
+REVISIONS = ("0001",)
+"""Every revision this version knows, oldest first; a test compares them with the files."""
+
+
+class Standing(StrEnum):
+    """How the schema of a database stands to the code."""
+
+    CURRENT = "current"
+    BEHIND = "behind"
+    NEWER = "newer"
+
+
+def standing(version: str | None) -> Standing:
+    """Compare the version a database bears (None: it bears none) with what this code knows."""
+    if version is None:
+        return Standing.BEHIND
+    if version not in REVISIONS:
+        return Standing.NEWER
+    return Standing.CURRENT if version == REVISIONS[-1] else Standing.BEHIND
+
+
+def refuse_newer(version: str | None) -> None:
+    """Raise ConfigurationError for a database that a later version of limen has migrated already.
+
+    Statements of this version may mean something else in that schema; nothing is tried.
+    """
+    if standing(version) is Standing.NEWER:
+        raise ConfigurationError(
+            f"The database is of a newer limen than this one: its schema is {version!r}, this version knows up to"
+            f" {REVISIONS[-1]!r}. Start the newer version, or restore the backup that was made before it."
+        )

@@ -1,0 +1,143 @@
+"""limen's stores in one SQLite file: embedded, migrated at start, durable at each answer."""
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from limen.core.clock import Clock, system_clock
+from limen.core.errors import ConfigurationError, Unavailable
+from limen.storage.sql import events, housekeeping, migrations, sqlite_file
+from limen.storage.sql.accounts import SQLiteAccounts
+from limen.storage.sql.connection import Connection
+from limen.storage.sql.events import StoredEvent
+from limen.storage.sql.group_commit import QUEUE_SIZE, Reader, Writer
+from limen.storage.sql.issuing import SQLiteIssuing
+from limen.storage.sql.migrations import Standing
+from limen.storage.sql.roles import SQLiteRoles
+from limen.storage.sql.sessions import SQLiteSessions
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class SQLiteStorage:
+    """All stores on one SQLite file. Nothing is opened before `start`, so it may be made before a process forks.
+
+    Any number of event loops may use it at once. Several processes may share the file; each then waits for the others'
+    transactions, so PostgreSQL is the better choice where there are many.
+
+    Args:
+        path: the file; it is made (0600) where there is none.
+        clock: the database's clock: it stamps and judges every row.
+        queue_size: operations that may wait; whoever comes then is answered Busy.
+
+    Attributes:
+        calls: how many store verbs were called.
+    """
+
+    def __init__(self, path: Path | str, *, clock: Clock = system_clock, queue_size: int = QUEUE_SIZE) -> None:
+        self.path = Path(path)
+        self.calls = 0
+        self.accounts = SQLiteAccounts(self)
+        self.sessions = SQLiteSessions(self)
+        self.issuing = SQLiteIssuing(self)
+        self.roles = SQLiteRoles(self)
+        self._writer = Writer(self.path, clock, queue_size=queue_size)
+        self._reader = Reader(self.path, clock, queue_size=queue_size)
+        self._starting = threading.Lock()
+        self._started = False
+
+    async def start(self) -> None:
+        """Make the file where there is none, migrate it, and start the threads. A second call does nothing.
+
+        Raises ConfigurationError where the file cannot be used or is of a newer limen, Unavailable where the database
+        fails.
+        """
+        await asyncio.to_thread(self._start)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._started:
+                return
+            try:
+                sqlite_file.create_private(self.path)
+                sqlite_file.migrate(self.path)
+                self._writer.start()
+                try:
+                    self._reader.start()
+                except BaseException:
+                    self._writer.stop()
+                    raise
+            except sqlite3.Error as error:
+                _log.error("database_start_failed", extra={"database_error": error.sqlite_errorname})
+                raise Unavailable("The database cannot be opened.") from error
+            self._started = True
+
+    async def stop(self) -> None:
+        """Finish what is queued, and close the file. It may be started again."""
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
+        with self._starting:
+            if not self._started:
+                return
+            self._started = False
+            # The writer last: the last connection to close empties the write-ahead log, and must be allowed to write.
+            self._reader.stop()
+            self._writer.stop()
+
+    async def ping(self) -> None:
+        """Read from the database, and see that its schema is one this version can work with; Unavailable otherwise.
+
+        A newer schema is no fault of a process that already runs: a migration leaves the version before it working.
+        """
+        if migrations.standing(await self._reader.submit(sqlite_file.schema_version)) is Standing.BEHIND:
+            raise Unavailable("The schema of the database is not that of this version.")
+
+    async def sweep(self, limit: int = 10_000) -> int:
+        """Delete sessions expired for a day and entries of the ended list past their time, ``limit`` at most.
+
+        Returns how many were deleted. Safe to call at any time, from several processes.
+        """
+        return await housekeeping.sweep(self, limit)
+
+    async def events(self, *, limit: int = 100, after: int = 0) -> Sequence[StoredEvent]:
+        """Return at most ``limit`` records of the audit trail that follow the one numbered ``after``, in order."""
+
+        def operation(connection: Connection) -> Sequence[StoredEvent]:
+            return events.page(connection, limit=limit, after=after)
+
+        return await self.read(operation)
+
+    async def write(self, operation: Callable[[Connection], T]) -> T:
+        """Run the operation in a writing transaction; answer after it was committed to disk.
+
+        Whoever is cancelled while waiting does not call it back: what is queued is done.
+        """
+        self.calls += 1
+        return await self._writer.submit(operation)
+
+    async def read(self, operation: Callable[[Connection], T]) -> T:
+        """Run the operation where it can only read; each of its statements sees all that was committed before."""
+        self.calls += 1
+        return await self._reader.submit(operation)
+
+
+def path_of(database_url: str) -> Path:
+    """Return the file that ``sqlite:///relative/path`` or ``sqlite:////absolute/path`` names.
+
+    Raises ConfigurationError for a URL without a file: a database in memory would be gone at each start, and with it
+    everything that was revoked.
+    """
+    prefix = "sqlite:///"
+    name = database_url.removeprefix(prefix)
+    if not database_url.startswith(prefix) or not name or ":memory:" in name:
+        raise ConfigurationError("LIMEN_DATABASE_URL names no file. Write sqlite:///path or sqlite:////absolute/path.")
+    if "?" in name or "#" in name or "\0" in name:
+        raise ConfigurationError("LIMEN_DATABASE_URL for SQLite takes a path and nothing else: no options after «?».")
+    return Path(name)

@@ -1,0 +1,153 @@
+"""The schema, for SQLite and PostgreSQL alike. Times are milliseconds since 1970 UTC, stamped by the database's clock.
+
+The migrations build it; a test compares what they build with what stands here. No statement of a request is made from
+these objects, so that a process whose database is up to date never imports SQLAlchemy.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    Uuid,
+    false,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+IDENTIFIER = Uuid(as_uuid=False).with_variant(String(36), "sqlite")
+"""A UUID: 36 characters where the engine has no type for it."""
+
+JSON_VALUE = JSON().with_variant(JSONB(), "postgresql")
+SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
+
+ACCOUNTS = Table(
+    "limen_accounts",
+    METADATA,
+    Column("id", IDENTIFIER, primary_key=True),
+    Column("username", String(64), nullable=False, unique=True),
+    # Not unique: an address that nobody verified proves nothing, and a refusal would reveal who is registered.
+    Column("email", String(320)),
+    # No list of states: a state that a later version adds must be readable, and count as «not active».
+    Column("status", String(16), nullable=False),
+    Column("password_hash", Text),
+    Column("session_epoch", Integer, nullable=False, server_default=text("0")),
+    Column("second_factor_required", Boolean(create_constraint=False), nullable=False, server_default=false()),
+    Column("roles_version", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", BigInteger, nullable=False),
+    CheckConstraint("length(username) > 0", name="username"),
+    CheckConstraint("session_epoch >= 0", name="session_epoch"),
+    sqlite_with_rowid=False,
+)
+
+ROLES = Table(
+    "limen_roles",
+    METADATA,
+    Column("name", String(128), primary_key=True),
+    # «retired»: the code no longer declares it, accounts still hold it. It gives nothing until it is declared again.
+    Column("source", String(16), nullable=False),
+    CheckConstraint("source IN ('code', 'database', 'retired')", name="source"),
+    sqlite_with_rowid=False,
+)
+
+ROLE_PERMISSIONS = Table(
+    "limen_role_permissions",
+    METADATA,
+    Column("role", String(128), ForeignKey("limen_roles.name", ondelete="CASCADE"), primary_key=True),
+    Column("permission", String(256), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+ACCOUNT_ROLES = Table(
+    "limen_account_roles",
+    METADATA,
+    Column("account_id", IDENTIFIER, ForeignKey("limen_accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(128), ForeignKey("limen_roles.name"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+SESSIONS = Table(
+    "limen_sessions",
+    METADATA,
+    Column("id", IDENTIFIER, primary_key=True),
+    Column("account_id", IDENTIFIER, ForeignKey("limen_accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("account_epoch", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("token_hash", LargeBinary(32), nullable=False),
+    Column("parent_hash", LargeBinary(32)),
+    Column("nonce", LargeBinary(16)),
+    Column("kid", String(16), nullable=False),
+    # No index on what a rotation changes: on PostgreSQL each refresh would then rewrite every index (no HOT update).
+    Column("rotated_at", BigInteger, nullable=False),
+    Column("idle_until", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("auth_time", BigInteger, nullable=False),
+    # Method references (RFC 8176), separated by spaces.
+    Column("amr", String(128), nullable=False),
+    Column("acr", String(128)),
+    Column("client_id", String(128), nullable=False),
+    Column("cnf", Text),
+    Column("user_agent", String(256), nullable=False),
+    Column("address", String(64), nullable=False),
+    CheckConstraint("kind IN ('refresh', 'cookie')", name="kind"),
+    CheckConstraint("generation >= 0", name="generation"),
+    CheckConstraint("length(token_hash) = 32", name="token_hash"),
+    CheckConstraint(
+        "(generation = 0 AND parent_hash IS NULL AND nonce IS NULL)"
+        " OR (generation > 0 AND length(parent_hash) = 32 AND length(nonce) = 16)",
+        name="parent",
+    ),
+    CheckConstraint("idle_until <= ends_at", name="ends"),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 85},
+)
+
+ENDED_SESSIONS = Table(
+    "limen_ended_sessions",
+    METADATA,
+    Column("id", IDENTIFIER, primary_key=True),
+    # No foreign key: what is listed here must outlive the account it belonged to.
+    Column("account_id", IDENTIFIER, nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("ended_at", BigInteger, nullable=False, index=True),
+    Column("keep_until", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+EVENTS = Table(
+    "limen_events",
+    METADATA,
+    # Never used twice, so that a record that was cut off at the end leaves a gap that can be seen.
+    Column("seq", SEQUENCE, primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("user_agent", String(256), nullable=False),
+    Column("target", String(128), nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("data", JSON_VALUE, nullable=False),
+    CheckConstraint("outcome IN ('success', 'failure')", name="outcome"),
+    sqlite_autoincrement=True,
+)
