@@ -1,7 +1,7 @@
 """Security headers (OWASP ASVS 5.0, 3.4): set where the application has not set its own, which always stands.
 
 Two sets. Every answer gets what breaks no page. limen's own JSON answers get a Content-Security-Policy on top, and take
-it from `OWN_JSON_HEADERS`: put on an application's pages it would stop their scripts (`/docs` loads some from elsewhere).
+it from `OWN_JSON_HEADERS`: on an application's pages it would stop their scripts (`/docs` loads some from elsewhere).
 """
 
 from typing import Final

@@ -20,8 +20,8 @@ _MOST_BYTES_READ: Final = 4 * MAX_USER_AGENT
 def origin_of(scope: Scope) -> Origin:
     """Return where an HTTP request or a WebSocket handshake came from.
 
-    - ``request_id``: the one X-Request-ID, if it consists of 8 to 64 letters, digits, dots, underscores and dashes; else
-      a new one: 32 hexadecimal digits, random. What a client chose can be chosen again: it names a request, no more.
+    - ``request_id``: the one X-Request-ID, if it is 8 to 64 letters, digits, dots, underscores and dashes; else a new
+      one: 32 hexadecimal digits, random. What a client chose can be chosen again: it names a request, no more.
     - ``address``: the socket's peer, in its shortest form, IPv4 inside IPv6 as IPv4; empty for a Unix socket and for
       whatever is no address. No X-Forwarded header is read.
     - ``user_agent``: at most 256 characters, without control characters.

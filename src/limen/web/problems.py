@@ -100,7 +100,7 @@ def challenge(scheme: str, error: LimenError, realm: str) -> bytes:
     """Return the value of one ``WWW-Authenticate``.
 
     RFC 6750, section 3: ``Bearer`` must be followed by at least one parameter, hence the realm; section 3.1: where no
-    credential was sent, the challenge should not name an error. A wrong password at the login is no Bearer error either.
+    credential was sent, the challenge should not name an error. Nor is a wrong password a Bearer error.
     """
     value = f'{scheme} realm="{_NOT_IN_DESCRIPTION.sub("", realm)}"'
     oauth_error = error.oauth_error if isinstance(error, Unauthenticated) else None
