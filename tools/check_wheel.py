@@ -15,6 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,18 @@ READY_WITHIN_SECONDS = 60
 STOPS_WITHIN_SECONDS = 20
 # A machine's proxy has no business between this script and the server it started.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def strangers(wheel: Path) -> set[str]:
+    """Return the files in the wheel that are not in the repository: leftovers of a run, or worse, somebody's data."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split(
+        "\n"
+    )
+    places = {"src/limen/": "limen/", "examples/orders/": "limen/server/orders/"}
+    known = {there + path[len(here) :] for path in tracked for here, there in places.items() if path.startswith(here)}
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    return packed - known
 
 
 def install(wheel: Path, place: Path) -> Path:
@@ -125,6 +138,9 @@ def log_in(address: str, place: Path) -> str:
 def main() -> int:
     """Check the wheel named on the command line; return 0, or raise."""
     wheel = Path(sys.argv[1]).resolve(strict=True)
+    unknown = strangers(wheel)
+    if unknown:
+        raise RuntimeError(f"the wheel holds what the repository does not: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="limen-wheel-") as folder:
         place = Path(folder)
         programs = install(wheel, place / "environment")
