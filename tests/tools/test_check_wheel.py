@@ -22,7 +22,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         known = self.headers.get("Authorization") == "Bearer token" or OPEN
         status, told = {
             "/readyz": (200, {}),
-            "/auth/login": (200 if body and body["password"] == "right" else 401, {"access_token": "token"}),
+            "/auth/login": (200 if (body or {}).get("password") == "right" else 401, {"access_token": "token"}),
             "/auth/me": (200 if known else 401, {"username": "maker"}),
             "/orders": (201 if known else 401, {"status": "pending"}),
         }[self.path]
