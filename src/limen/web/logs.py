@@ -1,7 +1,7 @@
 """The log: one escaped line a record, with the request's id, in which no secret appears.
 
-limen logs with the standard library, under the logger ``limen``, and installs no handler: in an application, its records
-go where the application sends its own. `limen serve` and the demo call `configure_logging`.
+limen logs with the standard library, under the logger ``limen``, and installs no handler: in an application, its
+records go where the application sends its own. `limen serve` and the demo call `configure_logging`.
 
 The first net against secrets is that nothing hands one to the log. The redaction here is the second: it masks what
 stands under a name such as ``password`` and what looks like a token or a hash, and knows nothing else.
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -35,31 +36,51 @@ _NOT_SECRET: Final = frozenset({"tokentype", "passwordhasher", "passwordminlengt
 _LETTERS: Final = re.compile(r"[^a-z0-9]+")
 _NAMES: Final = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|credential|csrf|jti|nonce)"
 _QUOTED: Final = r"""(?:b?"(?:[^"\\]|\\.)*"?|b?'(?:[^'\\]|\\.)*'?)"""
-_SHAPES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+_NAME_WORDS: Final = ("passw", "passphrase", "pwd", "secret", "token", "api", "credential", "csrf", "jti", "nonce")
+# What must be in the text, in lower case, for the pattern to be tried at all: a search for a fixed text costs next to
+# nothing, and most texts hold none of them. Then the pattern, and what stands for a match.
+_SHAPES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
     # A JSON Web Token, also a part of one; an API key; the hash of a password; a private key; user:password@ in a URL.
-    (re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*"), MASK),
-    (re.compile(r"lim_[\w.-]{8,}"), MASK),
-    (re.compile(r"\$(?:2[abxy]|argon2\w*|scrypt|pbkdf2[\w-]*|limen[\w-]*)\$[^\s\"']+"), MASK),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"), MASK),
-    (re.compile(r"(?<=://)[^\s/@]{0,256}:[^\s/@]{1,256}(?=@)"), MASK),
-    # Headers, as text and as pairs; then name=value and 'name': value.
-    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {MASK}"),
+    (("eyj",), re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*"), MASK),
+    (("lim_",), re.compile(r"lim_[\w.-]{8,}"), MASK),
+    (("$",), re.compile(r"\$(?:2[abxy]|argon2\w*|scrypt|pbkdf2[\w-]*|limen[\w-]*)\$[^\s\"']+"), MASK),
     (
-        re.compile(rf"((?:authorization|cookie|x-api-key)[\"']?\s*[:,=]\s*)(?:{_QUOTED}|[^\r\n]+)", re.IGNORECASE),
+        ("-----begin",),
+        re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"),
+        MASK,
+    ),
+    (("://",), re.compile(r"(?<=://)[^\s/@]{0,256}:[^\s/@]{1,256}(?=@)"), MASK),
+    # Headers, as text and as pairs; then name=value and 'name': value.
+    (("bearer", "basic"), re.compile(r"\b(bearer|basic)\s{1,8}[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {MASK}"),
+    (
+        ("authorization", "cookie", "x-api-key"),
+        re.compile(
+            rf"((?:authorization|cookie|x-api-key)[\"']?\s{{0,8}}[:,=]\s{{0,8}})(?:{_QUOTED}|[^\r\n]+)", re.IGNORECASE
+        ),
         rf"\1{MASK}",
     ),
-    (re.compile(rf"({_NAMES}[\w-]{{0,32}}\s*=\s*)(?:{_QUOTED}|[^\s,;&\"')\]}}]+)", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(rf"({_NAMES}[\w-]{{0,32}}[\"']\s*:\s*)(?:{_QUOTED}|[^\s,}}\]]+)", re.IGNORECASE), rf"\1{MASK}"),
+    (
+        _NAME_WORDS,
+        re.compile(rf"({_NAMES}[\w-]{{0,32}}\s{{0,8}}=\s{{0,8}})(?:{_QUOTED}|[^\s,;&\"')\]}}]+)", re.IGNORECASE),
+        rf"\1{MASK}",
+    ),
+    (
+        _NAME_WORDS,
+        re.compile(rf"({_NAMES}[\w-]{{0,32}}[\"']\s{{0,8}}:\s{{0,8}})(?:{_QUOTED}|[^\s,}}\]]+)", re.IGNORECASE),
+        rf"\1{MASK}",
+    ),
 )
 # Control characters, line and paragraph separators, and marks that turn the direction of writing: on a terminal they
 # forge lines or hide them.
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_MOST_READ: Final = 65_536
+_MOST_READ: Final = 2 * MOST_CHARACTERS
+_MOST_OF_A_NAME: Final = 128
 _MOST_ITEMS: Final = 50
 _DEEPEST: Final = 4
 _LARGEST_INTEGER: Final = 2**64
 _RECORD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "request_id"}
-_OURS: Final = frozenset({"time", "level", "logger", "event", "exception"})
+_CERTAIN: Final = frozenset({"time", "level", "logger"})  # made here, or written in the code that logs
+_OURS: Final = _CERTAIN | {"event", "exception"}
 
 
 def configure_logging(
@@ -93,8 +114,12 @@ def configure_logging(
 
 def redact(text: str) -> str:
     """Return the text with everything masked that looks like a secret, or stands behind the name of one."""
-    for shape, mask in _SHAPES:
-        text = shape.sub(mask, text)
+    lower = text.lower()
+    for words, shape, mask in _SHAPES:
+        for word in words:
+            if word in lower:
+                text = shape.sub(mask, text)
+                break
     return text
 
 
@@ -162,16 +187,18 @@ def _fields_of_record(_: Any, __: str, event: EventDict) -> EventDict:
 def _safe_event(event: EventDict, escape: Callable[[str], str]) -> EventDict:
     safe: EventDict = {}
     for name, value in event.items():
-        if name == "exception":
+        if name in _CERTAIN:
+            safe[name] = value
+        elif name == "exception":
             safe[name] = _traceback(str(value), escape)
         else:
-            safe[escape(str(name)[:64])] = _safe(str(name), value, escape)
+            safe[_key(str(name)[:_MOST_OF_A_NAME], escape)] = _safe(str(name)[:_MOST_OF_A_NAME], value, escape)
     return safe
 
 
 def _traceback(text: str, escape: Callable[[str], str]) -> str:
     """Return a traceback, rather its end than its beginning; indented, so that nothing in it passes for a record."""
-    text = redact(text[-2 * _MOST_READ :])[-MOST_OF_A_TRACEBACK:]
+    text = redact(text[-2 * MOST_OF_A_TRACEBACK :])[-MOST_OF_A_TRACEBACK:]
     if escape is str:
         return text
     return "\n".join("  | " + escape(line) for line in text.split("\n"))
@@ -187,7 +214,10 @@ def _safe(name: str, value: object, escape: Callable[[str], str], depth: int = 0
         return _number(value)
     if depth < _DEEPEST and isinstance(value, Mapping):
         members = list(value.items())[:_MOST_ITEMS]
-        return {escape(_text(key)[:64]): _safe(_text(key), one, escape, depth + 1) for key, one in members}
+        return {
+            _key(_text(key)[:_MOST_OF_A_NAME], escape): _safe(_text(key)[:_MOST_OF_A_NAME], one, escape, depth + 1)
+            for key, one in members
+        }
     if depth < _DEEPEST and isinstance(value, (list, tuple, set, frozenset)):
         items = list(value)[:_MOST_ITEMS]
         # A pair may be a header: its first half then says what the second one is.
@@ -205,6 +235,7 @@ def _number(value: float) -> object:
     return value if math.isfinite(value) else repr(value)
 
 
+@lru_cache(maxsize=1024)
 def _is_secret(name: str) -> bool:
     letters = _LETTERS.sub("", name.casefold())
     return letters not in _NOT_SECRET and _SECRET_NAMES.search(letters) is not None
@@ -227,6 +258,11 @@ def _clean(text: str, escape: Callable[[str], str]) -> str:
     if len(masked) > MOST_CHARACTERS or len(text) > _MOST_READ:
         masked = f"{masked[:MOST_CHARACTERS]}… ({len(text)} characters)"
     return escape(masked)
+
+
+@lru_cache(maxsize=1024)
+def _key(name: str, escape: Callable[[str], str]) -> str:
+    return _clean(name, escape)
 
 
 def _one_line(text: str) -> str:

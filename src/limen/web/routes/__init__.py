@@ -1,1 +1,1 @@
-"""limen's own HTTP routes, one module a feature. They are plain Starlette endpoints, and the guard decides them like any other."""
+"""limen's own HTTP routes, one module a feature: plain Starlette endpoints, decided by the guard like any other."""

@@ -50,7 +50,7 @@ def principal_of(request: Request) -> Principal:
 
 
 def endpoint(handler: Endpoint) -> Endpoint:
-    """Turn whatever the handler raises into problem details (RFC 9457); an unexpected error says nothing to the caller."""
+    """Turn what the handler raises into problem details (RFC 9457); an unexpected error tells the caller nothing."""
 
     @functools.wraps(handler)
     async def answer(request: Request) -> Response:

@@ -63,9 +63,7 @@ def login_routes(login: LoginService, accounts: AccountService, *, prefix: str, 
         if not registration_open:
             raise NotFound("Registration is closed.")
         body = await read_json(request.scope, request.receive, Registration)
-        account = await accounts.create(
-            body.username, body.password, email=body.email, origin=origin_of(request.scope)
-        )
+        account = await accounts.create(body.username, body.password, email=body.email, origin=origin_of(request.scope))
         return json_answer(Registered(account.id, account.username), 201)
 
     @public

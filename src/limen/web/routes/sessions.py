@@ -33,7 +33,7 @@ def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
     @public
     @endpoint
     async def logout(request: Request) -> Response:
-        """End one session: that of the refresh token in the body, or that of the Bearer token where there is no body."""
+        """End a session: that of the refresh token in the body, or that of the Bearer token where there is no body."""
         origin = origin_of(request.scope)
         if _has_body(request):
             body = await read_json(request.scope, request.receive, RefreshRequest)
