@@ -15,7 +15,10 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PUBLIC_HOSTS = {"files.pythonhosted.org", "pypi.org"}
+# https, a name with a dot and letters at its end: no password, port, bare name, number or file.
+PUBLIC_ADDRESS = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}")
+PRIVATE_NAME = re.compile(r"\.(corp|home|internal|intranet|invalid|lan|local|localdomain|localhost|private|test)$")
+MOST_HOSTS = 2  # the index, and where it keeps its files
 FRAMEWORKS = ("fastapi", "starlette")
 EXPORTS = {
     "run": ("--no-default-groups", "--group", "build", "--extra", "server"),
@@ -38,7 +41,7 @@ def uv(*arguments: str, text: str | None = None) -> str:
     if program is None:
         sys.exit("limen: uv is not on the PATH; it is needed only for making the lock: pip install uv")
     settings = {key: value for key, value in os.environ.items() if not key.startswith(("UV_", "PIP_"))}
-    settings |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1", "UV_DEFAULT_INDEX": "https://pypi.org/simple"}
+    settings |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1"}
     done = subprocess.run(
         [program, *arguments], cwd=ROOT, env=settings, input=text, stdout=subprocess.PIPE, text=True, check=False
     )
@@ -55,8 +58,10 @@ def oldest_frameworks() -> str:
 
 
 def strangers(text: str) -> set[str]:
-    """Return every host in a lock or export that is not the public index."""
-    return set(re.findall(r"\b[a-z+]+://([^/\s\"]*)", text)) - PUBLIC_HOSTS
+    """Return the addresses in a lock or export that do not belong there: mirrors beside the index, passwords, files."""
+    found = set(re.findall(r"\b[a-z+]+://[^/\s\"]*", text))
+    private = {address for address in found if not PUBLIC_ADDRESS.fullmatch(address) or PRIVATE_NAME.search(address)}
+    return private or (found if len(found) > MOST_HOSTS else set())
 
 
 def main() -> int:

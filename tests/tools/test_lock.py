@@ -148,10 +148,28 @@ def test_no_other_host_and_no_path(path: str) -> None:
     assert not re.search(r"(?m)^\s*-|file:|(?<![\w.])/(root|home|tmp|opt|work|Users)/", text.replace("    --hash", ""))
 
 
-def test_strangers_are_found() -> None:
-    """The check that guards `make lock` sees mirrors, local files and passwords in an address."""
-    text = "https://pypi.org/simple http://mirror.example/x file:///opt/x https://me:secret@pypi.org/simple"
-    assert lock.strangers(text) == {"mirror.example", "", "me:secret@pypi.org"}
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://index.example",
+        "file://",
+        "https://me:secret@index.example",
+        "https://index.example:8443",
+        "https://mirror",
+        "https://10.0.0.7",
+        "https://mirror.internal",
+    ],
+)
+def test_strangers_are_found(address: str) -> None:
+    """The check that guards `make lock` sees local files, passwords in an address, and machines of one house."""
+    assert lock.strangers(f'"https://index.example/simple" "{address}/simple"') == {address}
+
+
+def test_a_mirror_beside_the_index_is_found() -> None:
+    """The index and its files are two hosts; a third one is somebody's mirror."""
+    index = "https://index.example/simple https://files.example/a.whl"
+    assert lock.strangers(index) == set()
+    assert "https://mirror.example" in lock.strangers(f"{index} https://mirror.example/a.whl")
 
 
 def test_everything_has_a_wheel() -> None:
