@@ -38,7 +38,7 @@ def test_scheme_is_case_insensitive(value: bytes, scheme: str, token: bytes) -> 
         b"bearer \xff",
         b"abc.def.ghi",
         b"bearer a,b",
-        b"Digest username=\"a\"",
+        b'Digest username="a"',
         b"Bearer " + b"a" * MAX_HEADER,
         b"bearer " + b"a" * MAX_HEADER,
     ],

@@ -8,8 +8,9 @@ from limen.authn.strategy import NOT_MINE, Authenticated, Outcome, PresentedCred
 from limen.core.clock import Clock
 from limen.core.errors import SessionEnded, TokenExpired, TokenRejected
 from limen.core.principal import Authentication, Principal, PrincipalKind
+from limen.crypto.claims import AccessClaims
 from limen.crypto.claims_cache import ClaimsCache
-from limen.crypto.jwt import AccessClaims, TokenError, TokenVerifier
+from limen.crypto.jwt import TokenError, TokenVerifier
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +21,8 @@ PermissionsOf = Callable[[frozenset[str]], frozenset[str]]
 class BearerStrategy:
     """Verifies access tokens, and remembers the claims of those it has seen.
 
-    The memory holds claims, not verdicts: every use asks the clock and the list of ended sessions again.
+    The memory holds what a token says, not a verdict: every use asks the clock and the list of ended sessions again.
+    Issuer, audience and keys cannot change under it: they are fixed when this strategy is made, and the memory with it.
 
     Args:
         verifier: of access tokens.
@@ -51,14 +53,16 @@ class BearerStrategy:
         """Answer from memory or verify at once: nothing here waits."""
         if credential.scheme != "bearer":
             return NOT_MINE
-        known = self._cache.get(credential.value)
-        if known is None:
+        seen = self._cache.get(credential.value)
+        if seen is not None:
+            known = seen[0]
+        else:
             try:
-                claims = self._verifier.verify(credential.value)
+                claims, kid = self._verifier.verify_with_kid(credential.value)
             except TokenError as error:
                 _log.debug("access token refused", extra={"reason": error.reason})
                 return Rejected(TokenExpired() if error.expired else TokenRejected())
-            known = self._remember(credential.value, claims)
+            known = self._remember(credential.value, claims, kid)
         if self._clock() >= known.expires_at:
             return Rejected(TokenExpired())
         if known.principal.sid in self._ended:
@@ -69,7 +73,7 @@ class BearerStrategy:
         """The same answer as `recall`."""
         return self.recall(credential) or NOT_MINE
 
-    def _remember(self, token: bytes, claims: AccessClaims) -> Authenticated:
+    def _remember(self, token: bytes, claims: AccessClaims, kid: str) -> Authenticated:
         principal = Principal(
             sub=claims.sub,
             kind=PrincipalKind.PERSON,
@@ -80,5 +84,5 @@ class BearerStrategy:
             authentication=Authentication(claims.amr, claims.auth_time),
         )
         known = Authenticated(principal, claims.exp)
-        self._cache.put(token, known)
+        self._cache.put(token, known, kid)
         return known

@@ -1,12 +1,28 @@
 """Asks the strategies, in order, whose a presented credential is."""
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from limen.authn.extractor import extract
 from limen.authn.strategy import Authenticated, NotMine, Outcome, PresentedCredential, Rejected, Strategy
-from limen.core.errors import CredentialMalformed
+from limen.core.errors import CredentialMalformed, LimenError
+from limen.core.principal import Principal
 
 NOTHING_PRESENTED = None
+
+
+class Attribution(Protocol):
+    """Where the outcome for one request is noted.
+
+    Attributes:
+        principal: whom the request is attributed to.
+        rejection: what a presented credential was refused with.
+        credential: what was proved, for as long as the connection lasts.
+    """
+
+    principal: Principal
+    rejection: LimenError | None
+    credential: object
 
 
 class AuthenticationChain:
@@ -21,7 +37,7 @@ class AuthenticationChain:
         self.challenges = tuple(dict.fromkeys(strategy.challenge for strategy in strategies))
 
     def recall(self, headers: Iterable[tuple[bytes, bytes]]) -> Authenticated | Rejected | PresentedCredential | None:
-        """Answer from memory where that is possible; else the credential to be handed to `authenticate`; None for none."""
+        """Answer from memory where possible; else return the credential for `authenticate`; None for none."""
         credential = extract(headers)
         if credential is None:
             return NOTHING_PRESENTED

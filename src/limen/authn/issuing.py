@@ -6,7 +6,7 @@ conditional INSERT, which asks for the account as it was when the proof was made
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,12 +17,15 @@ from limen.core.events import Event, EventName, Origin
 from limen.core.ids import uuid7
 from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, RefreshClaims, access_claims
 from limen.crypto.keys import SigningKey
-from limen.crypto.refresh import RefreshKeys, decode_secret, encode_secret, new_nonce, new_secret, secret_hash
+from limen.crypto.refresh import RefreshKeys, new_nonce, new_secret, secret_hash, secret_of_text, secret_text
 from limen.crypto.signing import Signer
 
 
 class Grant(StrEnum):
-    """Every way to be issued something: a closed list. A new one needs a row in the table of grants by account states."""
+    """Every way to be issued something: a closed list.
+
+    A new one needs a row in the table of grants by account states (`tests/authn/test_issuing.py`).
+    """
 
     PASSWORD = "password"
     REFRESH = "refresh"
@@ -119,19 +122,28 @@ class Door:
         store: the two conditional statements.
         terms: issuer, audience and lifetimes.
         access_key: signs access tokens.
-        refresh_keys: the secrets of the refresh tokens: the one in use and those still accepted.
+        refresh_keys: derive the secret parts of refresh tokens.
+        refresh_signing_keys: sign refresh tokens, each under its secret: the one in use and those still accepted, since
+            a token that is stated again is stated under the secret it was made with.
         clock: the time, in seconds since 1970 UTC.
     """
 
     def __init__(
-        self, store: IssuingStore, *, terms: TokenTerms, access_key: SigningKey, refresh_keys: RefreshKeys, clock: Clock
+        self,
+        store: IssuingStore,
+        *,
+        terms: TokenTerms,
+        access_key: SigningKey,
+        refresh_keys: RefreshKeys,
+        refresh_signing_keys: Iterable[SigningKey],
+        clock: Clock,
     ) -> None:
         self._store = store
         self._terms = terms
         self._clock = clock
         self._access = Signer(access_key, ACCESS_TYP)
         self._refresh_keys = refresh_keys
-        self._refresh = {key.kid: Signer(key, REFRESH_TYP) for key in refresh_keys.signing_keys}
+        self._refresh = {key.kid: Signer(key, REFRESH_TYP) for key in refresh_signing_keys}
 
     async def open_session(self, proof: Proof) -> Issued | None:
         """Open a session for what was proved; None where the account, as it is now, must not have one."""
@@ -168,7 +180,7 @@ class Door:
         One round trip: the presented secret is the parent and the nonce is made here, so nothing is read first.
         """
         keys = self._refresh_keys
-        parent = decode_secret(presented.jti)
+        parent = secret_of_text(presented.jti)
         nonce = new_nonce()
         successor = keys.derive(
             keys.current_kid,
@@ -211,7 +223,7 @@ class Door:
             sid=row.sid,
             generation=row.generation,
             nonce=nonce,
-            parent=decode_secret(presented.jti),
+            parent=secret_of_text(presented.jti),
         )
         if successor is None:
             raise KeyGone
@@ -234,7 +246,7 @@ class Door:
                 sub=row.account_id,
                 sid=row.sid,
                 gen=row.generation,
-                jti=encode_secret(secret),
+                jti=secret_text(secret),
                 iat=row.rotated_at // 1000,
                 exp=ends,
             )
@@ -247,7 +259,7 @@ class Door:
                 sid=row.sid,
                 client_id=row.client_id,
                 roles=row.roles,
-                auth_time=row.auth_time,
+                auth_time=row.auth_time // 1000,
                 amr=row.amr,
                 iat=int(self._clock()),
                 ttl=terms.access_ttl,

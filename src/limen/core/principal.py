@@ -63,7 +63,7 @@ class Principal:
 
     @property
     def display_name(self) -> str:
-        """What to show where nothing better is known: the account's id. A token carries no name (RFC 9068, section 6)."""
+        """What to show where nothing better is known: the id. A token carries no name (RFC 9068, section 6)."""
         return self.sub
 
 

@@ -10,9 +10,9 @@ from limen.features.accounts.names import normalise_email, normalise_username
     ("given", "stored"),
     [
         ("Maker", "maker"),
-        ("ＭＡＫＥＲ", "maker"),
-        ("Straße", "strasse"),
-        ("ﬀ", "ff"),
+        ("\uff2d\uff21\uff2b\uff25\uff32", "maker"),
+        ("Stra\N{LATIN SMALL LETTER SHARP S}e", "strasse"),
+        ("\N{LATIN SMALL LIGATURE FF}", "ff"),
         ("a" * 64, "a" * 64),
         ("o'brien+x@example.test", "o'brien+x@example.test"),
         ("x'); drop table limen_accounts;--".replace(" ", ""), "x');droptablelimen_accounts;--"),
@@ -39,7 +39,7 @@ def test_every_folded_name_is_a_fixed_point() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["", "a b", " a", "a\n", "a\x00", "a\u200b", "a\u202e", "\ud800", "a" * 65, "a" * 100_000, "\u00a0", "ﷺ" * 10],
+    ["", "a b", " a", "a\n", "a\x00", "a\u200b", "a\u202e", "\ud800", "a" * 65, "a" * 100_000, "\u00a0", "\ufdfa" * 10],
 )
 def test_username_refused(given: str) -> None:
     """Spaces, control, format and surrogate characters, and what is empty or too long, are refused with a 4xx."""
@@ -51,7 +51,7 @@ def test_username_refused(given: str) -> None:
 
 def test_email_is_normalised() -> None:
     """The domain becomes lower-case ASCII; the local part is case folded."""
-    assert normalise_email("Ann@Bücher.Example") == "ann@xn--bcher-kva.example"
+    assert normalise_email("Ann@B\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.Example") == "ann@xn--bcher-kva.example"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_email_is_normalised() -> None:
         "a@b.test\n",
         "a@b.test\r\nbcc: c@d.test",
         "a b@c.test",
-        "mıke@b.test",
+        "m\N{LATIN SMALL LETTER DOTLESS I}ke@b.test",
         "@b.test",
         "a@",
         "a",

@@ -6,7 +6,7 @@ import pytest
 
 from limen.core.ids import uuid7
 from limen.crypto.claims import RefreshClaims
-from limen.crypto.refresh import encode_secret, new_secret, secret_hash
+from limen.crypto.refresh import new_secret, secret_hash, secret_text
 from limen.features.sessions.service import Verdict, judge
 from limen.features.sessions.store import SessionState
 
@@ -39,7 +39,8 @@ ROW = SessionState(
 
 
 def token(generation: int, secret: bytes, *, sub: str = SUB) -> RefreshClaims:
-    return RefreshClaims(iss="i", aud="i", sub=sub, sid=SID, gen=generation, jti=encode_secret(secret), iat=0, exp=1)
+    """Claims of a refresh token whose signature is ours."""
+    return RefreshClaims(iss="i", aud="i", sub=sub, sid=SID, gen=generation, jti=secret_text(secret), iat=0, exp=1)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ MAX_USERNAME = 64
 MAX_EMAIL = 254
 """Characters of an address (RFC 5321, section 4.5.3.1.3, less the angle brackets)."""
 
-# Cc control, Cf format (zero-width and bidirectional tricks), Cs surrogates, Co private use, Cn unassigned, Z* separators.
+# Control, format (zero-width and bidirectional tricks), surrogates, private use, unassigned; all separators.
 _REFUSED_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"}
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
@@ -22,7 +22,8 @@ def _fault(field: str, code: str, message: str) -> InvalidInput:
 def normalise_username(text: str) -> str:
     """Return the username as it is stored and compared: NFKC, case folded, 1 to 64 characters.
 
-    Folding happens once more after NFKC, since one can undo the other («ﬀ», «İ»): the result is a fixed point.
+    Folding happens once more after NFKC, since one can undo the other (ligatures, dotted capital I): the result is a
+    fixed point.
 
     Raises:
         InvalidInput: it is empty, too long, or has spaces, control, format or unassigned characters.
@@ -45,7 +46,7 @@ def normalise_email(text: str) -> str:
     """Return the address as it is stored: local part as given but case folded, domain in lower-case ASCII (IDNA).
 
     One address, not a list: commas, spaces and line breaks are refused, so that mail can go nowhere else. A local part
-    outside ASCII is refused, since «ı» and «i» would otherwise be one account's and another's (CVE-2019-19844).
+    outside ASCII is refused: dotless and dotted i would otherwise be one account's and another's (CVE-2019-19844).
 
     Raises:
         InvalidInput: it is not one plain address.

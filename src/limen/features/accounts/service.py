@@ -1,9 +1,8 @@
 """Accounts: made, found, switched off and on, and their passwords."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from limen.authz.roles import RoleCatalogue
 from limen.core.errors import Conflict, InputFault, InvalidCredentials, InvalidInput, NotFound, UsernameTaken
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import uuid7
@@ -51,7 +50,7 @@ class AccountService:
         store: where the accounts are.
         hasher: the scheme and cost for new passwords.
         pool: the threads that hash, so that the event loop does not.
-        catalogue: the roles there are.
+        known_roles: answers the names of the roles there are.
         password_min_length: code points.
         forbidden_words: words no password may contain beside the account's own: the product, the host.
         keep_ended_ms: how long an ended session stays on the list: an access token's life and a margin.
@@ -65,7 +64,7 @@ class AccountService:
         *,
         hasher: PasswordHasher,
         pool: HashingPool,
-        catalogue: RoleCatalogue,
+        known_roles: Callable[[], Collection[str]],
         password_min_length: int,
         forbidden_words: Sequence[str],
         keep_ended_ms: int,
@@ -75,7 +74,7 @@ class AccountService:
         self._store = store
         self._hasher = hasher
         self._pool = pool
-        self._catalogue = catalogue
+        self._known_roles = known_roles
         self._password_min_length = password_min_length
         self._forbidden_words = tuple(forbidden_words)
         self._keep_ended_ms = keep_ended_ms
@@ -101,7 +100,7 @@ class AccountService:
         """
         name = normalise_username(username)
         address = normalise_email(email) if email is not None else None
-        unknown = sorted(roles - self._catalogue.names)
+        unknown = sorted(roles.difference(self._known_roles()))
         if unknown:
             message = f"There is no role {', '.join(unknown)}."
             raise InvalidInput(message, errors=[InputFault(("roles",), "unknown_role", message)])
@@ -111,7 +110,11 @@ class AccountService:
             stored = await self._pool.run(self._hasher.hash, accepted)
         new = NewAccount(id=uuid7(), username=name, email=address, password_hash=stored, roles=roles)
         event = Event(
-            EventName.ACCOUNT_CREATED, actor=actor or new.id, target=new.id, origin=origin, data={"roles": sorted(roles)}
+            EventName.ACCOUNT_CREATED,
+            actor=actor or new.id,
+            target=new.id,
+            origin=origin,
+            data={"roles": sorted(roles)},
         )
         if not await self._store.create(new, event):
             raise UsernameTaken()
@@ -252,9 +255,7 @@ class AccountService:
             raise InvalidCredentials()
         verification = await self._pool.run(self._hasher.verify, presented, account.password_hash)
         if not verification.matches or account.password_hash is None:
-            await self._record(
-                Event(EventName.PASSWORD_CHANGE_FAILED, Outcome.FAILURE, account.id, account.id, origin)
-            )
+            await self._record(Event(EventName.PASSWORD_CHANGE_FAILED, Outcome.FAILURE, account.id, account.id, origin))
             raise InvalidCredentials("The current password is not right.")
         accepted = self._accept_new_password(new, account.username, account.email)
         new_hash = await self._pool.run(self._hasher.hash, accepted)

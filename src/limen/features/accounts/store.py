@@ -83,7 +83,7 @@ class AccountStore(Protocol):
         ...
 
     async def page(self, *, query: str, limit: int, after: str | None) -> Sequence[Account]:
-        """List at most ``limit`` accounts after the username ``after``, in order, whose username or e-mail contains ``query``."""
+        """List at most ``limit`` accounts after the username ``after`` whose name or e-mail contains ``query``."""
         ...
 
     async def change_status(
@@ -107,7 +107,7 @@ class AccountStore(Protocol):
         keep_sid: str | None = None,
         keep_ended_ms: int = 0,
     ) -> bool:
-        """Replace the hash if it is still ``seen_hash`` and the account is active; False, and nothing written, otherwise.
+        """Replace the hash if it is still ``seen_hash`` and the account is active; otherwise write nothing: False.
 
         With ``end_others`` the epoch is raised and every session but ``keep_sid`` ends in the same transaction; the one
         that is kept moves to the new epoch. Without it (a rehash of the same password) no session is touched.

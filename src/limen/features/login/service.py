@@ -77,7 +77,7 @@ class LoginService:
         elif check.account is None:
             target, reason = check.found.id, "wrong_password"
         else:
-            # The password was right and the door refused: not active, changed since it was read, or a factor is missing.
+            # The password was right and the door refused: not active, changed meanwhile, or a factor is missing.
             target, reason = check.found.id, f"refused_{check.found.status}"
         return Event(EventName.LOGIN_FAILED, Outcome.FAILURE, "", target, origin, {"reason": reason})
 
@@ -88,5 +88,3 @@ class LoginService:
                 await self._accounts.rehash(check.account, password, origin=origin)
         except LimenError as error:
             _log.info("password not rehashed", extra={"code": error.code})
-
-

@@ -9,8 +9,9 @@ from limen.authn.records import CurrentSession
 from limen.core.errors import AccountNotActive, InvalidRefreshToken, SessionEnded, Unavailable
 from limen.core.events import Event, EventName, Origin, Outcome
 from limen.core.principal import Principal
-from limen.crypto.jwt import RefreshClaims, TokenError, TokenVerifier
-from limen.crypto.refresh import decode_secret, secret_hash
+from limen.crypto.claims import RefreshClaims
+from limen.crypto.jwt import TokenError, TokenVerifier
+from limen.crypto.refresh import secret_hash, secret_of_text
 from limen.features.sessions.store import EndReason, SessionState, SessionStore
 
 _log = logging.getLogger(__name__)
@@ -47,19 +48,19 @@ def judge(presented: RefreshClaims, row: SessionState | None, *, leeway_ms: int)
         return Verdict.EXPIRED
     if presented.sub != row.account_id or not row.account_holds:
         return Verdict.ACCOUNT
-    digest = secret_hash(decode_secret(presented.jti))
+    return _judge_secret(presented, row, leeway_ms)
+
+
+def _judge_secret(presented: RefreshClaims, row: SessionState, leeway_ms: int) -> Verdict:
+    digest = secret_hash(secret_of_text(presented.jti))
     if presented.gen == row.generation and digest == row.token_hash:
         return Verdict.CURRENT
-    age = row.now - row.rotated_at
-    if (
-        leeway_ms > 0
-        and presented.gen == row.generation - 1
-        and digest == row.parent_hash
-        and -CLOCK_STEP_MS <= age <= leeway_ms
-    ):
-        return Verdict.REPLAY
     if presented.gen >= row.generation:
         return Verdict.AHEAD
+    is_parent = presented.gen == row.generation - 1 and digest == row.parent_hash
+    # Strict (leeway 0) has no window at all, not one of a millisecond.
+    if leeway_ms > 0 and is_parent and -CLOCK_STEP_MS <= row.now - row.rotated_at <= leeway_ms:
+        return Verdict.REPLAY
     return Verdict.REUSE
 
 
@@ -132,15 +133,20 @@ class SessionService:
 
     async def _restate(self, presented: RefreshClaims, row: SessionState, origin: Origin) -> Issued:
         try:
-            issued = self._door.restate(
-                presented, _current(row), nonce=row.nonce or b"", token_hash=row.token_hash
-            )
+            issued = self._door.restate(presented, _current(row), nonce=row.nonce or b"", token_hash=row.token_hash)
         except KeyGone:
             # A process that does not have the key refuses and ends nothing: another process may have it.
             await self._refuse(presented, "key_gone", origin)
             raise InvalidRefreshToken() from None
         await self._store.record(
-            Event(EventName.REFRESH_RESTATED, Outcome.SUCCESS, presented.sub, presented.sid, origin, {"generation": row.generation})
+            Event(
+                EventName.REFRESH_RESTATED,
+                Outcome.SUCCESS,
+                presented.sub,
+                presented.sid,
+                origin,
+                {"generation": row.generation},
+            )
         )
         return issued
 
@@ -206,7 +212,7 @@ class SessionService:
         return count
 
     async def live_state(self, principal: Principal) -> SessionState:
-        """Ask the database about the principal now: is the session there, the account active, which roles does it hold?
+        """Ask the database about the principal as it is now: its session, its account, its roles.
 
         Raises:
             SessionEnded: the session is over, or the credential belongs to none.

@@ -24,7 +24,7 @@ class SessionState:
     """A session's row, its account's state, and the database's clock, read by one statement.
 
     Times are milliseconds since 1970 UTC, all stamped by the database's clock; ``now`` is that clock at this read.
-    ``account_status`` is the account's status as text, so that a status this version does not know is simply not active.
+    ``account_status`` is plain text: a status that this version does not know is simply not active.
     """
 
     sid: str

@@ -1,0 +1,300 @@
+"""Limen: the one object that an application holds. It puts settings, store, features, strategies and guard together."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any, Self
+
+from pydantic import SecretStr
+
+from limen.authn.bearer import BearerStrategy
+from limen.authn.chain import Attribution, AuthenticationChain
+from limen.authn.ended import EndedSessions
+from limen.authn.issuing import Door, TokenTerms
+from limen.authn.strategy import Authenticated, PresentedCredential, Rejected
+from limen.authz.roles import RoleCatalogue
+from limen.core.clock import Clock, system_clock
+from limen.core.errors import LimenError, Unavailable
+from limen.core.events import Event, EventName
+from limen.core.principal import Principal
+from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, AccessClaims, RefreshClaims
+from limen.crypto.claims_cache import ClaimsCache
+from limen.crypto.hashing_pool import HashingPool
+from limen.crypto.jwt import TokenVerifier
+from limen.crypto.keys import KeySet, SigningKey, hkdf_sha256
+from limen.crypto.passwords import PasswordHasher
+from limen.crypto.refresh import RefreshKeys
+from limen.features.accounts.password_policy import host_words
+from limen.features.accounts.service import AccountService
+from limen.features.login.service import LoginService
+from limen.features.sessions.service import SessionService
+from limen.settings import Settings
+from limen.storage import Storage, open_storage
+
+_log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""How often a process reads what ended elsewhere; the promise is two seconds."""
+SWEEP_SECONDS = 600.0
+CLOCK_LEEWAY = 2
+"""Seconds by which the clocks of two processes of one installation may differ when they verify each other's tokens."""
+KEEP_ENDED_MARGIN = 60
+"""Seconds an ended session stays listed beyond the life of its last access token: the clocks of verifiers differ."""
+
+
+class Limen:
+    """Authentication and authorization for one application.
+
+    Args:
+        settings: what it was told.
+        roles: the roles that the application declares: name to permissions (``resource:action``). They are written to
+            the database at start. None takes the roles that are stored there.
+        clock: the time in seconds since 1970 UTC; tests turn it.
+
+    Raises:
+        ConfigurationError: a setting or a role is unsafe or unusable.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        roles: Mapping[str, Iterable[str]] | None = None,
+        clock: Clock = system_clock,
+    ) -> None:
+        self.settings = settings
+        self.catalogue = RoleCatalogue({} if roles is None else roles)
+        self._roles_from_code = roles is not None
+        self._clock = clock
+        self.storage: Storage = open_storage(settings.database_url, clock=clock)
+        self.ended = EndedSessions()
+        self._pool = HashingPool()
+        self._background: tuple[asyncio.Task[None], ...] = ()
+        self._started = False
+        self._build(settings)
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        roles: Mapping[str, Iterable[str]] | None = None,
+        env_file: str | os.PathLike[str] | None = None,
+        clock: Clock = system_clock,
+        **overrides: Any,
+    ) -> Self:
+        """Make one from the environment (``LIMEN_…``), or from a file that is named, never from a ``.env`` nearby.
+
+        Args:
+            roles: the roles that the application declares.
+            env_file: a file of settings; the environment wins. ``LIMEN_ENV_FILE`` names one too.
+            clock: the time in seconds since 1970 UTC.
+            overrides: settings by their lower-case names, which win over both.
+
+        Raises:
+            ConfigurationError: a setting is missing, unsafe or unusable; one line each, never with the value.
+        """
+        return cls(Settings.load(env_file=env_file, **overrides), roles=roles, clock=clock)
+
+    def _build(self, settings: Settings) -> None:
+        access_keys = _signing_keys(settings.jwt_access_secret, settings.jwt_access_secrets_accepted)
+        refresh_signing_keys = _signing_keys(settings.jwt_refresh_secret, settings.jwt_refresh_secrets_accepted)
+        refresh_keys = RefreshKeys(
+            settings.jwt_refresh_secret.get_secret_value(),
+            [secret.get_secret_value() for secret in settings.jwt_refresh_secrets_accepted],
+        )
+        keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
+        self.door = door = Door(
+            self.storage.issuing,
+            terms=TokenTerms(
+                issuer=settings.issuer,
+                audience=settings.audience,
+                access_ttl=settings.access_ttl,
+                refresh_ttl=settings.refresh_ttl,
+                session_max_ttl=settings.session_max_ttl,
+            ),
+            access_key=access_keys[0],
+            refresh_keys=refresh_keys,
+            refresh_signing_keys=refresh_signing_keys,
+            clock=self._clock,
+        )
+        self.sessions = SessionService(
+            self.storage.sessions,
+            door,
+            verifier=TokenVerifier(
+                refresh_keys.key_set,
+                issuer=settings.issuer,
+                audience=settings.issuer,
+                typ=REFRESH_TYP,
+                claims=RefreshClaims,
+                max_lifetime=settings.session_max_ttl,
+                leeway=CLOCK_LEEWAY,
+                clock=self._clock,
+            ),
+            ended=self.ended,
+            leeway=settings.refresh_leeway,
+            keep_ended_ms=keep_ended_ms,
+        )
+        self.accounts = AccountService(
+            self.storage.accounts,
+            hasher=PasswordHasher(settings.password_hasher, bcrypt_cost=settings.bcrypt_cost),
+            pool=self._pool,
+            known_roles=self._role_names,
+            password_min_length=settings.password_min_length,
+            forbidden_words=["limen", *host_words(settings.issuer)],
+            keep_ended_ms=keep_ended_ms,
+            record=self.sessions.record,
+            sessions_ended=self.sessions.catch_up,
+        )
+        self.login = LoginService(
+            self.accounts,
+            door,
+            record=self.sessions.record,
+            pseudonym_key=hkdf_sha256(settings.jwt_access_secret.get_secret_value().encode(), b"limen/events/name/1"),
+            client_id=settings.audience,
+        )
+        bearer = BearerStrategy(
+            TokenVerifier(
+                KeySet(access_keys),
+                issuer=settings.issuer,
+                audience=settings.audience,
+                typ=ACCESS_TYP,
+                claims=AccessClaims,
+                max_lifetime=settings.access_ttl,
+                leeway=CLOCK_LEEWAY,
+                clock=self._clock,
+            ),
+            ClaimsCache(),
+            self.ended,
+            permissions_of=self._permissions_of,
+            clock=self._clock,
+        )
+        self.chain = AuthenticationChain([bearer])
+
+    def _role_names(self) -> frozenset[str]:
+        return self.catalogue.names
+
+    def _permissions_of(self, roles: frozenset[str]) -> frozenset[str]:
+        return self.catalogue.permissions_of(roles)
+
+    async def start(self) -> None:
+        """Open the database, bring its schema up to date, write or read the roles, and watch for ended sessions.
+
+        Doing it twice changes nothing. An application that was protected does it at its start, or at its first request.
+
+        Raises:
+            ConfigurationError: the database is newer than this version.
+            Unavailable: the database does not answer.
+        """
+        if self._started:
+            return
+        await self.storage.start()
+        if self._roles_from_code:
+            await self.storage.roles.sync(
+                {name: self.catalogue.permissions_of(frozenset({name})) for name in self.catalogue.roles},
+                Event(EventName.ROLES_SYNCED, actor="system", data={"roles": sorted(self.catalogue.roles)}),
+            )
+        else:
+            self.catalogue = RoleCatalogue(await self.storage.roles.all())
+        await self.sessions.catch_up()
+        self._background = (
+            asyncio.create_task(self._repeat(self._follow_ended, POLL_SECONDS), name="limen: ended sessions"),
+            asyncio.create_task(self._repeat(self.storage.sweep, SWEEP_SECONDS), name="limen: housekeeping"),
+        )
+        self._started = True
+        _log.info("started", extra=self.settings.describe())
+
+    async def stop(self) -> None:
+        """End what `start` began; it may be started again."""
+        tasks, self._background = self._background, ()
+        self._started = False
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError, RuntimeError):
+                await task
+        await self.storage.stop()
+        self._pool.close()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Start, and stop at the end: for scripts, and for applications without a lifespan."""
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+    async def ready(self) -> None:
+        """Return where requests can be served.
+
+        Raises:
+            Unavailable: not started, the database does not answer, or its schema is not this version's.
+        """
+        if not self._started:
+            raise Unavailable("limen has not been started.")
+        await self.storage.ping()
+
+    @property
+    def challenges(self) -> tuple[str, ...]:
+        """The authentication schemes that a 401 names (RFC 9110, section 11.6.1)."""
+        return self.chain.challenges
+
+    def authenticate(self, scope: MutableMapping[str, Any], state: Attribution) -> Awaitable[None] | None:
+        """Find out who is calling: at once where memory can tell, else by awaiting what is returned."""
+        outcome = self.chain.recall(scope["headers"])
+        if isinstance(outcome, PresentedCredential):
+            return self._look_up(outcome, state)
+        if outcome is not None:
+            _note(outcome, state)
+        return None
+
+    async def _look_up(self, credential: PresentedCredential, state: Attribution) -> None:
+        _note(await self.chain.authenticate(credential), state)
+
+    async def live(self, principal: Principal) -> Principal:
+        """Ask the database about a principal, and return it as it is now: with the roles that the account holds now.
+
+        Raises:
+            SessionEnded, AccountNotActive: it must not be let through.
+            Unavailable: the database does not answer, which is a no.
+        """
+        state = await self.sessions.live_state(principal)
+        return replace(principal, roles=state.roles, permissions=self.catalogue.permissions_of(state.roles))
+
+    def still_valid(self, state: Attribution) -> bool:
+        """Tell whether an open connection may stay open: credential in time, session not ended. Asks no store."""
+        known = state.credential
+        if not isinstance(known, Authenticated):
+            return not state.principal.is_authenticated
+        return self._clock() < known.expires_at and known.principal.sid not in self.ended
+
+    async def _follow_ended(self) -> None:
+        await self.sessions.catch_up()
+        self.ended.forget_before(int(self._clock() * 1000))
+
+    @staticmethod
+    async def _repeat(work: Callable[[], Awaitable[object]], seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except LimenError as error:
+                _log.warning("background work failed; it is tried again", extra={"code": error.code})
+            except Exception:
+                _log.exception("background work failed; it is tried again")
+
+
+def _note(outcome: Authenticated | Rejected, state: Attribution) -> None:
+    if isinstance(outcome, Rejected):
+        state.rejection = outcome.error
+    else:
+        state.principal = outcome.principal
+        state.credential = outcome
+
+
+def _signing_keys(current: SecretStr, accepted: Iterable[SecretStr]) -> list[SigningKey]:
+    """Make the keys of secrets, the one that signs first; a secret that is named twice counts once."""
+    secrets = dict.fromkeys(secret.get_secret_value() for secret in (current, *accepted))
+    return [SigningKey.from_secret(secret) for secret in secrets]

@@ -1,0 +1,178 @@
+"""The one door: every grant against every state of an account, and nothing beside the door."""
+
+import ast
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+import limen
+from limen import Limen
+from limen.authn.issuing import GRANTS, Grant, Issued, Proof
+from limen.core.errors import InvalidCredentials, InvalidRefreshToken, LimenError
+from limen.core.events import NOWHERE
+from limen.features.accounts.store import Account
+from tests.support.gates import PASSWORD, gate_for
+
+SOURCE = Path(limen.__file__).parent
+
+
+@pytest.fixture
+async def gate(tmp_path: Path) -> AsyncIterator[Limen]:
+    """A started gate on a database of its own."""
+    async with gate_for(tmp_path).running() as started:
+        yield started
+
+
+async def _epoch_raised(gate: Limen, account: Account) -> None:
+    await gate.sessions.logout_everywhere(account.id, actor="test", origin=NOWHERE)
+
+
+STATES: dict[str, Callable[[Limen, Account], Awaitable[object]] | None] = {
+    "active": None,
+    "disabled": lambda gate, account: gate.accounts.disable(account, actor="test"),
+    "blocked": lambda gate, account: gate.accounts.block(account, actor="test"),
+    "epoch raised": _epoch_raised,
+}
+
+# The row of each grant: how it is used, with an account read and a token obtained before the state changed.
+Use = Callable[[Limen, Account, Issued], Awaitable[Issued | None]]
+
+
+async def _password(gate: Limen, account: Account, before: Issued) -> Issued | None:
+    proof = Proof(Grant.PASSWORD, account.id, account.session_epoch, ("pwd",), "test", NOWHERE)
+    return await gate.door.open_session(proof)
+
+
+async def _refresh(gate: Limen, account: Account, before: Issued) -> Issued | None:
+    return await gate.sessions.refresh(before.refresh_token, origin=NOWHERE)
+
+
+ROWS: dict[Grant, Use] = {Grant.PASSWORD: _password, Grant.REFRESH: _refresh, Grant.REPLAY: _refresh}
+
+
+async def test_every_grant_has_a_row() -> None:
+    """A new grant without a rule and without a row in this table is noticed."""
+    assert set(ROWS) == set(Grant) == set(GRANTS)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("grant", list(Grant))
+async def test_grants_by_account_states(gate: Limen, grant: Grant, state: str) -> None:
+    """Nothing is issued for an account that is not active, or whose sessions were ended since the proof."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    before = await gate.login.login("ann", PASSWORD, origin=NOWHERE)
+    if grant is Grant.REPLAY:
+        await gate.sessions.refresh(before.refresh_token, origin=NOWHERE)
+    change = STATES[state]
+    if change is not None:
+        await change(gate, account)
+    try:
+        issued = await ROWS[grant](gate, account, before)
+    except InvalidRefreshToken:
+        issued = None
+    assert (issued is not None) == (state == "active")
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state != "epoch raised"])
+async def test_login_answers_one_error_for_every_state(gate: Limen, state: str) -> None:
+    """Disabled and blocked look to the caller like a wrong password; active logs in."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    change = STATES[state]
+    if change is None:
+        assert (await gate.login.login("ann", PASSWORD, origin=NOWHERE)).account_id == account.id
+        return
+    await change(gate, account)
+    answers = []
+    for username, password in (("ann", PASSWORD), ("ann", "not the password"), ("nobody", PASSWORD)):
+        with pytest.raises(LimenError) as refused:
+            await gate.login.login(username, password, origin=NOWHERE)
+        answers.append((type(refused.value), refused.value.detail, refused.value.errors, refused.value.retry_after))
+    assert answers == [(InvalidCredentials, None, (), None)] * 3
+
+
+async def test_a_second_factor_that_nobody_can_ask_for_refuses(gate: Limen, tmp_path: Path) -> None:
+    """An account that requires two factors gets nothing for one: the door refuses what no feature can ask for."""
+    import sqlite3
+
+    await gate.accounts.create("ann", PASSWORD)
+    with sqlite3.connect(tmp_path / "limen.db") as connection:
+        connection.execute("UPDATE limen_accounts SET second_factor_required = 1")
+    connection.close()
+    with pytest.raises(InvalidCredentials):
+        await gate.login.login("ann", PASSWORD, origin=NOWHERE)
+
+
+async def test_a_password_change_beats_a_login_that_still_hashes(gate: Limen) -> None:
+    """A login that began before the password changed and ends after it opens no session."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    check = await gate.accounts.check_password("ann", PASSWORD)
+    assert check.account is not None
+    await gate.accounts.change_password(account.id, PASSWORD, "another correct battery horse", sid=None)
+    proof = Proof(Grant.PASSWORD, account.id, check.account.session_epoch, ("pwd",), "test", NOWHERE)
+    assert await gate.door.open_session(proof) is None
+
+
+async def test_a_grant_that_goes_on_with_a_session_opens_none(gate: Limen) -> None:
+    """The door does not open a session for a refresh, whoever asks."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    with pytest.raises(ValueError, match="opens no session"):
+        await gate.door.open_session(Proof(Grant.REFRESH, account.id, 0, ("pwd",), "test", NOWHERE))
+
+
+async def test_fifty_logins_at_once_are_fifty_sessions(gate: Limen) -> None:
+    """Parallel openings do not disturb one another."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    proof = Proof(Grant.PASSWORD, account.id, 0, ("pwd",), "test", NOWHERE)
+    issued = await asyncio.gather(*[gate.door.open_session(proof) for _ in range(50)])
+    assert len({each.sid for each in issued if each is not None}) == 50
+
+
+# --- nothing beside the door
+
+
+def _modules() -> list[tuple[str, ast.Module, str]]:
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        found.append((path.relative_to(SOURCE).as_posix(), ast.parse(text), text))
+    assert len(found) > 30
+    return found
+
+
+def test_only_the_door_signs() -> None:
+    """No module but the door imports the signer."""
+    importers = {
+        name
+        for name, tree, _ in _modules()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.ImportFrom) and node.module == "limen.crypto.signing")
+        or (isinstance(node, ast.Import) and any(alias.name == "limen.crypto.signing" for alias in node.names))
+    }
+    assert importers == {"authn/issuing.py"}
+
+
+def test_only_the_door_calls_the_issuing_verbs() -> None:
+    """The two verbs that bring a credential into being are called by the door and by the contract suites only."""
+    callers = {
+        name
+        for name, tree, _ in _modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"open", "rotate"}
+        and isinstance(node.func.value, ast.Attribute)
+        and node.func.value.attr in {"_store", "issuing"}
+    }
+    assert {name for name in callers if not name.startswith("testing/contracts/")} == {"authn/issuing.py"}
+
+
+def test_sessions_are_inserted_and_rotated_in_one_place() -> None:
+    """One module of the storage inserts session rows and changes their hashes."""
+    writers = {
+        name
+        for name, _, text in _modules()
+        if "INSERT INTO limen_sessions" in text or "SET generation" in text or "insert(sessions)" in text
+    }
+    assert writers == {"storage/sql/issuing.py"}

@@ -1,0 +1,1 @@
+"""What several tests need: a real gate on a real database file."""
