@@ -1,0 +1,306 @@
+"""The log: one line a record, nothing forged, nothing secret."""
+
+import io
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import pytest
+
+from limen.web.logs import MASK, configure_logging, current_request_id, redact
+
+JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"
+API_KEY = "lim_canary0123456789"
+CANARY = "hunter2-canary"
+
+Read = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    """What the handler writes to."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def lines(stream: io.StringIO) -> Iterator[Read]:
+    """Configure JSON logs at level debug and read back what was written."""
+    restore = configure_logging("debug", "json", stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    restore()
+
+
+@pytest.fixture
+def console(stream: io.StringIO) -> Iterator[Callable[[], str]]:
+    """Configure logs for people and read back what was written."""
+    restore = configure_logging("debug", "console", stream=stream)
+    yield stream.getvalue
+    restore()
+
+
+log = logging.getLogger("limen.tests")
+
+
+def fail(message: str) -> None:
+    """Raise an error."""
+    raise ValueError(message)
+
+
+def test_one_object_a_line(lines: Read) -> None:
+    """A record is one JSON object with time in UTC, level, logger, event and the fields handed over."""
+    log.warning("%s was refused", "it", extra={"reason": "expired", "count": 3, "request_id": "request-1"})
+    (line,) = lines()
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "warning",
+        "logger": "limen.tests",
+        "event": "it was refused",
+        "reason": "expired",
+        "count": 3,
+        "request_id": "request-1",
+    }
+
+
+def test_request_id_of_the_context(lines: Read) -> None:
+    """A record that names no request gets the id of the one being served; one that does keeps its own."""
+    reset = current_request_id.set("request-2")
+    log.info("a")
+    log.info("b", extra={"request_id": "request-3"})
+    current_request_id.reset(reset)
+    log.info("c")
+    assert [line.get("request_id") for line in lines()] == ["request-2", "request-3", None]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize(
+    "hostile", ["a\nb", "a\r\n2026-01-01 [info] forged", "\x1b[2J\x1b[31m", "a\u2028b", "\u202eab", "\x00\x85\x9b"]
+)
+def test_input_forges_no_line(stream: io.StringIO, hostile: str, log_format: Literal["json", "console"]) -> None:
+    """Line breaks, terminal sequences and direction marks in any field come out escaped: one record, one line."""
+    restore = configure_logging("debug", log_format, stream=stream)
+    log.info(
+        "by %s", hostile, extra={"user_agent": hostile, hostile: 1, "nested": {"a": [hostile]}, "raw": hostile.encode()}
+    )
+    restore()
+    written = stream.getvalue()
+    assert written.endswith("\n")
+    assert len(written.splitlines()) == 1
+    assert written[:-1].isprintable()
+
+
+def test_message_of_an_exception_forges_no_record(console: Callable[[], str]) -> None:
+    """On a terminal every line of a traceback is marked, so that a line break in it starts no record."""
+    try:
+        fail("first\n2026-01-01T00:00:00Z [info     ] forged\x1b[31m")
+    except ValueError:
+        log.exception("failed")
+    first, *rest = console().splitlines()
+    assert "failed" in first
+    assert len(rest) > 3
+    assert all(line.startswith("  | ") for line in rest)
+    assert "\x1b" not in console()
+
+
+def test_long_values_are_cut(lines: Read) -> None:
+    """A megabyte in a field, in a message or in a list leaves a line of a few kilobytes that says how long it was."""
+    million = "x" * 1_000_000
+    log.info("%s", million, extra={"user_agent": million, "raw": million.encode(), "many": ["y"] * 100_000})
+    (line,) = lines()
+    assert line["user_agent"].endswith("(1000000 characters)")
+    assert max(len(line[name]) for name in ("event", "user_agent", "raw")) < 4_200
+    assert len(line["many"]) == 50
+
+
+def test_traceback_is_cut_and_has_no_locals(lines: Read) -> None:
+    """A traceback shows where and what, never the values of local variables, and is bounded."""
+
+    def fails(password: str) -> None:
+        token = f"{password}-local"
+        raise RuntimeError("z" * 100_000 if token else "")
+
+    try:
+        fails(CANARY)
+    except RuntimeError:
+        log.exception("failed")
+    (line,) = lines()
+    assert len(line["exception"]) <= 32_768
+    assert CANARY not in json.dumps(line)
+
+
+SECRET_FIELDS = [
+    "password", "new_password", "currentPassword", "passwd", "passphrase", "token", "access_token", "refresh-token",
+    "authorization", "Proxy-Authorization", "cookie", "Set-Cookie", "secret", "client_secret",
+    "LIMEN_JWT_ACCESS_SECRET", "api_key", "X-API-Key", "apikey", "credential", "csrf_token", "jti", "nonce",
+    "private_key",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_secret_under_its_name(stream: io.StringIO, log_format: Literal["json", "console"]) -> None:
+    """What stands under the name of a secret is masked: as a field, nested, in a list, a header, bytes or a number."""
+    restore = configure_logging("debug", log_format, stream=stream)
+    for name in SECRET_FIELDS:
+        log.info("flat", extra={name: CANARY})
+        log.info("nested", extra={"data": {"a": [{name: {"b": CANARY}}]}})
+        log.info("headers", extra={"headers": [(name.encode(), CANARY.encode()), (b"host", b"a.example")]})
+        log.info("other types", extra={name: [CANARY.encode(), 424242, object()]})
+        log.info("number", extra={name: 424242})
+    restore()
+    assert len(stream.getvalue().splitlines()) == 5 * len(SECRET_FIELDS)
+    assert "canary" not in stream.getvalue()
+    assert "424242" not in stream.getvalue()
+    assert stream.getvalue().count("a.example") == len(SECRET_FIELDS)
+
+
+SECRET_TEXTS = [
+    JWT,
+    JWT[:40],
+    API_KEY,
+    f"Bearer {API_KEY}",
+    "Bearer canary-canary-canary",
+    "Basic Y2FuYXJ5OmNhbmFyeWNhbmFyeQ-canary",
+    "Authorization: Bearer canary",
+    "authorization=canary",
+    "Cookie: a=b; __Host-limen=canary; c=d",
+    "{'password': 'canary with spaces', 'x': 1}",
+    '{"refresh_token": "canary \\" canary"}',
+    "LoginBody(username='a', password='canary')",
+    "GET /x?access_token=canary&b=1",
+    "client_secret=canary",
+    "https://user:canary@a.example/x",
+    "$2b$12$canarycanarycanarycanaryu.canarycanarycanarycanarycana",
+    "$argon2id$v=19$m=47104,t=2,p=1$canary$canary",
+    "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----",
+    "-----BEGIN EC PRIVATE KEY-----\ncanary cut off",
+    "[(b'authorization', b'Bearer canary'), (b'cookie', b'canary')]",
+    "X-API-Key: canary",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SECRET_TEXTS)
+def test_no_secret_inside_a_text(lines: Read, text: str) -> None:
+    """What looks like a token, key or hash is masked wherever it stands: message, field, name, traceback, object."""
+
+    class Told:
+        def __repr__(self) -> str:
+            return f"<Told {text}>"
+
+    log.info("it was %s, really", text, extra={"note": text, "list": [text], "raw": text.encode(), "object": Told()})
+    log.info("as a name", extra={"data": {text: 1}})
+    try:
+        fail(f"it was {text}")
+    except ValueError:
+        log.exception("failed")
+    written = [
+        json.dumps({**line, "exception": line.get("exception", "").rpartition("ValueError: ")[2]}) for line in lines()
+    ]
+    assert len(written) == 3
+    for line in written:
+        assert "canary" not in line
+        assert JWT[:20] not in line
+        assert MASK in line
+
+
+def test_secret_at_the_cut_is_masked(lines: Read) -> None:
+    """A token that is cut off by the cap on lengths does not escape the mask by that."""
+    for offset in (4060, 4090, 8160, 8185):
+        log.info("x", extra={"note": "x" * offset + JWT})
+    assert all("eyJhbGciOiJ" not in line["note"] for line in lines())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "refused a token: expired",
+        "the password is too short",
+        "token_invalid",
+        'WWW-Authenticate: Bearer realm="limen"',
+        "https://a.example/x?y=z@w",
+        "01980f3c-5b7e-7c3a-9d53-2f1c0a7b4e11",
+        "limen serve",
+    ],
+)
+def test_ordinary_texts_stay(text: str) -> None:
+    """The reasons that an operator needs are not masked."""
+    assert redact(text) == text
+
+
+def test_safe_settings_stay(lines: Read) -> None:
+    """Names of settings that only sound secret are shown."""
+    log.info("started", extra={"password_hasher": "bcrypt", "password_min_length": 15, "token_type": "Bearer"})
+    (line,) = lines()
+    assert (line["password_hasher"], line["password_min_length"], line["token_type"]) == ("bcrypt", 15, "Bearer")
+
+
+def test_values_without_json(lines: Read) -> None:
+    """Infinities, endless integers, failing reprs, deep and circular values become texts; the line stays JSON."""
+
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError(CANARY)
+
+    circle: dict[str, Any] = {}
+    circle["circle"] = circle
+    log.info(
+        "odd", extra={"a": float("nan"), "b": 10**5000, "c": Broken(), "d": circle, "e": {1: {2, 3}}, "level": "x"}
+    )
+    (line,) = lines()
+    assert (line["a"], line["b"], line["c"]) == ("nan", "[a large integer]", "[Broken: RuntimeError]")
+    assert (line["level"], line["level_"]) == ("info", "x")
+
+
+def test_hostile_values_cost_little_time(lines: Read) -> None:
+    """No text makes the search for secrets run long: the time is linear, and bounded by the cap."""
+    for piece in ("eyJ", "://a:", "token ", "token=", "pwd", "-----BEGIN ", "bearer ", 'password="', "a-", "cookie:\n"):
+        started = time.perf_counter()
+        log.info("x", extra={"note": piece * (1_000_000 // len(piece))})
+        assert time.perf_counter() - started < 1
+    assert len(lines()) == 10
+
+
+def test_failing_record_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """A record that cannot be written is reported without its arguments, which logging itself would print."""
+
+    class Full(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise OSError(28, "No space left on device")
+
+    restore = configure_logging("debug", stream=Full())
+    log.info("by %s", CANARY)
+    restore()
+    written = capsys.readouterr().err
+    assert json.loads(written)["event"] == "a record could not be written"
+    assert json.loads(written)["error"] == "OSError"
+    assert CANARY not in written
+
+
+def test_application_s_logging_is_left_alone(stream: io.StringIO) -> None:
+    """Neither the root logger nor foreign handlers change, calling twice writes once, and undoing leaves no trace."""
+    root, ours = logging.getLogger(), logging.getLogger("limen")
+    theirs = logging.NullHandler()
+    ours.addHandler(theirs)
+    before = (list(root.handlers), root.level, ours.level, ours.propagate)
+    first = configure_logging("info", stream=stream)
+    second = configure_logging("info", stream=stream)
+    log.info("once")
+    logging.getLogger("orders").warning("not ours")
+    assert (list(root.handlers), root.level) == before[:2]
+    assert theirs in ours.handlers
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["once"]
+    second()
+    first()
+    assert ours.handlers == [theirs]
+    assert (ours.level, ours.propagate) == before[2:]
+    ours.removeHandler(theirs)
+
+
+def test_level_and_further_loggers(stream: io.StringIO) -> None:
+    """What is below the level is dropped; a server adds the loggers of its HTTP server."""
+    restore = configure_logging("warning", stream=stream, loggers=("limen", "tests.http"))
+    log.info("dropped")
+    logging.getLogger("tests.http.access").warning("GET /x?access_token=%s", CANARY)
+    restore()
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["event"] == f"GET /x?access_token={MASK}"
