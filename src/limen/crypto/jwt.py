@@ -174,6 +174,8 @@ class TokenVerifier(Generic[C]):
             raise TokenError("expired")
 
     def _verify_but_for_expiry(self, token: str | bytes) -> tuple[C, str]:
+        if not isinstance(token, str | bytes):
+            raise TokenError("malformed")
         if len(token) > MAX_TOKEN_BYTES:
             raise TokenError("too_large")
         if isinstance(token, str):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hmac import compare_digest
 from types import MappingProxyType
-from typing import Final, Literal, cast
+from typing import Final, Literal, Self, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hmac, serialization
@@ -55,7 +55,29 @@ def hkdf_sha256(secret: bytes, info: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=b"", info=info).derive(secret)
 
 
-class VerificationKey:
+class _Constant:
+    """Filled once, by its constructor. It is not pickled: no key reaches a cache or another process that way."""
+
+    __slots__ = ()
+
+    def _fill(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a {type(self).__name__} does not change")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a {type(self).__name__} is not pickled")
+
+
+class VerificationKey(_Constant):
     """A key that signatures are checked with. It does not change and does not show what it is made of.
 
     Attributes:
@@ -90,11 +112,7 @@ class VerificationKey:
         else:
             refuse_weak_public_key(alg, material)
             check, public = _asymmetric_check(alg, material), material
-        for name, value in (("kid", kid), ("alg", alg), ("_check", check), ("_public", public)):
-            object.__setattr__(self, name, value)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("a key does not change")
+        self._fill(kid=kid, alg=alg, _check=check, _public=public)
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, object]) -> "VerificationKey":
@@ -127,7 +145,7 @@ class VerificationKey:
         return f"VerificationKey({self.alg} {self.kid!r})"
 
 
-class SigningKey:
+class SigningKey(_Constant):
     """A key that tokens are signed with. It does not change and does not show what it is made of.
 
     Attributes:
@@ -152,14 +170,7 @@ class SigningKey:
         if not isinstance(material, bytes | PrivateKey):
             raise ConfigurationError(f"{alg} signs with a secret or a private key.")
         public = material if isinstance(material, bytes) else material.public_key()
-        verification_key = VerificationKey(kid, alg, public)
-        for name, value in (
-            ("kid", kid), ("alg", alg), ("material", material), ("verification_key", verification_key)
-        ):  # fmt: skip
-            object.__setattr__(self, name, value)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("a key does not change")
+        self._fill(kid=kid, alg=alg, material=material, verification_key=VerificationKey(kid, alg, public))
 
     @classmethod
     def from_secret(cls, secret: str | bytes) -> "SigningKey":
@@ -218,7 +229,7 @@ class SigningKey:
         return f"SigningKey({self.alg} {self.kid!r})"
 
 
-class KeySet:
+class KeySet(_Constant):
     """The keys that one issuer's tokens are checked with, by their id. It does not change: a new set replaces it."""
 
     __slots__ = ("_by_kid",)
@@ -241,10 +252,7 @@ class KeySet:
             raise ConfigurationError("A key set needs a key.")
         if len({key.alg == "HS256" for key in by_kid.values()}) > 1:
             raise ConfigurationError("HS256 secrets and public keys are never accepted together for one issuer.")
-        object.__setattr__(self, "_by_kid", MappingProxyType(by_kid))
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("a key set does not change")
+        self._fill(_by_kid=MappingProxyType(by_kid))
 
     @classmethod
     def of_secrets(cls, current: str | bytes, accepted: Iterable[str | bytes] = ()) -> "KeySet":

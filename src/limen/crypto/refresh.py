@@ -55,6 +55,8 @@ def secret_of_text(text: str) -> bytes:
     Raises:
         ValueError: not the one canonical spelling of 32 bytes.
     """
+    if not text.isascii():
+        raise ValueError("not base64url")
     secret = b64url_decode(text.encode("ascii"))
     if len(secret) != SECRET_BYTES:
         raise ValueError("a secret part has 32 bytes")
