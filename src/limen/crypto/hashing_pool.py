@@ -97,6 +97,8 @@ class HashingPool:
             result: T = await job.future
         finally:
             crew.withdraw(job)
+            # An error refers to this frame, and the job to the error: without that circle both end with their last use.
+            del job
         return result
 
     def close(self) -> None:
@@ -234,8 +236,8 @@ class _Crew:
         self._mean += _WEIGHT * (time.perf_counter() - began - self._mean)
         self._places.discard(job)
         job.deliver(result, error)
-        # An error refers to this frame, and the frame to the arguments: break that circle.
-        del call, error
+        # The same circle as in `run`.
+        del call, error, job
 
 
 _crews: weakref.WeakSet[_Crew] = weakref.WeakSet()
