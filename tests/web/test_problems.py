@@ -111,8 +111,10 @@ def test_detail_and_errors() -> None:
         ),
         (
             errors.StepUpRequired(),
-            'Bearer realm="limen", error="insufficient_user_authentication"'
-            + ', error_description="A stronger or more recent authentication is required."',
+            (
+                'Bearer realm="limen", error="insufficient_user_authentication", '
+                'error_description="A stronger or more recent authentication is required."'
+            ),
         ),
     ],
 )
