@@ -1,0 +1,37 @@
+"""What the application refuses, in limen's form: problem details with a code."""
+
+from limen import Conflict, Forbidden, InvalidInput, NotFound
+
+
+class OrderNotFound(NotFound):
+    """There is no such order, or it is somebody else's: a caller cannot tell which."""
+
+    title = "There is no such order."
+
+
+class OwnOrder(Forbidden):
+    """Four eyes: nobody decides about an order they made."""
+
+    def __init__(self) -> None:
+        super().__init__("own_order")
+
+
+class NotAssigned(Forbidden):
+    """The order has another checker, or none."""
+
+    def __init__(self) -> None:
+        super().__init__("not_assigned")
+
+
+class AlreadyDecided(Conflict):
+    """The order is no longer pending."""
+
+    code = "already_decided"
+    title = "The order has been decided."
+
+
+class NoSuchChecker(InvalidInput):
+    """Nobody who may check orders has this username."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no checker of that name.")

@@ -1,0 +1,37 @@
+"""What each role may do; limen reads this at start. Whose order it is, is asked by the service."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """The roles of the people who work with orders."""
+
+    MAKER = "maker"
+    CHECKER = "checker"
+    SUPER_CHECKER = "super-checker"
+    ADMIN = "admin"
+
+
+class Permission(StrEnum):
+    """What can be done to an order."""
+
+    CREATE = "order:create"
+    READ = "order:read"
+    UPDATE = "order:update"
+    DELETE = "order:delete"
+    ASSIGN = "order:assign"
+    APPROVE = "order:approve"
+
+
+ROLES: dict[str, list[str]] = {
+    Role.MAKER: [Permission.CREATE, Permission.READ, Permission.UPDATE, Permission.DELETE],
+    Role.CHECKER: [Permission.READ, Permission.APPROVE],
+    Role.SUPER_CHECKER: [Permission.READ, Permission.ASSIGN, Permission.APPROVE],
+    Role.ADMIN: [Permission.READ, Permission.UPDATE, Permission.DELETE, Permission.ASSIGN, Permission.APPROVE],
+}
+
+SEE_EVERY_ORDER = frozenset({Role.SUPER_CHECKER, Role.ADMIN})
+"""Whoever holds one of these sees every order in the list."""
+
+MAY_BE_ASSIGNED = frozenset({Role.CHECKER, Role.SUPER_CHECKER})
+"""Only who holds one of these can be made the checker of an order."""

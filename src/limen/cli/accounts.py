@@ -1,0 +1,189 @@
+"""``limen accounts``: made, looked at, switched off and on."""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from limen.cli.configuration import EnvFile, Json, with_gate
+from limen.cli.exits import UsageError
+from limen.cli.terminal import note, say, show_json, table
+
+if TYPE_CHECKING:  # for a fast start, not because of a cycle
+    from limen.wiring import Limen
+
+ACTOR = "cli"
+"""Who did it, in the audit trail."""
+
+MAX_PASSWORD_LINE = 4096
+
+app = typer.Typer(no_args_is_help=True, help="Accounts: make, list, show, and switch them off and on.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The username, in any spelling.")]
+
+
+class AccountView(Protocol):
+    """What of an account is shown: never the hash of its password."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102 - the attributes of the record
+    @property
+    def username(self) -> str: ...  # noqa: D102
+    @property
+    def email(self) -> str | None: ...  # noqa: D102
+    @property
+    def status(self) -> str: ...  # noqa: D102
+    @property
+    def roles(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def created_at(self) -> int: ...  # noqa: D102
+
+
+def as_json(account: AccountView) -> dict[str, object]:
+    """Return what is shown of an account; the time is RFC 3339 in UTC."""
+    created = datetime.fromtimestamp(account.created_at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "id": account.id,
+        "username": account.username,
+        "email": account.email,
+        "status": str(account.status),
+        "roles": sorted(account.roles),
+        "created_at": created,
+    }
+
+
+@app.command()
+def create(
+    name: Name,
+    role: Annotated[list[str] | None, typer.Option("--role", metavar="R", help="A role; may be repeated.")] = None,
+    email: Annotated[str | None, typer.Option("--email", metavar="E", help="The e-mail address.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from one line of standard input.")
+    ] = False,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """Make an account; the password is asked for, or read from standard input, never an argument.
+
+    An argument would be in the shell's history and in the list of processes. The roles are those that an application
+    has declared.
+    """
+    password = _password(from_stdin=password_stdin)
+
+    async def act(gate: "Limen") -> AccountView:
+        return await gate.accounts.create(name, password, email=email, roles=frozenset(role or ()), actor=ACTOR)
+
+    account = with_gate(act, env_file)
+    _show(account, json=json, done=f"{account.username} was made.")
+
+
+@app.command("list")
+def list_accounts(
+    query: Annotated[str, typer.Option("--query", "-q", help="Part of the username or of the e-mail address.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")] = 50,
+    after: Annotated[
+        str | None, typer.Option("--after", help="Go on after this one, as `next` of the last page.")
+    ] = None,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """List accounts in the order of their usernames."""
+
+    async def act(gate: "Limen") -> tuple[Sequence[AccountView], str | None]:
+        page = await gate.accounts.page(query=query, limit=limit, after=after)
+        return page.items, page.next
+
+    items, following = with_gate(act, env_file)
+    if json:
+        show_json({"items": [as_json(account) for account in items], "next": following})
+        return
+    _table(items)
+    if following is not None:
+        note(f"there are more: --after {following}")
+
+
+@app.command()
+def show(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
+    """Show one account."""
+    account = with_gate(lambda gate: _find(gate, name), env_file)
+    _show(account, json=json)
+
+
+@app.command()
+def disable(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
+    """Switch an account off; all its sessions end."""
+    _change(name, lambda gate: gate.accounts.disable, env_file, json=json)
+
+
+@app.command()
+def enable(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
+    """Switch a disabled account on again."""
+    _change(name, lambda gate: gate.accounts.enable, env_file, json=json)
+
+
+@app.command()
+def block(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
+    """Block an account on suspicion; all its sessions end, and only `unblock` undoes it."""
+    _change(name, lambda gate: gate.accounts.block, env_file, json=json)
+
+
+@app.command()
+def unblock(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
+    """Undo a block."""
+    _change(name, lambda gate: gate.accounts.unblock, env_file, json=json)
+
+
+async def _find(gate: "Limen", name: str) -> AccountView:
+    return await gate.accounts.by_username(name)
+
+
+def _change(
+    name: str, verb: Callable[["Limen"], Callable[..., Awaitable[object]]], env_file: Path | None, *, json: bool
+) -> None:
+    async def act(gate: "Limen") -> AccountView:
+        await verb(gate)(await gate.accounts.by_username(name), actor=ACTOR)
+        return await gate.accounts.by_username(name)
+
+    account = with_gate(act, env_file)
+    _show(account, json=json, done=f"{account.username} is {account.status}.")
+
+
+def _show(account: AccountView, *, json: bool, done: str = "") -> None:
+    if json:
+        show_json(as_json(account))
+        return
+    if done:
+        say(done)
+    _table([account])
+
+
+def _table(accounts: Sequence[AccountView]) -> None:
+    rows = []
+    for account in accounts:
+        told = as_json(account)
+        roles = " ".join(sorted(account.roles))
+        rows.append(
+            [account.username, str(account.status), roles, account.email or "", str(told["created_at"]), account.id]
+        )
+    table(
+        ["username", "status", "roles", "e-mail", "created", "id"],
+        rows,
+        colours={"disabled": "yellow", "blocked": "red"},
+    )
+
+
+def _password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        line = sys.stdin.readline(MAX_PASSWORD_LINE + 1)
+        if len(line) > MAX_PASSWORD_LINE:
+            raise UsageError("The first line of standard input is too long for a password.")
+        return line.removesuffix("\n").removesuffix("\r")
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "There is no terminal to ask for the password.",
+            "Hand it in with --password-stdin, as one line of standard input.",
+        )
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))

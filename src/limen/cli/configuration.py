@@ -1,0 +1,81 @@
+"""Where a command finds the settings, and how it gets at the gate."""
+
+import asyncio
+import logging
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from limen.cli.terminal import note
+
+if TYPE_CHECKING:  # for a fast start, not because of a cycle
+    from limen.settings import Settings
+    from limen.wiring import Limen
+
+T = TypeVar("T")
+
+DEMO_SETTINGS = Path("var", "demo.env")
+"""Where `limen demo` keeps its settings, below the working directory."""
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--env-file",
+        metavar="FILE",
+        help="A file of settings; LIMEN_ENV_FILE names one too, and the environment wins.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def settings_file(given: Path | None) -> Path | None:
+    """Return the settings file to read: the given one, else the demo's where nothing else was configured.
+
+    A `.env` that merely lies in the working directory is never read. The demo's settings are taken, and it is said so,
+    only where the environment names neither a file nor a database, and the file is the caller's own and nobody else
+    can open it.
+    """
+    if given is not None or any(os.environ.get(name) for name in ("LIMEN_ENV_FILE", "LIMEN_DATABASE_URL")):
+        return given
+    try:
+        status = DEMO_SETTINGS.stat()
+    except OSError:
+        return None
+    private = not stat.S_IMODE(status.st_mode) & 0o077
+    if os.name == "posix" and (status.st_uid != os.geteuid() or not private):
+        return None
+    note(f"no settings are named, so these are the demo's: {DEMO_SETTINGS}")
+    return DEMO_SETTINGS
+
+
+def load(env_file: Path | None) -> "Settings":
+    """Read the settings for a command that works on the data of an installation.
+
+    Raises:
+        ConfigurationError: they cannot be used.
+    """
+    from limen.settings import Settings
+
+    return Settings.load(env_file=settings_file(env_file))
+
+
+def with_gate(act: Callable[["Limen"], Awaitable[T]], env_file: Path | None) -> T:
+    """Open the installation that the settings describe, act on it, and close it again.
+
+    It goes by the roles that the application wrote into the database at its last start.
+    """
+    from limen.wiring import Limen
+
+    settings = load(env_file)
+    logging.getLogger("limen").setLevel(logging.WARNING)
+
+    async def run() -> T:
+        async with Limen(settings).running() as gate:
+            return await act(gate)
+
+    return asyncio.run(run())

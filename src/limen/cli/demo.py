@@ -1,0 +1,73 @@
+"""``limen demo``: everything at once, with an example application, four accounts and what to try."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limen.cli.exits import UsageError
+from limen.cli.extras import require_server
+from limen.cli.terminal import heading, say, table
+
+
+def demo(
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Where its data and secrets are kept.")] = Path(
+        "var"
+    ),
+    expose_demo: Annotated[
+        bool, typer.Option("--expose-demo", help="Allow an address that other machines can reach.")
+    ] = False,
+) -> None:
+    """Run limen with the orders example, on SQLite and fresh secrets of its own.
+
+    A second run keeps the data. Anybody can register here, and the passwords are in a file: it is for trying out.
+    """
+    require_server()
+    from limen.server.addresses import is_loopback
+    from limen.server.demo import Demo, run
+
+    if not expose_demo and not is_loopback(host):
+        raise UsageError(
+            f"The demo lets anybody register and keeps passwords in a file: it must not listen on {host}, which other "
+            "machines may reach.",
+            "Leave --host out, or add --expose-demo where everybody who can reach it may use it.",
+        )
+
+    def on_prepared(prepared: Demo) -> None:
+        if prepared.fresh:
+            heading("Four accounts were made; their passwords:")
+        else:
+            heading("The four accounts of the first run:")
+        rows = [[name, account["password"]] for name, account in prepared.accounts.items()]
+        table(["username", "password"], rows)
+        say(f"They are also in {prepared.accounts_file}", "")
+
+    def on_ready(prepared: Demo, address: str) -> None:
+        heading("To try, paste into another shell:")
+        say(*things_to_try(address, prepared.accounts_file), "")
+        say(f"Try it in a browser: {address}/docs")
+        say(f"Manage its accounts: LIMEN_ENV_FILE={shlex.quote(str(prepared.settings_file))} limen accounts list")
+        say(f"limen demo listens on {address} (Ctrl-C ends it)")
+
+    run(data, host=host, port=port, on_prepared=on_prepared, on_ready=on_ready)
+
+
+def things_to_try(address: str, accounts_file: Path) -> list[str]:
+    """Return lines for a POSIX shell that log in and use what came of it; nothing but curl and sed is needed."""
+    json = "-H 'Content-Type: application/json'"
+    bearer = '-H "Authorization: Bearer $access"'
+    password = """sed -n '/"maker"/,/}/s/.*"password": *"\\([^"]*\\)".*/\\1/p'"""
+    return [
+        f"limen={address}",
+        f"password=$({password} {shlex.quote(str(accounts_file))})",
+        f"""tokens=$(curl -sS "$limen/auth/login" {json} -d '{{"username": "maker", "password": "'"$password"'"}}')""",
+        """access=$(echo "$tokens" | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')""",
+        """refresh=$(echo "$tokens" | sed 's/.*"refresh_token":"\\([^"]*\\)".*/\\1/')""",
+        f'curl -sS "$limen/auth/me" {bearer}; echo',
+        f"""curl -sS "$limen/orders" {bearer} {json} -d '{{"item": "an oak threshold", "amount": 120}}'; echo""",
+        'curl -sS -i "$limen/orders"; echo',
+        f"""curl -sS "$limen/auth/refresh" {json} -d '{{"refresh_token": "'"$refresh"'"}}'; echo""",
+    ]

@@ -1,0 +1,65 @@
+"""``limen init``: a file of settings with fresh secrets."""
+
+import secrets
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limen.cli.configuration import Json
+from limen.cli.exits import UsageError
+from limen.cli.terminal import heading, say, show_json
+from limen.core.errors import ConfigurationError
+from limen.server.private_file import write_private
+
+SECRET_BYTES = 48
+
+_TEMPLATE = """\
+# The settings of limen. Only their owner may read this file: it holds secrets.
+# limen reads it where LIMEN_ENV_FILE names it; what the environment says wins.
+LIMEN_DATABASE_URL='{database}'
+LIMEN_JWT_ACCESS_SECRET={access}
+LIMEN_JWT_REFRESH_SECRET={refresh}
+
+# Where others reach this service; it becomes the issuer of the tokens.
+#LIMEN_PUBLIC_URL=https://app.example
+# Who may make an account: closed or open.
+#LIMEN_REGISTRATION=closed
+"""
+
+
+def init(
+    file: Annotated[Path, typer.Option("--file", metavar="FILE", help="The file to write.")] = Path(".env"),
+    database: Annotated[
+        Path, typer.Option("--database", metavar="FILE", help="The SQLite file that limen is to use.")
+    ] = Path("limen.db"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file. Its old secrets are gone, so all sessions end.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write a file of settings with two fresh secrets, readable by its owner only."""
+    place = file.absolute()
+    url = f"sqlite:///{database.absolute()}"
+    if not set(url).isdisjoint("'\\?#\n"):
+        raise UsageError(
+            "The database's path holds a character that a settings file cannot carry.", "Name another one."
+        )
+    content = _TEMPLATE.format(
+        database=url, access=secrets.token_urlsafe(SECRET_BYTES), refresh=secrets.token_urlsafe(SECRET_BYTES)
+    )
+    try:
+        write_private(place, content, replace=force)
+    except FileExistsError:
+        raise UsageError(
+            f"{place} is there already.", "--force replaces it; its secrets are lost, and all sessions end."
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{place} cannot be written: {error.strerror}") from None
+    if json:
+        show_json({"file": str(place), "database_url": url})
+        return
+    say(f"Wrote {place}: two fresh secrets, and SQLite at {database.absolute()}.")
+    heading("Next:")
+    say(f"export LIMEN_ENV_FILE={shlex.quote(str(place))}", "limen doctor", "limen accounts create NAME", "limen serve")

@@ -1,0 +1,34 @@
+"""``limen serve``: the stand-alone server that logs in, issues, refreshes and ends."""
+
+from typing import Annotated
+
+import typer
+
+from limen.cli.configuration import EnvFile
+from limen.cli.exits import UsageError
+from limen.cli.extras import require_server
+from limen.cli.terminal import say
+
+
+def serve(
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="How many processes; SQLite serves one.")] = 1,
+    env_file: EnvFile = None,
+) -> None:
+    """Run the stand-alone server with the settings of the environment.
+
+    Put a proxy that speaks TLS in front of it. SIGTERM ends it once the requests under way are answered.
+    """
+    from limen.settings import Settings
+
+    settings = Settings.load(env_file=env_file)
+    if workers > 1 and settings.database_url.startswith("sqlite:"):
+        raise UsageError(
+            f"--workers {workers} does not go with SQLite, which serves one process.",
+            "Leave --workers out: one process answers thousands of refreshes a second.",
+        )
+    require_server()
+    from limen.server.standalone import run
+
+    run(settings, host=host, port=port, on_ready=lambda address: say(f"limen serves {address}"))

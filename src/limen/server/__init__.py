@@ -1,0 +1,1 @@
+"""The stand-alone server, and the demo with the orders example."""

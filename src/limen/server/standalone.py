@@ -1,0 +1,39 @@
+"""The stand-alone server: limen's own routes, and nothing else."""
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+from limen.server.addresses import bind
+from limen.server.docs import add_docs
+from limen.server.process import serve
+from limen.settings import Settings
+from limen.wiring import Limen
+
+
+def application(settings: Settings) -> FastAPI:
+    """Make the server's application: ``/auth/…``, ``/healthz``, ``/readyz``, and ``/docs`` where LIMEN_DOCS is on.
+
+    It goes by the roles that an application wrote into the database.
+    """
+    app = FastAPI(title="limen", docs_url=None, redoc_url=None, openapi_url=None)
+    if settings.docs:
+        add_docs(app)
+    Limen(settings).protect(app, health=True)
+    return app
+
+
+def run(settings: Settings, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve on an address until the process is told to end.
+
+    Args:
+        settings: what limen was told.
+        host: the address to listen on.
+        port: the port; 0 takes a free one.
+        on_ready: called with the URL once requests are answered.
+
+    Raises:
+        ConfigurationError, LimenError: what kept it from starting.
+    """
+    listener = bind(host, port)
+    serve(application(settings), listener, settings, on_ready)
