@@ -1,0 +1,98 @@
+"""What a route asks of whoever calls it, as a plain value."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from limen.authz.permissions import permission_name
+from limen.authz.roles import role_name
+from limen.core.errors import ConfigurationError
+
+_T = TypeVar("_T")
+
+Names = tuple[str, ...]
+"""Names in the order in which they were written, so that a refusal lists them as the code does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What must hold before a handler may run. Without anything stated: somebody must be authenticated.
+
+    Attributes:
+        public: nobody needs to be authenticated. It never stands beside a restriction.
+        live: the account and its roles are asked for again, in the store, before the handler runs.
+        roles_any: sets of roles; of each set at least one must be held.
+        permissions_all: permissions that must all be held.
+        permissions_any: sets of permissions; of each set at least one must be held.
+    """
+
+    public: bool = False
+    live: bool = False
+    roles_any: tuple[Names, ...] = ()
+    permissions_all: Names = ()
+    permissions_any: tuple[Names, ...] = ()
+
+    @classmethod
+    def of_roles(cls, names: Iterable[str]) -> Self:
+        """Require one of the roles.
+
+        Raises:
+            ConfigurationError: there is no name, or one is malformed.
+        """
+        return cls(roles_any=(_listed("roles", (role_name(name) for name in names)),))
+
+    @classmethod
+    def of_permissions(cls, names: Iterable[str]) -> Self:
+        """Require all of the permissions.
+
+        Raises:
+            ConfigurationError: there is no name, or one is malformed.
+        """
+        return cls(permissions_all=_listed("permissions", (permission_name(name) for name in names)))
+
+    @classmethod
+    def of_any_permission(cls, names: Iterable[str]) -> Self:
+        """Require one of the permissions.
+
+        Raises:
+            ConfigurationError: there is no name, or one is malformed.
+        """
+        return cls(permissions_any=(_listed("permissions.any", (permission_name(name) for name in names)),))
+
+    def __and__(self, other: "Requirement") -> "Requirement":
+        """Both must hold; what is public for only one of the two is not public."""
+        return Requirement(
+            public=self.public and other.public,
+            live=self.live or other.live,
+            roles_any=_merged(self.roles_any, other.roles_any),
+            permissions_all=_merged(self.permissions_all, other.permissions_all),
+            permissions_any=_merged(self.permissions_any, other.permissions_any),
+        )
+
+    @property
+    def role_names(self) -> frozenset[str]:
+        """Every role that is named."""
+        return frozenset(name for names in self.roles_any for name in names)
+
+    @property
+    def permission_names(self) -> frozenset[str]:
+        """Every permission that is named."""
+        return frozenset(self.permissions_all).union(*self.permissions_any)
+
+
+def _listed(what: str, names: Iterable[str]) -> Names:
+    listed = tuple(dict.fromkeys(names))
+    if not listed:
+        raise ConfigurationError(f"{what}() names nothing: an empty list would allow either everybody or nobody")
+    return listed
+
+
+def _merged(first: tuple[_T, ...], second: tuple[_T, ...]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
+
+
+AUTHENTICATED = Requirement()
+"""Somebody must be authenticated: what holds where nothing is stated."""
+
+PUBLIC = Requirement(public=True)
+"""Anybody may call."""

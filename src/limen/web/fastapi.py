@@ -1,0 +1,59 @@
+"""What a FastAPI application writes: each requirement is a decorator, a dependency and an annotation in one object."""
+
+from typing import Annotated
+
+from fastapi import params
+
+from limen.core.principal import Principal
+from limen.guard.requirements import PUBLIC, Requirement
+from limen.web.guard.declarations import (
+    Declaration,
+    Enforcement,
+    PermissionsFactory,
+    RolesFactory,
+    current_principal,
+    current_principal_dependency,
+)
+from limen.web.guard.wrapping import PrincipalMarker
+
+
+class _ByIdentity(params.Depends):
+    """FastAPI's `Depends` compares by value; ours are told apart, or ``typing`` would take two for one."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+class DependableDeclaration(Declaration, _ByIdentity):
+    """A requirement that FastAPI takes for a dependency as well: ``dependencies=[roles("admin")]``."""
+
+    def __init__(self, requirement: Requirement) -> None:
+        params.Depends.__init__(self, dependency=Enforcement(requirement))
+        Declaration.__init__(self, requirement)
+
+    __repr__ = Declaration.__repr__
+
+
+class CurrentPrincipalDependency(PrincipalMarker, _ByIdentity):
+    """In an annotation: the principal of this request, handed in by the decorator or by FastAPI."""
+
+    def __init__(self) -> None:
+        params.Depends.__init__(self, dependency=current_principal_dependency)
+
+
+CurrentPrincipal = Annotated[Principal, CurrentPrincipalDependency()]
+"""Annotates a parameter that is to get whoever is calling; on a public route that may be the anonymous principal."""
+
+live = DependableDeclaration(Requirement(live=True))
+"""Ask the store again before the handler runs: the account is active, and holds the roles still."""
+
+public = DependableDeclaration(PUBLIC)
+"""Anybody may call. As a decorator it counts only directly on what is registered: it must be the outermost."""
+
+roles = RolesFactory(DependableDeclaration)
+"""``roles("maker", "admin")``: one of them is required."""
+
+permissions = PermissionsFactory(DependableDeclaration)
+"""``permissions("order:create")``: all of them are required; ``permissions.any(…)``: one of them."""
+
+__all__ = ["CurrentPrincipal", "current_principal", "live", "permissions", "public", "roles"]

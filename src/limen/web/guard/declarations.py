@@ -1,0 +1,139 @@
+"""Requirements as objects to write on endpoints: each is a decorator and, with FastAPI, a dependency and an annotation."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, overload
+
+from starlette.requests import HTTPConnection
+
+from limen.core.errors import LimenError
+from limen.core.principal import Principal
+from limen.guard.requirements import PUBLIC, Requirement
+from limen.web.guard.marks import write_mark
+from limen.web.guard.state import state_of
+from limen.web.guard.wrapping import wrap_endpoint
+
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
+
+
+class Declaration:
+    """A requirement that can be written on an endpoint: ``@roles("maker")`` above a function or a class view.
+
+    Attributes:
+        requirement: what it requires.
+    """
+
+    requirement: Requirement
+
+    def __init__(self, requirement: Requirement) -> None:
+        # Subclasses may be frozen dataclasses of FastAPI's.
+        object.__setattr__(self, "requirement", requirement)
+
+    @overload
+    def __call__(self, target: _Endpoint, /) -> _Endpoint: ...
+
+    @overload
+    def __call__(self, /) -> "Declaration": ...
+
+    def __call__(self, target: Any = None, /) -> Any:
+        """Write the requirement on the target; without a target, the object itself: ``@live`` and ``@live()`` are one.
+
+        Everything but `public` comes back wrapped, so that it refuses where no guard stands.
+
+        Raises:
+            ConfigurationError: the target is neither a function nor a class.
+        """
+        if target is None:
+            return self
+        if self.requirement.public:
+            write_mark(target, PUBLIC)
+            return target
+        return wrap_endpoint(target, self.requirement)
+
+    def __repr__(self) -> str:
+        return f"<limen {self.requirement}>"
+
+
+_Made = TypeVar("_Made", bound=Declaration)
+
+
+class RolesFactory(Generic[_Made]):
+    """Makes requirements of roles."""
+
+    def __init__(self, make: Callable[[Requirement], _Made]) -> None:
+        self._make = make
+
+    def __call__(self, *names: str) -> _Made:
+        """Require one of the roles.
+
+        Raises:
+            ConfigurationError: there is no name, or one is malformed.
+        """
+        return self._make(Requirement.of_roles(names))
+
+
+class PermissionsFactory(Generic[_Made]):
+    """Makes requirements of permissions."""
+
+    def __init__(self, make: Callable[[Requirement], _Made]) -> None:
+        self._make = make
+
+    def __call__(self, *names: str) -> _Made:
+        """Require all of the permissions, each ``resource:action``.
+
+        Raises:
+            ConfigurationError: there is no name, or one is malformed.
+        """
+        return self._make(Requirement.of_permissions(names))
+
+    def any(self, *names: str) -> _Made:
+        """Require one of the permissions.
+
+        Raises:
+            ConfigurationError: there is no name, or one is malformed.
+        """
+        return self._make(Requirement.of_any_permission(names))
+
+
+class Enforcement:
+    """A requirement as a FastAPI dependency: it is enforced when called, the second net below the guard.
+
+    The guard finds it in the route's dependencies and decides at dispatch, before the body is read; replacing it by
+    ``dependency_overrides`` switches nothing off.
+    """
+
+    def __init__(self, requirement: Requirement) -> None:
+        self.requirement = requirement
+
+    async def __call__(self, connection: HTTPConnection) -> Principal:
+        """Return the principal, who meets the requirement.
+
+        Raises:
+            LimenError: the principal does not meet it.
+            ConfigurationError: the application is not protected.
+        """
+        state = state_of(connection.scope)
+        if self.requirement.live and state.live_leaf is None:
+            await state.check_live(self)
+        error: LimenError | None = state.refusal(self.requirement)
+        if error is not None:
+            raise error
+        return state.principal
+
+
+def current_principal(connection: HTTPConnection) -> Principal:
+    """Return who is calling; on a public route that may be the anonymous principal.
+
+    Raises:
+        ConfigurationError: the application is not protected.
+    """
+    return state_of(connection.scope).principal
+
+
+async def current_principal_dependency(connection: HTTPConnection) -> Principal:
+    """Return who is calling; asynchronous, because FastAPI sends every other dependency through a thread."""
+    return state_of(connection.scope).principal
+
+
+def requirement_of(rule: "Requirement | Declaration") -> Requirement:
+    """Return the requirement behind a declaration."""
+    return rule.requirement if isinstance(rule, Declaration) else rule

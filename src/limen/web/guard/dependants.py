@@ -1,0 +1,111 @@
+"""What a FastAPI route states by its dependencies and annotations, read from the effective route before it runs.
+
+FastAPI solves dependencies after it has read the body, and ``dependency_overrides`` may replace them. So the guard does
+not wait for them: it reads the tree of dependencies that FastAPI built, overrides or not, and decides at dispatch. FastAPI
+itself is not imported here; an application that does not use it has no routes of this kind.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, get_args, get_origin
+
+from limen.guard.requirements import Requirement
+from limen.web.guard.declarations import Declaration, Enforcement
+from limen.web.guard.marks import NOTHING_STATED, Statement, joined, layers, read_marks
+from limen.web.guard.wrapping import resolved_signature
+
+
+def read_route(route: Any, included: Any) -> Statement:
+    """Return what a FastAPI route states, apart from the marks on its endpoint.
+
+    Args:
+        route: an ``APIRoute`` or ``APIWebSocketRoute``, as it was registered.
+        included: the included router by which it was reached; None where it is the application's own.
+    """
+    stated = read_dependant(effective_dependant(route, included))
+    if included is not None:
+        stated &= read_dependencies(included.include_context.dependencies)
+    return stated
+
+
+def effective_dependant(route: Any, included: Any) -> Any:
+    """Return the tree of dependencies with those of the routers by which the route was included.
+
+    FastAPI up to 0.136 copies routes when a router is included; later ones keep the router, and an effective copy of each
+    route beside it.
+    """
+    for candidate in () if included is None else included.effective_candidates():
+        if getattr(candidate, "original_route", None) is route and candidate.dependant is not None:
+            return candidate.dependant
+    return route.dependant
+
+
+def read_dependant(dependant: Any) -> Statement:
+    """Return what a tree of dependencies states, the root being the endpoint's own."""
+    restriction: Requirement | None = None
+    public = False
+    for node in dependant.dependencies:
+        # One that stands in ``dependencies=[…]`` has no name; one that is a parameter's annotation has the parameter's.
+        requirement = _requirement(node.call)
+        if requirement is not None and requirement.public:
+            public = public or node.name is None or not hasattr(dependant.call, "__wrapped__")
+    for node in _nodes(dependant):
+        for requirement in _restrictions(node, is_root=node is dependant):
+            restriction = joined(restriction, requirement)
+    return Statement(public, restriction, contradiction=public and restriction is not None)
+
+
+def read_dependencies(dependencies: Iterable[Any]) -> Statement:
+    """Return what a list ``dependencies=[…]`` of a router states."""
+    stated = NOTHING_STATED
+    for depends in dependencies:
+        requirement = _requirement(depends) or _requirement(depends.dependency)
+        if requirement is not None:
+            restriction = None if requirement.public else requirement
+            stated &= Statement(requirement.public, restriction)
+        elif depends.dependency is not None:
+            tree = sys.modules["fastapi.dependencies.utils"].get_dependant(path="/", call=depends.dependency)
+            found = read_dependant(tree)
+            restriction = joined(found.restriction, read_marks(depends.dependency).restriction)
+            stated &= Statement(restriction=restriction)
+    return stated
+
+
+def _nodes(dependant: Any) -> Iterator[Any]:
+    waiting = [dependant]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(node.dependencies)
+
+
+def _restrictions(node: Any, *, is_root: bool) -> Iterator[Requirement]:
+    requirement = _requirement(node.call)
+    if requirement is not None:
+        if not requirement.public:
+            yield requirement
+        return
+    if not is_root:
+        marked = read_marks(node.call).restriction
+        if marked is not None:
+            yield marked
+    yield from _annotated(node.call)
+
+
+def _annotated(call: Any) -> Iterator[Requirement]:
+    """Yield what the annotations state: of several in one ``Annotated``, FastAPI itself takes the last only."""
+    for layer in layers(call):
+        try:
+            parameters = resolved_signature(layer).parameters.values()  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+        for parameter in parameters:
+            extras = get_args(parameter.annotation)[1:] if get_origin(parameter.annotation) is Annotated else ()
+            for extra in (*extras, parameter.default):
+                requirement = _requirement(extra)
+                if requirement is not None and not requirement.public:
+                    yield requirement
+
+
+def _requirement(thing: object) -> Requirement | None:
+    return thing.requirement if isinstance(thing, Declaration | Enforcement) else None

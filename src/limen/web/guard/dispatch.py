@@ -1,0 +1,427 @@
+"""The inner position of the guard: inside a router, at the moment it hands over to a leaf.
+
+Routers of Starlette and FastAPI call ``scope.update(child_scope)`` with the endpoint in it before the route's ``handle``,
+however and whenever the route was added. So a dict subclass as scope sees the leaf before body, dependencies and handler.
+That is a habit of the routers, not a promise: the answer is sealed besides (`limen.web.guard.outer`), and the guard tests
+itself at start (`limen.web.guard.selftest`).
+"""
+
+import logging
+import sys
+from typing import Any
+
+from starlette.routing import BaseRoute, Host, Mount, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
+from limen.guard.requirements import Requirement
+from limen.web.cors import preflight_answer
+from limen.web.guard.dependants import read_dependencies
+from limen.web.guard.leaves import (
+    Leaf,
+    dispatches_as_known,
+    innermost_position,
+    learn_fastapi,
+    make_leaf,
+    names_endpoint,
+)
+from limen.web.guard.marks import NOTHING_STATED
+from limen.web.guard.rules import OWN_DEFAULT
+from limen.web.guard.state import GUARD_KEY, GuardState
+from limen.web.problems import send_answer, send_problem
+
+_GUARD_OF_ROUTER = "limen_guard"
+_IS_GUARDED = "limen_guarded"
+_MOST_LEAVES = 20_000
+"""Leaves that one router remembers; routes that are made and thrown away again must not fill the memory."""
+
+_log = logging.getLogger("limen.guard")
+
+
+class LiveCheckNeeded(Exception):
+    """The leaf asks for the store: deciding cannot wait inside `dict.update`, so the dispatch starts again after it."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        super().__init__()
+        self.leaf = leaf
+
+
+class WatchedScope(dict[str, Any]):
+    """A scope that sees which leaf a router is about to enter, and lets it do so only if the request may.
+
+    Attributes:
+        guard: the inner guard of the router that dispatches.
+        state: the state of the request.
+        outer_included: the included router by which an outer application reached this one.
+        final: a leaf was allowed; what is written into the scope from here on is the application's business.
+    """
+
+    __slots__ = ("final", "guard", "outer_included", "state")
+
+    guard: "InnerGuard"
+    state: GuardState
+    outer_included: Any
+    final: bool
+
+    def update(self, child: Any = (), /, **more: Any) -> None:
+        """Take over what a route adds to the scope, after deciding.
+
+        Raises:
+            LimenError: the request may not enter this leaf.
+            LiveCheckNeeded: the store has to be asked first.
+        """
+        if more or type(child) is not dict:
+            child = dict(child, **more)
+        endpoint = child.get("endpoint")
+        if endpoint is not None:
+            leaf = self.guard.leaf(self, child, endpoint)
+            requirement = leaf.requirement
+            if leaf.is_plain and not requirement.live:
+                if not requirement.public:
+                    error = self.state.refusal(requirement)
+                    if error is not None:
+                        raise error
+                self.final = True
+                self.state.mark_decided()
+            else:
+                self.guard.enter(self, child, leaf)
+        elif not self.final:
+            self.guard.enter_without_endpoint(self)
+        dict.update(self, child)
+
+
+class InnerGuard:
+    """Stands around the dispatch of one router, inside all its middleware.
+
+    Args:
+        app: the router's dispatch.
+        router: the router.
+    """
+
+    def __init__(self, app: ASGIApp, router: Router) -> None:
+        self.app = app
+        self.router = router
+        self._by_route: dict[int, Leaf] = {}
+        self._by_inclusion: dict[tuple[int, int], Leaf] = {}
+        self._by_endpoint: dict[int, Leaf] = {}
+        self._mounted: dict[int, Leaf] = {}
+        self._hosts: dict[int, tuple[object, str]] = {}
+        self._wrapped: dict[int, tuple[object, object]] = {}
+        self._seen: dict[int, tuple[object, list[Any]]] = {}
+        self._default: object = None
+        self._inspect()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Dispatch one connection, watched."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        state = scope.get(GUARD_KEY)
+        if type(state) is not GuardState:
+            await self._refuse_lost(scope, send)
+            return
+        if not state.entered:
+            state.mark_entered()
+        if self.router.default is not self._default:
+            self._inspect()
+        if scope.get("method") == "OPTIONS":
+            answer = preflight_answer(scope, state.gate.cors)
+            if answer is not None:
+                state.mark_decided()
+                await send_answer(scope, send, answer)
+                return
+        watched = self._watch(scope, state)
+        try:
+            await self.app(watched, receive, send)
+        except LiveCheckNeeded as needed:
+            await self._dispatch_again(needed.leaf, scope, receive, send)
+        except LimenError as error:
+            await refuse(error, scope, send, state)
+        finally:
+            # Whatever stands outside (tracing, exception handlers) finds what it would find without the guard.
+            for key in ("route", "endpoint", "path_params"):
+                if key in watched:
+                    scope[key] = watched[key]
+
+    def leaf(self, scope: WatchedScope, child: dict[str, Any], endpoint: object) -> Leaf:
+        """Return the leaf that the router is about to enter, from memory where it was met before."""
+        route = child.get("route")
+        fastapi = scope.get("fastapi")
+        included = None if fastapi is None else fastapi.get("included_router")
+        if included is scope.outer_included:
+            included = None
+        leaf: Leaf | None
+        if included is not None:
+            leaf = self._by_inclusion.get((id(endpoint if route is None else route), id(included)))
+        elif route is not None:
+            leaf = self._by_route.get(id(route))
+        elif "app_root_path" in child:
+            leaf = self._mounted.get(id(endpoint))
+        else:
+            leaf = self._by_endpoint.get(id(endpoint))
+        if leaf is not None and leaf.endpoint is endpoint and leaf.route is route and leaf.included is included:
+            return leaf
+        return self._new_leaf(endpoint, route, included, is_mounted="app_root_path" in child)
+
+    def enter(self, scope: WatchedScope, child: dict[str, Any], leaf: Leaf) -> None:
+        """Decide what takes more than one look: mounts, class views, live checks, opaque leaves."""
+        state = scope.state
+        if leaf.router is not None:
+            instrument(leaf.router)
+            scope.final = False
+            self._decide(scope, leaf, leaf.requirement, is_final=False)
+        elif leaf.declared_by_path:
+            self._decide_declared(scope, leaf, self._declared_path(scope, child, leaf))
+        elif leaf.contradiction:
+            _log.error(
+                "a route is public and restricted at once; nobody gets in",
+                extra={"endpoint": repr(leaf.endpoint), "request_id": state.request_id},
+            )
+            raise PolicyDenied("What is declared for this route contradicts itself.")
+        else:
+            self._decide(scope, leaf, leaf.required_for(scope.get("method", "")), is_final=True)
+
+    def enter_without_endpoint(self, scope: WatchedScope) -> None:
+        """Look at what a router enters without naming an endpoint.
+
+        An included router of FastAPI names it later. A frontend is denied until declared. Anything else is a foreign
+        route: it was given a `handle` that decides first, and routes added since are given one now, before it is called.
+        """
+        fastapi = scope.get("fastapi")
+        if fastapi:
+            if "frontend_path" in fastapi:
+                below = fastapi["frontend_path"]
+                path = self._path_of(scope)
+                self._decide_declared(scope, None, path[: len(path) - len(below)] if below else path)
+                return
+            included = fastapi.get("included_router")
+            if included is not None and included is not scope.outer_included:
+                self._inspect_included(included)
+        self._inspect()
+
+    def decide_foreign(self, scope: WatchedScope) -> None:
+        """Decide a leaf of which nothing is known but the path: it is denied until declared.
+
+        Raises:
+            LimenError: no rule is declared, or the request does not meet it.
+        """
+        self._decide_declared(scope, None, self._path_of(scope))
+
+    def decide_default(self, scope: WatchedScope) -> None:
+        """Decide the application's own handler for «nothing matched».
+
+        Raises:
+            LimenError: no rule is declared, or the request does not meet it.
+        """
+        self._decide_declared(scope, None, OWN_DEFAULT)
+
+    def leaf_of(self, endpoint: object, route: Any, included: Any, *, is_mounted: bool) -> Leaf:
+        """Return a leaf for whoever lists the application's leaves."""
+        return self._new_leaf(endpoint, route, included, is_mounted=is_mounted)
+
+    # --- deciding
+
+    def _decide(self, scope: WatchedScope, leaf: Leaf | None, requirement: Requirement, *, is_final: bool) -> None:
+        state = scope.state
+        error = state.refusal(requirement)
+        if error is not None:
+            raise error
+        if leaf is not None and requirement.live and state.live_leaf is not leaf:
+            raise LiveCheckNeeded(leaf)
+        if is_final:
+            scope.final = True
+            state.mark_decided()
+
+    def _decide_declared(self, scope: WatchedScope, leaf: Leaf | None, path: str) -> None:
+        state = scope.state
+        declared = state.rules.find(path)
+        if declared is None:
+            raise state.undeclared()
+        if leaf is not None and not leaf.requirement.public and not declared.public:
+            declared &= leaf.requirement
+        if declared.live and leaf is None:
+            raise PolicyDenied("A live check cannot be made for this path.")
+        self._decide(scope, leaf, declared, is_final=True)
+
+    def _declared_path(self, scope: WatchedScope, child: dict[str, Any], leaf: Leaf) -> str:
+        if "app_root_path" in child:
+            return str(child["root_path"]).removeprefix(scope.state.base_path)
+        host = self._hosts.get(id(leaf.endpoint))
+        return host[1] if host is not None else self._path_of(scope)
+
+    def _path_of(self, scope: WatchedScope) -> str:
+        return str(scope["path"]).removeprefix(scope.state.base_path)
+
+    async def _dispatch_again(self, leaf: Leaf, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask the store, then dispatch once more; only to this very leaf, and only once."""
+        state: GuardState = scope[GUARD_KEY]
+        try:
+            await state.check_live(leaf)
+            scope["user"] = state.principal
+            await self.app(self._watch(scope, state), receive, send)
+        except LiveCheckNeeded:
+            _log.error("a second dispatch reached another leaf", extra={"request_id": state.request_id})
+            await refuse(PolicyDenied(), scope, send, state)
+        except LimenError as error:
+            await refuse(error, scope, send, state)
+
+    def _watch(self, scope: Scope, state: GuardState) -> WatchedScope:
+        watched = WatchedScope(scope)
+        watched.guard = self
+        watched.state = state
+        watched.final = False
+        fastapi = scope.get("fastapi")
+        if fastapi is None:
+            watched.outer_included = None
+        else:
+            watched.outer_included = fastapi.get("included_router")
+            watched["fastapi"] = dict(fastapi)
+        return watched
+
+    async def _refuse_lost(self, scope: Scope, send: Send) -> None:
+        _log.error("a guarded router was reached without the guard's state: protect(app) does not stand around it")
+        await send_problem(scope, send, LimenError(), "")
+
+    # --- leaves
+
+    def _new_leaf(self, endpoint: object, route: Any, included: Any, *, is_mounted: bool) -> Leaf:
+        self._inspect()
+        if included is not None:
+            self._inspect_included(included)
+        if not hasattr(route, "dependant"):
+            route = None
+        dependencies = getattr(self.router, "dependencies", None)
+        router_states = read_dependencies(dependencies) if dependencies and route is None else NOTHING_STATED
+        leaf = make_leaf(
+            endpoint,
+            route=route,
+            included=included,
+            is_mounted=is_mounted or id(endpoint) in self._hosts,
+            mounted=self._wrapped.get(id(endpoint), (endpoint, endpoint))[1],
+            router_states=router_states,
+        )
+        memory: dict[Any, Leaf] = self._by_endpoint
+        key: Any = id(endpoint)
+        if included is not None:
+            memory, key = self._by_inclusion, (id(endpoint if route is None else route), id(included))
+        elif route is not None:
+            memory, key = self._by_route, id(route)
+        elif is_mounted:
+            memory = self._mounted
+        if len(memory) >= _MOST_LEAVES:
+            memory.clear()
+        memory[key] = leaf
+        return leaf
+
+    def _inspect(self) -> None:
+        """Give every foreign route, and the router's own default, a handler that decides first."""
+        router = self.router
+        if self._default is not router.default:
+            if getattr(router.default, "__func__", None) is not Router.not_found:
+                router.default = _guarded_default(router.default)
+            self._default = router.default
+        seen = self._seen.get(id(router))
+        if seen is None or seen[1] != router.routes:
+            routes = list(router.routes)
+            self._inspect_routes(routes)
+            self._seen[id(router)] = (router, routes)
+
+    def _inspect_included(self, included: Any) -> None:
+        seen = self._seen.get(id(included))
+        routes = included.original_router.routes
+        if seen is None or seen[1] != routes:
+            candidates = included.effective_candidates()
+            found = [
+                getattr(each, "starlette_route", None) or getattr(each, "original_route", None) for each in candidates
+            ]
+            self._inspect_routes([each for each in found if each is not None])
+            if len(self._seen) >= _MOST_LEAVES:
+                self._seen.clear()
+            self._seen[id(included)] = (included, list(routes))
+
+    def _inspect_routes(self, routes: list[Any]) -> None:
+        for route in routes:
+            if not names_endpoint(route):
+                guard_foreign(route)
+            elif isinstance(route, Host):
+                self._hosts[id(route.app)] = (route.app, route.host)
+            elif isinstance(route, Mount):
+                # Middleware of the mount stands in front of what was mounted; the guard stands behind it.
+                self._wrapped[id(route.app)] = (route.app, getattr(route, "_base_app", route.app))
+
+
+def instrument(router: Router) -> InnerGuard:
+    """Put a router under guard, once.
+
+    Raises:
+        ConfigurationError: it dispatches in a way that the guard does not know, or middleware hides its dispatch.
+    """
+    present = vars(router).get(_GUARD_OF_ROUTER)
+    if isinstance(present, InnerGuard):
+        return present
+    routing = sys.modules.get("fastapi.routing")
+    if routing is not None:
+        learn_fastapi(routing)
+    if not dispatches_as_known(router):
+        raise ConfigurationError(f"{type(router).__name__} dispatches by code of its own, which the guard cannot watch")
+    holder, name = innermost_position(router)
+    guard = InnerGuard(getattr(holder, name), router)
+    setattr(holder, name, guard)
+    setattr(router, _GUARD_OF_ROUTER, guard)
+    return guard
+
+
+def guard_foreign(route: BaseRoute) -> None:
+    """Let a route that does not name its endpoint decide before it is handled.
+
+    Raises:
+        ConfigurationError: it takes no attribute, so it cannot be guarded.
+    """
+    handle = route.handle
+    if getattr(handle, _IS_GUARDED, False):
+        return
+
+    async def decide_first(scope: Scope, receive: Receive, send: Send) -> None:
+        _decide_first(scope, is_default=False)
+        await handle(scope, receive, send)
+
+    setattr(decide_first, _IS_GUARDED, True)
+    try:
+        route.handle = decide_first  # type: ignore[method-assign]
+    except AttributeError:
+        raise ConfigurationError(
+            f"{type(route).__name__} neither names its endpoint when it matches nor takes attributes: it cannot be guarded"
+        ) from None
+
+
+def _guarded_default(default: ASGIApp) -> ASGIApp:
+    if getattr(default, _IS_GUARDED, False):
+        return default
+
+    async def decide_first(scope: Scope, receive: Receive, send: Send) -> None:
+        _decide_first(scope, is_default=True)
+        await default(scope, receive, send)
+
+    setattr(decide_first, _IS_GUARDED, True)
+    return decide_first
+
+
+def _decide_first(scope: Scope, *, is_default: bool) -> None:
+    if not isinstance(scope, WatchedScope):
+        raise LimenError()
+    if is_default:
+        scope.guard.decide_default(scope)
+    elif not scope.final:
+        scope.guard.decide_foreign(scope)
+
+
+async def refuse(error: LimenError, scope: Scope, send: Send, state: GuardState) -> None:
+    """Answer an error as problem details; the application's exception handlers neither swallow nor restyle it.
+
+    Raises:
+        LimenError: the answer has begun already.
+    """
+    if state.answered:
+        raise error
+    state.mark_decided()
+    await send_problem(scope, send, error, state.request_id, challenges=state.gate.challenges)

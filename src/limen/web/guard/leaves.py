@@ -1,0 +1,177 @@
+"""The leaves of an application: what ends a dispatch, what it requires, and how a router is put under guard."""
+
+import functools
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+
+from limen.core.errors import ConfigurationError
+from limen.guard.requirements import AUTHENTICATED, PUBLIC, Requirement
+from limen.web.guard.dependants import read_dependencies, read_route
+from limen.web.guard.marks import NOTHING_STATED, Statement, read_marks, read_method_marks
+
+KNOWN_MATCHES: list[Any] = [Route.matches, WebSocketRoute.matches, Mount.matches, Host.matches]
+"""Functions that name the endpoint when they match, so that the guard sees it before it runs."""
+
+KNOWN_DISPATCH: list[Any] = [Router.app]
+"""Functions that dispatch as the guard expects it, and as its self-test checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What ends a dispatch, and what is required there.
+
+    Attributes:
+        endpoint: what was registered.
+        route: FastAPI's route; None for all others.
+        included: FastAPI's included router by which it was reached; None without one.
+        requirement: what must hold.
+        stated: what the code says about it.
+        declared_by_path: it is opaque: only a rule for its path can open it.
+        router: a mounted router, which decides itself further down; the requirement is then what its mount adds.
+        by_method: for a class view, what its methods require besides, by HTTP method.
+        contradiction: `public` stands beside a restriction: nobody gets in.
+        is_plain: one look at the requirement decides.
+    """
+
+    endpoint: object
+    route: Any = None
+    included: Any = None
+    requirement: Requirement = AUTHENTICATED
+    stated: Statement = NOTHING_STATED
+    declared_by_path: bool = False
+    router: Router | None = None
+    by_method: dict[str, Requirement] | None = None
+    contradiction: bool = False
+    is_plain: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        many = self.declared_by_path or self.contradiction or self.router is not None or self.by_method is not None
+        object.__setattr__(self, "is_plain", not many)
+
+    def required_for(self, method: str) -> Requirement:
+        """Return what must hold for this HTTP method."""
+        if self.by_method is None or self.requirement.public:
+            return self.requirement
+        requirement = self.by_method.get(method)
+        if requirement is None:
+            stated = read_method_marks(self.endpoint, method).restriction  # type: ignore[arg-type]
+            requirement = self.requirement if stated is None else self.requirement & stated
+            if len(self.by_method) < 32:  # methods are the caller's to invent
+                self.by_method[method] = requirement
+        return requirement
+
+
+def make_leaf(
+    endpoint: object, *, route: Any, included: Any, is_mounted: bool, mounted: object, router_states: Statement
+) -> Leaf:
+    """Return the leaf behind an endpoint that a router is about to enter.
+
+    Args:
+        endpoint: what the router hands over to.
+        route: FastAPI's route, if it is one; it has the tree of dependencies.
+        included: the included router by which it was reached, or None.
+        is_mounted: it was mounted as an application, not registered as an endpoint.
+        mounted: what was mounted, without the middleware of its mount; otherwise the endpoint.
+        router_states: what the dependencies of the application's router state; FastAPI puts them into its own routes, and
+            the guard asks them of every other leaf as well.
+    """
+    if route is not None:
+        return _stated_leaf(endpoint, route, included, read_marks(endpoint) & read_route(route, included))
+    around = router_states
+    if included is not None:
+        around &= read_dependencies(included.include_context.dependencies)
+        around &= read_dependencies(included.original_router.dependencies)
+    router = router_of(mounted)
+    if router is not None:
+        return Leaf(endpoint, None, included, around.restriction or PUBLIC, around, router=router)
+    if is_mounted or is_opaque(endpoint) or is_framework_page(endpoint):
+        return Leaf(endpoint, None, included, around.restriction or PUBLIC, around, declared_by_path=True)
+    return _stated_leaf(endpoint, None, included, read_marks(endpoint) & Statement(restriction=around.restriction))
+
+
+def _stated_leaf(endpoint: object, route: Any, included: Any, stated: Statement) -> Leaf:
+    requirement = stated.restriction or (PUBLIC if stated.public else AUTHENTICATED)
+    view = inspect.isclass(endpoint) and issubclass(endpoint, HTTPEndpoint)
+    return Leaf(
+        endpoint,
+        route,
+        included,
+        requirement,
+        stated,
+        by_method={} if view else None,
+        contradiction=stated.contradiction,
+    )
+
+
+def router_of(app: object) -> Router | None:
+    """Return the router of an application that the guard can see into; None for one that it cannot."""
+    router = app.router if isinstance(app, Starlette) else app
+    if (
+        not isinstance(router, Router)
+        or type(router).__call__ is not Router.__call__
+        or not dispatches_as_known(router)
+    ):
+        return None
+    return router
+
+
+def dispatches_as_known(router: Router) -> bool:
+    """Tell whether the router dispatches by the framework's own code."""
+    return type(router).app in KNOWN_DISPATCH and "app" not in vars(router)
+
+
+def is_opaque(endpoint: object) -> bool:
+    """Tell whether the endpoint is an ASGI application of its own: neither a function nor a class view."""
+    while isinstance(endpoint, functools.partial):
+        endpoint = endpoint.func
+    return not (inspect.isroutine(endpoint) or inspect.isclass(endpoint))
+
+
+def is_framework_page(endpoint: object) -> bool:
+    """Tell whether it is one of the pages that FastAPI makes itself: /docs, /redoc, /openapi.json."""
+    module = getattr(endpoint, "__module__", None)
+    return module == "fastapi.applications" and "FastAPI.setup" in getattr(endpoint, "__qualname__", "")
+
+
+def names_endpoint(route: object) -> bool:
+    """Tell whether a route names its endpoint when it matches, by the framework's own code."""
+    return type(route).matches in KNOWN_MATCHES and "matches" not in vars(route)  # type: ignore[attr-defined]
+
+
+def learn_fastapi(routing: Any) -> None:
+    """Let the guard know FastAPI's routes and routers."""
+    known = (routing.APIRoute.matches, routing.APIWebSocketRoute.matches)
+    included = getattr(routing, "_IncludedRouter", None)
+    group = getattr(routing, "_FrontendRouteGroup", None)
+    for matches in (*known, *(each.matches for each in (included, group) if each is not None)):
+        if matches not in KNOWN_MATCHES:
+            KNOWN_MATCHES.append(matches)
+    if routing.APIRouter.app not in KNOWN_DISPATCH:
+        KNOWN_DISPATCH.append(routing.APIRouter.app)
+
+
+def innermost_position(router: Router) -> tuple[object, str]:
+    """Return the object and the name of its attribute that holds the router's own dispatch.
+
+    A router may have middleware of its own, which may copy the scope: the guard has to stand inside of it.
+
+    Raises:
+        ConfigurationError: a middleware hides what it wraps.
+    """
+    holder: object = router
+    name = "middleware_stack"
+    while True:
+        inner = getattr(holder, name, None)
+        if inner is None:
+            raise ConfigurationError(
+                f"the guard cannot stand inside {type(holder).__name__}, a middleware of a router: it has no attribute "
+                "'app'; put the middleware on the application instead"
+            )
+        if inner == router.app:
+            return holder, name
+        holder, name = inner, "app"

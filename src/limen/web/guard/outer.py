@@ -1,0 +1,150 @@
+"""The outer position of the guard: middleware that finds out who is calling, and seals the answer."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from limen.core.errors import LimenError, PolicyDenied
+from limen.web.cors import Cors, origin_allowed, preflight_answer
+from limen.web.guard.dispatch import refuse
+from limen.web.guard.rules import PathRules
+from limen.web.guard.sockets import UndecidedAnswerError, serve_socket
+from limen.web.guard.state import GUARD_KEY, Gate, GuardState
+from limen.web.headers import add_security_headers, is_https
+from limen.web.problems import send_problem
+
+UNDECIDED_FROM_ROUTER = frozenset({400, 404, 405, 307, 308})
+"""What a router may answer without a decision: there is no such leaf, it is spelt otherwise, or has other methods."""
+
+LIMEN_KEY = "limen"
+
+_log = logging.getLogger("limen.guard")
+
+
+class Starting(Protocol):
+    """What the middleware asks of the protection it belongs to."""
+
+    gate: Gate
+    rules: PathRules
+    ready: bool
+
+    async def ensure_started(self) -> None:
+        """Start, walk and test, unless that is done."""
+        ...
+
+    async def serve_lifespan(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start and stop together with the application."""
+        ...
+
+
+class OuterGuard:
+    """Pure ASGI middleware around a protected application.
+
+    Args:
+        app: what it stands around.
+        protection: the protection it belongs to.
+    """
+
+    def __init__(self, app: ASGIApp, *, protection: Starting) -> None:
+        self.app = app
+        self.protection = protection
+        self._gate = protection.gate
+        self._serve_http: Callable[[Scope, Receive, Send], Awaitable[None]] = self._guarded_http
+        if self._gate.cors.origins:
+            self._serve_http = Cors(self._guarded_http, self._gate.cors)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self.protection.serve_lifespan(self.app, scope, receive, send)
+            return
+        outer = scope.get(GUARD_KEY)
+        if outer is not None and is_guarded_by(outer, self._gate):
+            if not self.protection.ready:
+                await self.protection.ensure_started()
+            await self.app(scope, receive, send)
+        elif kind == "http":
+            await self._serve_http(scope, receive, send)
+        else:
+            await self._guarded_socket(scope, receive, send)
+
+    async def _guarded_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = GuardState(self._gate, self.protection.rules, scope, scope.get(GUARD_KEY))
+        https = is_https(scope)
+
+        def sealed(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                if not state.decided and not _may_be_undecided(scope, state, message["status"]):
+                    state.blocked = True
+                    raise UndecidedAnswerError
+                state.answered = True
+                headers = list(message.get("headers", ()))
+                add_security_headers(headers, https)
+                message = {**message, "headers": headers}
+            elif state.blocked and not state.answered:
+                raise UndecidedAnswerError
+            return send(message)
+
+        try:
+            await self._identify(scope, state)
+            await self.app(scope, receive, sealed)
+        except LimenError as error:
+            await refuse(error, scope, sealed, state)
+        except UndecidedAnswerError:
+            state.blocked = True
+        if state.blocked and not state.answered:
+            await self._refuse_undecided(scope, sealed, state)
+
+    async def _guarded_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = GuardState(self._gate, self.protection.rules, scope, scope.get(GUARD_KEY))
+        try:
+            await self._identify(scope, state)
+            if not origin_allowed(scope, self._gate.cors):
+                raise PolicyDenied("Pages of this origin may not open sockets here.")  # noqa: TRY301 - answered in one place
+            await serve_socket(self.app, scope, receive, send, state)
+        except LimenError as error:
+            await refuse(error, scope, send, state)
+        except UndecidedAnswerError:
+            await self._refuse_undecided(scope, send, state)
+
+    async def _identify(self, scope: Scope, state: GuardState) -> None:
+        if not self.protection.ready:
+            await self.protection.ensure_started()
+        pending = self._gate.authenticate(scope, state)
+        if pending is not None:
+            await pending
+        scope["user"] = state.principal
+        scope[LIMEN_KEY] = self._gate
+        scope[GUARD_KEY] = state
+
+    async def _refuse_undecided(self, scope: Scope, send: Send, state: GuardState) -> None:
+        _log.error(
+            "an answer without a decision was blocked: middleware that answers by itself belongs outside of the guard "
+            "(add it after gate.protect), anything else is a fault",
+            extra={"request_id": state.request_id},
+        )
+        state.mark_decided()
+        await send_problem(scope, send, LimenError(), state.request_id)
+
+
+def is_guarded_by(state: GuardState | None, gate: Gate) -> bool:
+    """Tell whether a request has passed the guard of this gate already."""
+    while state is not None:
+        if state.gate is gate:
+            return True
+        state = state.parent
+    return False
+
+
+def _may_be_undecided(scope: Scope, state: GuardState, status: int) -> bool:
+    """Tell whether an answer may begin although nothing was decided.
+
+    Once a router was reached, only what the router itself says. Before that, middleware may refuse or redirect, and an
+    application's own CORS middleware may answer a preflight; content it may not serve from inside the guard.
+    """
+    if state.entered:
+        return status in UNDECIDED_FROM_ROUTER
+    return status >= 300 or preflight_answer(scope) is not None

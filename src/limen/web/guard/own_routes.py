@@ -1,0 +1,118 @@
+"""limen's own routes inside an application: one entry in its list of routes, found by one look into a dict."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, NoMatchFound, compile_path, request_response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from limen.web.guard.leaves import KNOWN_MATCHES
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Table = Mapping[str, Mapping[str, Endpoint]]
+"""Endpoints by path, then by HTTP method."""
+
+
+class _Resource:
+    """What is at one path."""
+
+    def __init__(self, path: str, endpoints: Mapping[str, Endpoint]) -> None:
+        self.path = path
+        self.endpoints = {method.upper(): endpoint for method, endpoint in endpoints.items()}
+        self.apps: dict[str, ASGIApp] = {
+            method: request_response(endpoint) for method, endpoint in self.endpoints.items()
+        }
+        if "GET" in self.endpoints:
+            self.endpoints.setdefault("HEAD", self.endpoints["GET"])
+            self.apps.setdefault("HEAD", self.apps["GET"])
+        self.any_endpoint = next(iter(self.endpoints.values()))
+        self.allow = ", ".join(sorted(self.endpoints))
+        self.pattern, _, self.convertors = compile_path(path)
+
+
+class OwnRoutes(BaseRoute):
+    """Routes that an application does not have to know of.
+
+    An ordinary request passes by with one look into a dict. The endpoints are ordinary leaves, marked like any other, and
+    the guard decides them. What is not found here is left to the application's own routes.
+
+    Args:
+        prefix: what every path begins with; may be empty.
+        table: the endpoints by path and method; paths may have parameters, as routes have them.
+    """
+
+    def __init__(self, prefix: str, table: Table) -> None:
+        self.prefix = prefix
+        resources = [_Resource(prefix + path, endpoints) for path, endpoints in table.items()]
+        self._exact = {each.path: each for each in resources if "{" not in each.path}
+        self._templates = [each for each in resources if "{" in each.path]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Name the endpoint for a request, or say that there is none."""
+        path: str = scope["path"]
+        resource = self._exact.get(path)
+        if resource is None:
+            root: str = scope.get("root_path", "")
+            if not root and not self._templates:
+                return Match.NONE, {}
+            return self._matches_slowly(scope, path[len(root) :] if root and path.startswith(root) else path)
+        return self._matched(scope, resource, {})
+
+    def _matches_slowly(self, scope: Scope, path: str) -> tuple[Match, Scope]:
+        resource = self._exact.get(path)
+        if resource is not None:
+            return self._matched(scope, resource, {})
+        if path.startswith(self.prefix):
+            for each in self._templates:
+                found: re.Match[str] | None = each.pattern.match(path)
+                if found:
+                    named = {name: each.convertors[name].convert(text) for name, text in found.groupdict().items()}
+                    return self._matched(scope, each, named)
+        return Match.NONE, {}
+
+    def _matched(self, scope: Scope, resource: _Resource, named: Mapping[str, object]) -> tuple[Match, Scope]:
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        method: str = scope["method"]
+        endpoint = resource.endpoints.get(method)
+        child = {
+            "endpoint": endpoint or resource.any_endpoint,
+            "path_params": {**scope.get("path_params", {}), **named},
+            "limen.resource": resource,
+        }
+        return (Match.PARTIAL if endpoint is None else Match.FULL), child
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that matched.
+
+        Raises:
+            HTTPException: 405, with the methods there are.
+        """
+        resource: _Resource = scope["limen.resource"]
+        app = resource.apps.get(scope["method"])
+        if app is None:
+            raise HTTPException(status_code=405, headers={"Allow": resource.allow})
+        await app(scope, receive, send)
+
+    def url_path_for(self, name: str, /, **path_params: object) -> "None":  # type: ignore[override]
+        """Say that nothing here has a name.
+
+        Raises:
+            NoMatchFound: always.
+        """
+        raise NoMatchFound(name, path_params)
+
+    def listed(self) -> Iterator[tuple[str, frozenset[str], Endpoint]]:
+        """Yield path, methods and endpoint of everything there is."""
+        for resource in (*self._exact.values(), *self._templates):
+            by_endpoint: dict[Endpoint, set[str]] = {}
+            for method, endpoint in resource.endpoints.items():
+                by_endpoint.setdefault(endpoint, set()).add(method)
+            for endpoint, methods in by_endpoint.items():
+                yield resource.path, frozenset(methods), endpoint
+
+
+KNOWN_MATCHES.append(OwnRoutes.matches)

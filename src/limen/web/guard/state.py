@@ -1,0 +1,198 @@
+"""What the guard knows about one request, and what it needs from whoever puts the parts together."""
+
+import logging
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from starlette.types import Scope
+
+from limen.authz.roles import RoleCatalogue
+from limen.core.errors import (
+    ConfigurationError,
+    CredentialMissing,
+    LimenError,
+    PermissionRequired,
+    PolicyDenied,
+    RoleRequired,
+)
+from limen.core.principal import ANONYMOUS, Principal
+from limen.guard.decisions import decide
+from limen.guard.requirements import Requirement
+from limen.web.cors import CorsPolicy
+from limen.web.guard.rules import PathRules
+from limen.web.origin import origin_of
+
+GUARD_KEY = "limen.guard"
+"""Where the state of a request is in its scope."""
+
+_REFUSALS: dict[str, type[LimenError]] = {
+    "role_required": RoleRequired,
+    "permission_required": PermissionRequired,
+    "policy_denied": PolicyDenied,
+}
+
+_log = logging.getLogger("limen.guard")
+
+
+class Gate(Protocol):
+    """What the guard asks of the one object that an application holds."""
+
+    @property
+    def catalogue(self) -> RoleCatalogue | None:
+        """The roles there are, known from `start` on; None, or without any role, where they are not known."""
+        ...
+
+    @property
+    def cors(self) -> CorsPolicy:
+        """Which origins may read answers and open sockets."""
+        ...
+
+    @property
+    def challenges(self) -> tuple[str, ...]:
+        """The authentication schemes that a 401 names, one ``WWW-Authenticate`` each."""
+        ...
+
+    def authenticate(self, scope: Scope, state: "GuardState") -> Awaitable[None] | None:
+        """Find out who is calling.
+
+        It sets `GuardState.principal`, or `GuardState.rejection` where a credential was presented and refused, and may
+        leave what it needs later in `GuardState.credential`. Where that takes an await, it returns what is to be awaited.
+        """
+        ...
+
+    async def live(self, principal: Principal) -> Principal:
+        """Ask the store again, and return the principal as it is now, with the roles of now.
+
+        Raises:
+            LimenError: it is no longer active, its session has ended, or the store does not answer.
+        """
+        ...
+
+    def still_valid(self, state: "GuardState") -> bool:
+        """Tell whether an open WebSocket may stay open: the token has not expired, the session has not ended."""
+        ...
+
+    async def start(self) -> None:
+        """Get ready; called at the application's start or at its first request, and perhaps more than once."""
+        ...
+
+    async def stop(self) -> None:
+        """Give back what `start` took."""
+        ...
+
+
+class GuardState:
+    """The one mutable object of a request.
+
+    Attributes:
+        gate: whose guard this is.
+        rules: what is declared for leaves that the guard cannot see into.
+        principal: who is calling.
+        rejection: the error that a presented credential earned; a guarded leaf answers it.
+        credential: whatever the gate wants to find again in `Gate.still_valid`.
+        parent: the state of an outer application that is protected by another gate: both must say yes.
+        entered: a router below was reached.
+        decided: a leaf was allowed, or the request was refused.
+        answered: the answer has begun.
+        blocked: an answer without a decision was kept back.
+        live_leaf: the leaf for which the store was asked again in this request.
+        base_path: ``root_path`` as the server gave it, which is no part of declared paths.
+    """
+
+    __slots__ = (
+        "_request_id",
+        "answered",
+        "base_path",
+        "blocked",
+        "credential",
+        "decided",
+        "entered",
+        "gate",
+        "live_leaf",
+        "parent",
+        "principal",
+        "rejection",
+        "rules",
+        "scope",
+    )
+
+    def __init__(self, gate: Gate, rules: PathRules, scope: Scope, parent: "GuardState | None" = None) -> None:
+        self.gate = gate
+        self.rules = rules
+        self.scope = scope
+        self.parent = parent
+        self.principal: Principal = ANONYMOUS
+        self.rejection: LimenError | None = None
+        self.credential: Any = None
+        self.entered = False
+        self.decided = False
+        self.answered = False
+        self.blocked = False
+        self.live_leaf: object = None
+        self.base_path: str = scope.get("root_path", "")
+        self._request_id = ""
+
+    @property
+    def request_id(self) -> str:
+        """The id by which the answer, the log and the audit trail name this request."""
+        if not self._request_id:
+            self._request_id = origin_of(self.scope).request_id
+        return self._request_id
+
+    def refusal(self, requirement: Requirement) -> LimenError | None:
+        """Return why the requirement is not met, or None where it is met."""
+        decision = decide(requirement, self.principal)
+        if not decision.allowed:
+            kind = _REFUSALS.get(decision.code)
+            if kind is not None:
+                return kind(decision.reason)
+            return self.rejection or CredentialMissing()
+        return None if self.parent is None else self.parent.refusal(requirement)
+
+    def undeclared(self) -> LimenError:
+        """Return the refusal of a leaf for which no rule is declared."""
+        if not self.principal.is_authenticated:
+            return self.rejection or CredentialMissing()
+        return PolicyDenied("No rule is declared for this path.")
+
+    def mark_decided(self) -> None:
+        """Note that the request was decided, for every gate it passed."""
+        state: GuardState | None = self
+        while state is not None:
+            state.decided = True
+            state = state.parent
+
+    def mark_entered(self) -> None:
+        """Note that a router was reached, for every gate it passed."""
+        state: GuardState | None = self
+        while state is not None:
+            state.entered = True
+            state = state.parent
+
+    async def check_live(self, leaf: object) -> None:
+        """Ask the store again, once for this leaf, and go on with the principal of now.
+
+        Raises:
+            LimenError: it is no longer active.
+        """
+        state: GuardState | None = self
+        while state is not None:
+            state.principal = await state.gate.live(state.principal)
+            state.live_leaf = leaf
+            state = state.parent
+
+
+def state_of(scope: Scope) -> GuardState:
+    """Return the guard's state of a request.
+
+    Raises:
+        ConfigurationError: the application is not protected. Metadata alone cannot fail closed, so whatever states a
+            requirement asks this.
+    """
+    state = scope.get(GUARD_KEY)
+    if not isinstance(state, GuardState):
+        raise ConfigurationError(
+            "this endpoint states a requirement, but the application is not protected: add gate.protect(app), where gate "
+            "is your Limen object, once the application is made"
+        )
+    return state

@@ -1,0 +1,154 @@
+"""The effective tree of an application: every leaf that a request may reach, as the guard will meet it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+
+from limen.authz.roles import RoleCatalogue
+from limen.guard.requirements import PUBLIC, Requirement
+from limen.web.guard.dispatch import InnerGuard, instrument
+from limen.web.guard.leaves import Leaf, names_endpoint
+from limen.web.guard.marks import Statement
+from limen.web.guard.own_routes import OwnRoutes
+from limen.web.guard.rules import OWN_DEFAULT, PathRules
+
+_DEEPEST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ListedLeaf:
+    """One leaf of an application.
+
+    Attributes:
+        path: its path as a template, from the application's root.
+        methods: the HTTP methods; empty where it takes all, or is a WebSocket.
+        leaf: what is required there.
+        is_own: it is one of limen's own routes.
+        is_foreign: nothing but its path is known, and code that is not the framework's matches it.
+    """
+
+    path: str
+    methods: frozenset[str]
+    leaf: Leaf
+    is_own: bool = False
+    is_foreign: bool = False
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return " ".join([*sorted(self.methods), self.path])
+
+
+def walk(router: Router, prefix: str = "", depth: int = 0) -> Iterator[ListedLeaf]:
+    """Yield every leaf below a router, putting every router on the way under guard.
+
+    Raises:
+        ConfigurationError: a router cannot be put under guard.
+    """
+    if depth > _DEEPEST:
+        return
+    guard = instrument(router)
+    for route in router.routes:
+        yield from _walk_route(guard, route, prefix, None, depth)
+    for group in getattr(router, "_low_priority_routes", ()):
+        yield from _walk_frontends(group, prefix, "")
+    default = router.default
+    if getattr(default, "__func__", None) is not Router.not_found:
+        yield ListedLeaf(OWN_DEFAULT, frozenset(), _opaque(default))
+
+
+def _walk_route(guard: InnerGuard, route: Any, prefix: str, included: Any, depth: int) -> Iterator[ListedLeaf]:
+    if hasattr(route, "effective_candidates"):
+        yield from _walk_included(guard, route, prefix, depth)
+    elif isinstance(route, OwnRoutes):
+        for path, methods, endpoint in route.listed():
+            leaf = guard.leaf_of(endpoint, None, included, is_mounted=False)
+            yield ListedLeaf(prefix + path, methods, leaf, is_own=True)
+    elif not names_endpoint(route):
+        path = prefix + str(getattr(route, "path", f"<{type(route).__name__}>"))
+        yield ListedLeaf(path, frozenset(), _opaque(route), is_foreign=True)
+    elif isinstance(route, Mount | Host):
+        yield from _walk_mounted(guard, route, prefix, included, depth)
+    elif isinstance(route, Route | WebSocketRoute):
+        dependant = route if hasattr(route, "dependant") else None
+        leaf = guard.leaf_of(route.endpoint, dependant, included, is_mounted=False)
+        methods = frozenset(getattr(route, "methods", None) or ())
+        if leaf.router is not None:
+            yield from walk(leaf.router, prefix + route.path, depth + 1)
+        else:
+            yield ListedLeaf(prefix + route.path, methods, leaf)
+
+
+def _walk_included(guard: InnerGuard, included: Any, prefix: str, depth: int) -> Iterator[ListedLeaf]:
+    for candidate in included.effective_candidates():
+        if hasattr(candidate, "effective_candidates"):
+            yield from _walk_included(guard, candidate, prefix, depth)
+        elif candidate.starlette_route is not None:
+            yield from _walk_route(guard, candidate.starlette_route, prefix, included, depth)
+        elif getattr(candidate, "endpoint", None) is not None:
+            leaf = guard.leaf_of(candidate.endpoint, candidate.original_route, included, is_mounted=False)
+            yield ListedLeaf(prefix + candidate.path, frozenset(candidate.methods), leaf)
+    for context in included.effective_low_priority_routes():
+        yield from _walk_frontends(context.original_route, prefix, context.frontend_prefix)
+
+
+def _walk_mounted(guard: InnerGuard, route: Any, prefix: str, included: Any, depth: int) -> Iterator[ListedLeaf]:
+    leaf = guard.leaf_of(route.app, None, included, is_mounted=True)
+    below = prefix + route.path if isinstance(route, Mount) else prefix
+    if leaf.router is None:
+        yield ListedLeaf(below if isinstance(route, Mount) else route.host, frozenset(), leaf)
+    else:
+        yield from walk(leaf.router, below, depth + 1)
+
+
+def _walk_frontends(group: Any, prefix: str, included_prefix: str) -> Iterator[ListedLeaf]:
+    for frontend in getattr(group, "routes", ()):
+        yield ListedLeaf(prefix + included_prefix + frontend.path, frozenset({"GET", "HEAD"}), _opaque(frontend))
+
+
+def _opaque(endpoint: object) -> Leaf:
+    return Leaf(endpoint, requirement=PUBLIC, declared_by_path=True)
+
+
+def faults(
+    leaves: Iterable[ListedLeaf], rules: PathRules, catalogue: RoleCatalogue | None, *, strict: bool
+) -> list[str]:
+    """Return what is wrong with an application's leaves, one sentence each."""
+    listed = list(leaves)
+    found = [] if listed else ["it has no route at all: nothing would be guarded, so the walk cannot be trusted"]
+    used = set()
+    for each in listed:
+        stated = each.leaf.stated
+        if each.leaf.declared_by_path:
+            declared = rules.find_template(each.path)
+            used.add(declared)
+            if declared is None and each.is_foreign:
+                found.append(
+                    f"{each.name}: a foreign route, whose endpoint the guard cannot see; declare gate.mount_rule({each.path!r}, …)"
+                )
+        elif stated.contradiction:
+            found.append(f"{each.name}: it is @public and restricted at once")
+        elif strict and not each.is_own and not stated.is_stated:
+            found.append(f"{each.name}: it states nothing, and protect(strict=True) asks every route to")
+        found += [f"{each.name}: {fault}" for fault in _unknown_names(stated, catalogue)]
+    for path, requirement in rules.items():
+        if path not in used:
+            found.append(
+                f"a rule is declared for {path}, but there is no leaf that needs one: routes carry their own marks"
+            )
+        found += [f"{path}: {fault}" for fault in _unknown_names(Statement(restriction=requirement), catalogue)]
+    return found
+
+
+def _unknown_names(stated: Statement, catalogue: RoleCatalogue | None) -> list[str]:
+    requirement: Requirement | None = stated.restriction
+    if requirement is None or catalogue is None or not catalogue.names:
+        return []
+    roles = sorted(requirement.role_names - catalogue.names)
+    permissions = sorted(requirement.permission_names - catalogue.permissions)
+    return [
+        *(f"the role {name} is not declared, so nobody could ever hold it" for name in roles),
+        *(f"no role gives the permission {name}, so nobody could ever hold it" for name in permissions),
+    ]

@@ -1,0 +1,25 @@
+"""What a Starlette application writes on its endpoints. FastAPI is not needed for it."""
+
+from typing import Annotated
+
+from limen.core.principal import Principal
+from limen.guard.requirements import PUBLIC, Requirement
+from limen.web.guard.declarations import Declaration, PermissionsFactory, RolesFactory, current_principal
+from limen.web.guard.wrapping import PrincipalMarker
+
+CurrentPrincipal = Annotated[Principal, PrincipalMarker()]
+"""Annotates a parameter of a decorated endpoint that is to get whoever is calling."""
+
+live = Declaration(Requirement(live=True))
+"""Ask the store again before the handler runs: the account is active, and holds the roles still."""
+
+public = Declaration(PUBLIC)
+"""Anybody may call. It counts only directly on what is registered: it must be the outermost decorator."""
+
+roles = RolesFactory(Declaration)
+"""``roles("maker", "admin")``: one of them is required."""
+
+permissions = PermissionsFactory(Declaration)
+"""``permissions("order:create")``: all of them are required; ``permissions.any(…)``: one of them."""
+
+__all__ = ["CurrentPrincipal", "current_principal", "live", "permissions", "public", "roles"]
