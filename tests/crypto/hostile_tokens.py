@@ -29,10 +29,12 @@ class Hostile:
 
 
 def b64(data: bytes) -> str:
+    """Return base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def compact(value: object) -> bytes:
+    """Return JSON as limen writes it."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
@@ -43,10 +45,12 @@ def kid_of(secret: bytes) -> str:
 
 
 def header(**members: object) -> dict[str, object]:
+    """Return the header of a good access token, changed."""
     return {"alg": "HS256", "kid": kid_of(SECRET), "typ": "at+jwt"} | members
 
 
 def payload(**claims: object) -> dict[str, object]:
+    """Return the claims of a good access token, changed; `...` leaves one out."""
     made = {
         "amr": ["pwd"],
         "aud": AUDIENCE,
@@ -64,6 +68,7 @@ def payload(**claims: object) -> dict[str, object]:
 
 
 def refresh_payload(**claims: object) -> dict[str, object]:
+    """Return the claims of a good refresh token, changed."""
     made = {
         "aud": ISSUER,
         "exp": NOW + 604_800,
@@ -78,6 +83,7 @@ def refresh_payload(**claims: object) -> dict[str, object]:
 
 
 def tag(signed: str, secret: bytes = SECRET, digest: str = "sha256") -> bytes:
+    """Return the HMAC of a signed text."""
     return hmac.digest(secret, signed.encode(), digest)
 
 
@@ -91,6 +97,7 @@ def token(head: Any = None, body: Any = None, *, secret: bytes = SECRET, digest:
 
 
 def without(members: dict[str, object], *names: str) -> dict[str, object]:
+    """Return the members but for some."""
     return {name: value for name, value in members.items() if name not in names}
 
 
@@ -101,6 +108,7 @@ def _with_raw(name: str, raw: bytes, members: dict[str, object]) -> bytes:
 
 
 def alg() -> Iterator[Hostile]:
+    """The header picks the algorithm, or none (RFC 8725, section 3.1)."""
     signed = f"{b64(compact(header(alg='none')))}.{b64(compact(payload()))}"
     yield Hostile("alg", "none-without-signature", f"{signed}.", ("malformed",))
     for name in ("none", "None", "NONE", "nOnE", "", "hs256", "HS256 ", "HS384", "HS512", "RS256", "PS256", "ES256"):
@@ -118,10 +126,12 @@ def alg() -> Iterator[Hostile]:
 
 
 def crit() -> Iterator[Hostile]:
-    for name, value in {
-        "unknown": ["exp2"], "known": ["exp"], "empty": [], "b64": ["b64"], "of-alg": ["alg"], "text": "exp", "null": None,
-        "twice": ["b64", "b64"], "number": [1], "object": {},
-    }.items():  # fmt: skip
+    """Extensions that have to be understood, and unencoded payloads (RFC 7515, section 4.1.11; RFC 7797)."""
+    odd: dict[str, object] = {
+        "unknown": ["exp2"], "known": ["exp"], "empty": [], "b64": ["b64"], "of-alg": ["alg"], "text": "exp",
+        "null": None, "twice": ["b64", "b64"], "number": [1], "object": {},
+    }  # fmt: skip
+    for name, value in odd.items():
         yield Hostile("crit", name, token(header(crit=value)), ("header",))
     yield Hostile("crit", "b64-false", token(header(crit=["b64"], b64=False)), ("header",))
     yield Hostile("crit", "b64-false-alone", token(header(b64=False)), ("header",))
@@ -133,6 +143,7 @@ def crit() -> Iterator[Hostile]:
 
 
 def keyinject(canary: str = "http://127.0.0.1:9") -> Iterator[Hostile]:
+    """The token brings its own key, or says where to fetch it (RFC 8725, section 3.10)."""
     oct_jwk = {"kty": "oct", "k": b64(b"k" * 32), "alg": "HS256", "kid": kid_of(SECRET)}
     injected = {
         "jwk": oct_jwk, "jku": f"{canary}/jwks.json", "x5u": f"{canary}/chain.pem", "x5c": ["MIIB"], "x5t": "AAAA",
@@ -147,10 +158,12 @@ def keyinject(canary: str = "http://127.0.0.1:9") -> Iterator[Hostile]:
 
 
 def kid() -> Iterator[Hostile]:
+    """Key ids that are paths, statements, other types, or nobody's."""
     yield Hostile("kid", "missing", token(without(header(), "kid")), ("header",))
     names: list[object] = [
         "", "unknown1", "../../dev/null", "/dev/null", "' OR '1'='1", "x' UNION SELECT 'k", "|id", "\x00", "\u0000abc",
-        kid_of(SECRET) + " ", kid_of(SECRET).swapcase(), kid_of(SECRET)[:7], kid_of(SECRET) + "\u0000", "*", "__class__",
+        kid_of(SECRET) + " ", kid_of(SECRET).swapcase(), kid_of(SECRET)[:7], kid_of(SECRET) + "\u0000", "*",
+        "__class__",
         None, 0, True, 1.5, [kid_of(SECRET)], {"a": 1}, "k" * 700, "кид", "\ud800",
     ]  # fmt: skip
     for number, value in enumerate(names):
@@ -160,17 +173,22 @@ def kid() -> Iterator[Hostile]:
 
 
 def encoding() -> Iterator[Hostile]:
+    """Other spellings of the compact form (RFC 7515, section 7.1)."""
     good = token()
     head, body, signature = good.split(".")
     cases: dict[str, str | bytes] = {
         "empty": "", "one-segment": head, "two-segments": f"{head}.{body}", "four-segments": f"{good}.{head}",
         "leading-dot": f".{good}", "trailing-dot": f"{good}.", "dots": "..", "many-dots": "." * 1000,
-        "empty-header": f".{body}.{signature}", "empty-payload": f"{head}..{signature}", "no-signature": f"{head}.{body}.",
-        "trailing-newline": f"{good}\n", "leading-space": f" {good}", "trailing-nul": f"{good}\0", "tab": f"{head}\t.{body}.x",
+        "empty-header": f".{body}.{signature}", "empty-payload": f"{head}..{signature}",
+        "no-signature": f"{head}.{body}.",
+        "trailing-newline": f"{good}\n", "leading-space": f" {good}", "trailing-nul": f"{good}\0",
+        "tab": f"{head}\t.{body}.x",
         "padding": ".".join(part + "=" * (-len(part) % 4) for part in good.split(".")),
-        "padded-signature": f"{good}=", "percent": good.replace(".", "%2E"), "quoted": f'"{good}"', "bearer": f"Bearer {good}",
+        "padded-signature": f"{good}=", "percent": good.replace(".", "%2E"), "quoted": f'"{good}"',
+        "bearer": f"Bearer {good}",
         "full-width-dot": good.replace(".", "\uff0e"), "umlaut": f"{good}ä", "surrogate": f"{good}\ud800",
-        "latin-1-bytes": good.encode() + b"\xe4", "utf-16": good.encode("utf-16"), "bom": b"\xef\xbb\xbf" + good.encode(),
+        "latin-1-bytes": good.encode() + b"\xe4", "utf-16": good.encode("utf-16"),
+        "bom": b"\xef\xbb\xbf" + good.encode(),
         "comma": f"{good},{good}",
     }  # fmt: skip
     for name, text in cases.items():
@@ -179,7 +197,8 @@ def encoding() -> Iterator[Hostile]:
     for name, segment in {
         "standard-alphabet": base64.b64encode(compact(payload(client_id="~~~???>>>"))).decode().rstrip("="),
         "space-inside": body[:8] + " " + body[8:], "newline-inside": body[:8] + "\n" + body[8:],
-        "padding-inside": body + "=" * (-len(body) % 4 or 4), "one-letter-more": body + "A" * ((1 - len(body)) % 4 or 4),
+        "padding-inside": body + "=" * (-len(body) % 4 or 4),
+        "one-letter-more": body + "A" * ((1 - len(body)) % 4 or 4),
     }.items():  # fmt: skip
         signed = f"{head}.{segment}"
         yield Hostile("encoding", f"signed-{name}", f"{signed}.{b64(tag(signed))}", ("malformed", "payload"))
@@ -208,35 +227,44 @@ def _loose_bits(head: str, signature: str) -> Iterator[Hostile]:
 
 
 def json_text() -> Iterator[Hostile]:
+    """Texts that JSON parsers disagree about, under a right signature."""
     good = compact(payload())
     bodies = {
-        "not-json": b"hello", "empty": b" ", "list": b"[]", "text": b'"a"', "number": b"1", "null": b"null", "true": b"true",
+        "not-json": b"hello", "empty": b" ", "list": b"[]", "text": b'"a"', "number": b"1", "null": b"null",
+        "true": b"true",
         "empty-object": b"{}", "bom": b"\xef\xbb\xbf" + good, "utf-16": good.decode().encode("utf-16"),
         "utf-16-le": good.decode().encode("utf-16-le"), "utf-32": good.decode().encode("utf-32"),
         "trailing-object": good + b"{}", "trailing-comma": good[:-1] + b",}", "trailing-nul": good + b"\0",
-        "trailing-brace": good + b"}", "comment": good + b"//x", "cut": good[:-1], "single-quotes": good.replace(b'"', b"'"),
+        "trailing-brace": good + b"}", "comment": good + b"//x", "cut": good[:-1],
+        "single-quotes": good.replace(b'"', b"'"),
         "invalid-utf-8": _with_raw("client_id", b'"\xff"', payload()),
         "overlong-utf-8": _with_raw("client_id", b'"\xc0\xaf"', payload()),
         "raw-surrogate": _with_raw("client_id", b'"\xed\xa0\x80"', payload()),
         "escaped-surrogate": _with_raw("client_id", b'"\\ud800"', payload()),
-        "raw-nul": _with_raw("client_id", b'"a\0b"', payload()), "escaped-nul": _with_raw("x", b'"a\\u0000b"', payload()),
-        "raw-newline": _with_raw("client_id", b'"a\nb"', payload()), "bad-escape": _with_raw("x", b'"\\x41"', payload()),
+        "raw-nul": _with_raw("client_id", b'"a\0b"', payload()),
+        "escaped-nul": _with_raw("x", b'"a\\u0000b"', payload()),
+        "raw-newline": _with_raw("client_id", b'"a\nb"', payload()),
+        "bad-escape": _with_raw("x", b'"\\x41"', payload()),
         "nan": _with_raw("exp", b"NaN", payload()), "infinity": _with_raw("exp", b"Infinity", payload()),
-        "minus-infinity": _with_raw("iat", b"-Infinity", payload()), "huge-exponent": _with_raw("exp", b"1e999", payload()),
+        "minus-infinity": _with_raw("iat", b"-Infinity", payload()),
+        "huge-exponent": _with_raw("exp", b"1e999", payload()),
         "nan-in-unknown": _with_raw("x", b"NaN", payload()), "infinite-in-unknown": _with_raw("x", b"1e999", payload()),
         "digits": _with_raw("exp", b"9" * 5000, payload()), "digits-in-unknown": _with_raw("x", b"9" * 5000, payload()),
         "float-digits": _with_raw("x", b"0." + b"1" * 5000, payload()),
         "surrogate-in-unknown": _with_raw("x", b'"\\udc00"', payload()),
-        "surrogate-in-name": good[:-1] + b',"\\ud800":1}', "invalid-utf-8-in-unknown": _with_raw("x", b'"\xff"', payload()),
+        "surrogate-in-name": good[:-1] + b',"\\ud800":1}',
+        "invalid-utf-8-in-unknown": _with_raw("x", b'"\xff"', payload()),
         "duplicate-sub": good[:-1] + b',"sub":"' + SUB.encode() + b'"}',
         "duplicate-exp": good[:-1] + b',"exp":' + str(NOW + TTL).encode() + b"}",
         "duplicate-roles": good.replace(b'"roles":[', b'"roles":["admin"],"roles":['),
         "duplicate-first": good.replace(b"{", b'{"amr":["pwd"],', 1), "duplicate-unknown": good[:-1] + b',"x":1,"x":1}',
         "duplicate-by-escape": good[:-1] + b',"s\\u0075b":"' + SUB.encode() + b'"}',
-        "duplicate-nested": good[:-1] + b',"x":{"a":1,"a":1}}', "deep-lists": good[:-1] + b',"x":' + b"[" * 2000 + b"]" * 2000 + b"}",
+        "duplicate-nested": good[:-1] + b',"x":{"a":1,"a":1}}',
+        "deep-lists": good[:-1] + b',"x":' + b"[" * 2000 + b"]" * 2000 + b"}",
         "deep-objects": good[:-1] + b',"x":' + b'{"a":' * 1500 + b"1" + b"}" * 1500 + b"}",
         "seventeen-deep": good[:-1] + b',"x":' + b"[" * 16 + b"]" * 16 + b"}", "deep-unclosed": b'{"x":' + b"[" * 11000,
-        "leading-zero": _with_raw("exp", b"0" + str(NOW + TTL).encode(), payload()), "hex": _with_raw("exp", b"0x7fffffff", payload()),
+        "leading-zero": _with_raw("exp", b"0" + str(NOW + TTL).encode(), payload()),
+        "hex": _with_raw("exp", b"0x7fffffff", payload()),
     }  # fmt: skip
     for name, body in bodies.items():
         yield Hostile("json", name, token(body=body), ("payload",))
@@ -251,6 +279,7 @@ def json_text() -> Iterator[Hostile]:
 
 
 def size() -> Iterator[Hostile]:
+    """More than anybody needs."""
     yield Hostile("size", "long-payload", token(body=payload(x="a" * 20_000)), ("too_large",))
     yield Hostile("size", "five-megabytes", "a" * 5_000_000, ("too_large",))
     yield Hostile("size", "dots", b"." * 1_000_000, ("too_large",))
@@ -262,6 +291,7 @@ def size() -> Iterator[Hostile]:
 
 
 def signature() -> Iterator[Hostile]:
+    """Tags that are not the one tag."""
     good = token()
     signed, _, mac = good.rpartition(".")
     raw = base64.urlsafe_b64decode(mac + "=")
@@ -278,13 +308,15 @@ def signature() -> Iterator[Hostile]:
 
 
 def claims() -> Iterator[Hostile]:
+    """Claims that are missing, of another type, or not ours."""
     yield from _issuer_and_audience()
     yield from _times()
-    for name, value in {
+    odd: dict[str, object] = {
         "missing": ..., "null": None, "number": 1, "list": [SUB], "object": {"id": SUB}, "empty": "", "true": True,
         "spaced": f" {SUB}", "newline": f"{SUB}\n", "upper": SUB.upper().replace("0192", "0A92"), "uuid4": "a" * 36,
         "long": "a" * 4000, "nul": f"{SUB}\0", "e-mail": "maker@example.org",
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, value in odd.items():
         yield Hostile("sub", name, token(body=payload(sub=value)), ("payload", "claims"))
         yield Hostile("sid", name, token(body=payload(sid=value)), ("payload", "claims"))
     shapes: list[tuple[str, object]] = [
@@ -300,7 +332,8 @@ def claims() -> Iterator[Hostile]:
 
 def _issuer_and_audience() -> Iterator[Hostile]:
     odd: dict[str, object] = {
-        "missing": ..., "null": None, "number": 1, "object": {"a": 1}, "empty": "", "true": True, "other": "https://evil.example",
+        "missing": ..., "null": None, "number": 1, "object": {"a": 1}, "empty": "", "true": True,
+        "other": "https://evil.example",
         "nested-list": [["x"]],
     }  # fmt: skip
     for name, value in odd.items():
@@ -315,7 +348,8 @@ def _issuer_and_audience() -> Iterator[Hostile]:
     for name, value in {
         "prefix": AUDIENCE[:-1], "longer": f"{AUDIENCE}/", "list-of-others": ["a", "b"], "empty-list": [],
         "list-with-null": [None, AUDIENCE], "list-with-number": [AUDIENCE, 1], "in-a-name": {AUDIENCE: True},
-        "nested": [[AUDIENCE]], "list-of-prefix": [AUDIENCE[:-1]], "contained": f"x {AUDIENCE} y", "upper": AUDIENCE.upper(),
+        "nested": [[AUDIENCE]], "list-of-prefix": [AUDIENCE[:-1]], "contained": f"x {AUDIENCE} y",
+        "upper": AUDIENCE.upper(),
     }.items():  # fmt: skip
         yield Hostile("aud", name, token(body=payload(aud=value)), ("aud", "payload"))
 
@@ -343,8 +377,10 @@ def _times() -> Iterator[Hostile]:
 
 
 def kind() -> Iterator[Hostile]:
+    """Tokens of another kind (RFC 8725, sections 3.11 and 3.12)."""
     for value in (
-        "rt+jwt", "JWT", "jwt", "", "AT+JWT", "at+jwt ", "at-jwt", "application/jwt", "application/rt+jwt", "logout+jwt",
+        "rt+jwt", "JWT", "jwt", "", "AT+JWT", "at+jwt ", "at-jwt", "application/jwt", "application/rt+jwt",
+        "logout+jwt",
         "secevent+jwt", "dpop+jwt", "id+jwt", "application/application/at+jwt", "APPLICATION/at+jwt", "/at+jwt",
         None, 1, True, ["at+jwt"], {"at+jwt": 1},
     ):  # fmt: skip
@@ -366,13 +402,17 @@ def kind() -> Iterator[Hostile]:
 
 
 def serialization() -> Iterator[Hostile]:
+    """JSON serializations, JWE and nested tokens."""
     head, body, signature_ = token().split(".")
     flattened = {"protected": head, "payload": body, "signature": signature_}
     general = {"payload": body, "signatures": [{"protected": head, "signature": signature_}]}
     for name, text in {
-        "flattened": compact(flattened).decode(), "general": compact(general).decode(), "list": compact([head]).decode(),
-        "jwe": ".".join([head, "", "AAAA", "AAAA", "AAAA"]), "jwe-dir": ".".join([b64(compact(header(alg="dir", enc="A256GCM"))), "", "A", "B", "C"]),
-        "detached": f"{head}..{signature_}", "nested": token(header(cty="JWT"), token().encode()), "json-text": json.dumps(token()),
+        "flattened": compact(flattened).decode(), "general": compact(general).decode(),
+        "list": compact([head]).decode(),
+        "jwe": ".".join([head, "", "AAAA", "AAAA", "AAAA"]),
+        "jwe-dir": ".".join([b64(compact(header(alg="dir", enc="A256GCM"))), "", "A", "B", "C"]),
+        "detached": f"{head}..{signature_}", "nested": token(header(cty="JWT"), token().encode()),
+        "json-text": json.dumps(token()),
         "unsecured-jwe": f"{b64(compact({'alg': 'RSA1_5', 'enc': 'A128CBC-HS256'}))}.{body}.{signature_}",
         "pbes2": f"{b64(compact({'alg': 'PBES2-HS256+A128KW', 'p2c': 10**9, 'p2s': 'AAAA'}))}.{body}.{signature_}",
         "sd-jwt": f"{head}.{body}.{signature_}~disclosure~",
@@ -381,5 +421,6 @@ def serialization() -> Iterator[Hostile]:
 
 
 def every_hostile_token() -> list[Hostile]:
+    """All of them."""
     groups = (alg, crit, keyinject, kid, encoding, json_text, size, signature, claims, kind, serialization)
     return [case for group in groups for case in group()]

@@ -22,6 +22,7 @@ class Clock:
 
 
 def verifier(clock: Clock) -> TokenVerifier[AccessClaims]:
+    """A verifier with a clock to turn."""
     return TokenVerifier(
         KeySet.of_secrets(SECRET),
         issuer=ISSUER,
@@ -34,10 +35,12 @@ def verifier(clock: Clock) -> TokenVerifier[AccessClaims]:
 
 
 def token(number: int = 0) -> bytes:
+    """A good token with an id of its own."""
     return made.token(body=made.payload(jti=f"n{number}")).encode()
 
 
 def filled(count: int, capacity: int) -> ClaimsCache[AccessClaims]:
+    """A cache into which so many tokens were put."""
     cache = ClaimsCache[AccessClaims](capacity)
     gate = verifier(Clock())
     for number in range(count):

@@ -20,6 +20,7 @@ FUZZED_TOKENS = int(os.environ.get("LIMEN_TEST_FUZZ_TOKENS", "20000"))
 
 
 def verifier(*, now: float = NOW, leeway: int = 0, keys: KeySet | None = None) -> TokenVerifier[AccessClaims]:
+    """A verifier of access tokens whose clock stands still."""
     return TokenVerifier(
         keys or KeySet.of_secrets(SECRET, [OTHER_SECRET]),
         issuer=ISSUER,
@@ -33,6 +34,7 @@ def verifier(*, now: float = NOW, leeway: int = 0, keys: KeySet | None = None) -
 
 
 def refresh_verifier(*, now: float = NOW) -> TokenVerifier[RefreshClaims]:
+    """A verifier of refresh tokens whose clock stands still."""
     return TokenVerifier(
         KeySet.of_secrets(SECRET),
         issuer=ISSUER,
@@ -45,6 +47,7 @@ def refresh_verifier(*, now: float = NOW) -> TokenVerifier[RefreshClaims]:
 
 
 def refusal(verify: Callable[[str | bytes], object], token: str | bytes) -> TokenError:
+    """Return the one exception with which a token is refused."""
     with pytest.raises(TokenError) as caught:
         verify(token)
     return caught.value
@@ -52,7 +55,7 @@ def refusal(verify: Callable[[str | bytes], object], token: str | bytes) -> Toke
 
 class TestAccepted:
     def test_a_token_made_by_hand(self) -> None:
-        """A token made after the RFCs, without limen, is accepted, as text and as bytes, the first and the next time."""
+        """A token made after the RFCs, without limen, is accepted, as text, as bytes, and again."""
         token = made.token()
         expected = AccessClaims(
             amr=("pwd",),
@@ -101,7 +104,7 @@ class TestAccepted:
         assert verifier().verify(made.token(made.header(typ="application/at+jwt"))).sub == SUB
 
     def test_equal_roles_are_one_set(self) -> None:
-        """Tokens with the same roles share one set, and their constant texts, so that many of them take little memory."""
+        """Tokens with the same roles share one set, and their constant texts: many of them take little memory."""
         gate = verifier()
         first = gate.verify(made.token())
         second = gate.verify(made.token(body=made.payload(jti="other")))
@@ -179,6 +182,7 @@ class TestRefused:
 
 
 def compact_with_spaces(number: int) -> bytes:
+    """One of many spellings of the same header."""
     return made.compact(made.header())[:-1] + b" " * number + b"}"
 
 
@@ -212,7 +216,7 @@ class TestTime:
 
     @pytest.mark.parametrize("claim", ["iat", "nbf"])
     def test_not_before(self, claim: str) -> None:
-        """iat and nbf may lie in the future by no more than the leeway."""
+        """Both iat and nbf may lie in the future by no more than the leeway."""
         body = made.payload(exp=NOW + TTL, **{claim: NOW + 30})
         assert verifier(leeway=30).verify(made.token(body=body)).sub == SUB
         assert refusal(verifier(leeway=29).verify, made.token(body=body)).reason == "not_yet_valid"
@@ -263,8 +267,10 @@ class TestKinds:
         "change",
         [
             {"gen": -1}, {"gen": 2**63}, {"gen": 1.0}, {"gen": "1"}, {"gen": True}, {"gen": None}, {"gen": ...},
-            {"jti": ...}, {"jti": ""}, {"jti": "A" * 42}, {"jti": "A" * 44}, {"jti": "A" * 42 + "B"}, {"jti": "A" * 42 + "="},
-            {"jti": 1}, {"sid": "x"}, {"sub": "x"}, {"aud": AUDIENCE}, {"aud": ...}, {"exp": NOW + 2_592_001}, {"exp": ...},
+            {"jti": ...}, {"jti": ""}, {"jti": "A" * 42}, {"jti": "A" * 44}, {"jti": "A" * 42 + "B"},
+            {"jti": "A" * 42 + "="},
+            {"jti": 1}, {"sid": "x"}, {"sub": "x"}, {"aud": AUDIENCE}, {"aud": ...}, {"exp": NOW + 2_592_001},
+            {"exp": ...},
         ],
         ids=str,
     )  # fmt: skip
@@ -292,7 +298,7 @@ class TestConfiguration:
         ids=str,
     )  # fmt: skip
     def test_what_is_unsafe_does_not_start(self, change: dict[str, object]) -> None:
-        """An empty issuer or audience, a long leeway, or claims of another kind are refused when the verifier is made."""
+        """An empty issuer or audience, a long leeway, or claims of another kind are refused at once."""
         settings = {
             "issuer": ISSUER, "audience": AUDIENCE, "typ": "at+jwt", "claims": AccessClaims, "max_lifetime": TTL,
         } | change  # fmt: skip
@@ -323,7 +329,7 @@ class TestFuzz:
 
     @pytest.mark.parametrize("part", ["header", "payload"])
     def test_mutated_json_under_a_right_signature(self, part: str) -> None:
-        """Behind the signature too: what is accepted is plain JSON without a doubled name, and claims of the right shape."""
+        """Behind the signature too: what is accepted is plain JSON without a doubled name, of the right shape."""
         chance = random.Random(part)
         gate = verifier()
         for _ in range(FUZZED_TOKENS // 4):
@@ -344,13 +350,16 @@ class TestFuzz:
 
 
 def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse doubled names, independently of limen."""
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)
 
 
 FRAGMENTS = (
-    b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"null", b"NaN", b"1e999", b"\\ud800", b"\\u0000", b"\xff", b"\xed\xa0\x80",
-    b"\xef\xbb\xbf", b".", b"=", b"-", b"_", b"0", b"9" * 30, b'"exp":1,', b'"sub":"x",', b'"alg":"none",', b"[" * 40, b" ", b"\0", b"true",
+    b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"null", b"NaN", b"1e999", b"\\ud800", b"\\u0000", b"\xff",
+    b"\xed\xa0\x80",
+    b"\xef\xbb\xbf", b".", b"=", b"-", b"_", b"0", b"9" * 30, b'"exp":1,', b'"sub":"x",', b'"alg":"none",', b"[" * 40,
+    b" ", b"\0", b"true",
 )  # fmt: skip
 
 

@@ -22,16 +22,19 @@ def hkdf_by_hand(secret: bytes, info: bytes) -> bytes:
 
 
 def successor_by_hand(secret: bytes, issuer: str, sid: str, generation: int, nonce: bytes, parent: bytes) -> bytes:
+    """The derivation, written out with the standard library only."""
     fields = [b"limen/rt/succ/1", issuer.encode(), sid.encode(), struct.pack(">Q", generation), nonce, parent]
     message = b"".join(struct.pack(">I", len(field)) + field for field in fields)
     return hmac.new(hkdf_by_hand(secret, b"limen/rt/derive/1"), message, hashlib.sha256).digest()
 
 
 def keys() -> RefreshKeys:
+    """Two secrets, the first one current."""
     return RefreshKeys(SECRET.decode(), [NEXT_SECRET.decode()])
 
 
 def derive(**changes: object) -> bytes | None:
+    """Derive with the arguments of these tests, changed."""
     arguments: dict[str, object] = {
         "kid": kid_of(SECRET), "issuer": ISSUER, "sid": SID, "generation": 1, "nonce": NONCE, "parent": PARENT,
     } | changes  # fmt: skip
@@ -67,7 +70,8 @@ class TestDerivation:
     def test_every_part_counts(self) -> None:
         """Another issuer, session, generation, nonce, parent or secret gives another successor."""
         made = {
-            derive(), derive(issuer=ISSUER + "x"), derive(sid=SID[:-1] + "9"), derive(generation=2), derive(nonce=bytes(16)),
+            derive(), derive(issuer=ISSUER + "x"), derive(sid=SID[:-1] + "9"), derive(generation=2),
+            derive(nonce=bytes(16)),
             derive(parent=bytes(32)), derive(kid=kid_of(NEXT_SECRET)),
         }  # fmt: skip
         assert len(made) == 7
@@ -90,7 +94,8 @@ class TestDerivation:
 
     @pytest.mark.parametrize(
         "change",
-        [{"nonce": b""}, {"nonce": bytes(15)}, {"parent": b""}, {"parent": bytes(31)}, {"parent": bytes(33)}, {"generation": 0},
+        [{"nonce": b""}, {"nonce": bytes(15)}, {"parent": b""}, {"parent": bytes(31)}, {"parent": bytes(33)},
+        {"generation": 0},
          {"generation": -1}, {"generation": 2**64}],
         ids=str,
     )  # fmt: skip
@@ -163,7 +168,7 @@ class TestSecretParts:
     )
     def test_other_texts(self, text: str) -> None:
         """What is not the one spelling of 32 bytes is refused."""
-        with pytest.raises(ValueError, match="base64url|32 bytes"):
+        with pytest.raises(ValueError, match=r"base64url|32 bytes"):
             secret_of_text(text)
 
     def test_other_sizes(self) -> None:

@@ -20,14 +20,17 @@ KEYS = [SigningKey.from_secret(SECRET), *(signing_key(alg) for alg in ALGORITHMS
 
 
 def claims(**changes: Any) -> AccessClaims:
+    """The claims of these tests, changed."""
     made: dict[str, Any] = {
-        "issuer": ISSUER, "audience": AUDIENCE, "sub": SUB, "sid": SID, "client_id": "limen", "roles": ["maker", "checker"],
+        "issuer": ISSUER, "audience": AUDIENCE, "sub": SUB, "sid": SID, "client_id": "limen",
+        "roles": ["maker", "checker"],
         "auth_time": NOW - 10, "amr": ["pwd"], "iat": NOW, "ttl": TTL,
     } | changes  # fmt: skip
     return access_claims(**made)
 
 
 def verifier(key: SigningKey) -> TokenVerifier[AccessClaims]:
+    """A verifier for one key."""
     return TokenVerifier(
         KeySet([key]),
         issuer=ISSUER,
@@ -40,12 +43,13 @@ def verifier(key: SigningKey) -> TokenVerifier[AccessClaims]:
 
 
 def parts(text: str) -> list[bytes]:
+    """The three decoded segments."""
     return [base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in text.split(".")]
 
 
 class TestTokens:
     def test_the_exact_bytes(self) -> None:
-        """Header and payload are compact JSON with sorted names: a token made by hand from the RFCs is the same text."""
+        """Header and payload are compact JSON with sorted names: a token made by hand is the same text."""
         made = AccessClaims(
             amr=("pwd",),
             aud=AUDIENCE,
@@ -86,7 +90,7 @@ class TestTokens:
         """PyJWT and joserfc, given the secret or the published JWK, verify the token and read the same claims."""
         text = Signer(key, "at+jwt").sign(claims())
         published = key.verification_key.public_jwk() or {"kty": "oct", "k": b64(SECRET)}
-        read = joserfc.jwt.decode(text, joserfc.jwk.import_key(dict(published)), algorithms=[key.alg]).claims  # type: ignore[arg-type]
+        read = joserfc.jwt.decode(text, joserfc.jwk.import_key(dict(published)), algorithms=[key.alg]).claims
         material = SECRET if key.alg == "HS256" else pyjwt.PyJWK(published).key
         options: Any = {"verify_exp": False, "verify_iat": False}
         assert read == pyjwt.decode(
@@ -113,7 +117,8 @@ class TestTokens:
         header, payload, _ = parts(Signer(KEYS[0], "rt+jwt").sign(said))
         assert json.loads(header)["typ"] == "rt+jwt"
         assert payload == json.dumps(
-            {"aud": ISSUER, "exp": NOW + 60, "gen": 4, "iat": NOW, "iss": ISSUER, "jti": "A" * 43, "sid": SID, "sub": SUB},
+            {"aud": ISSUER, "exp": NOW + 60, "gen": 4, "iat": NOW, "iss": ISSUER, "jti": "A" * 43, "sid": SID,
+            "sub": SUB},
             separators=(",", ":"),
         ).encode()  # fmt: skip
 
@@ -132,9 +137,9 @@ class TestNothingPersonal:
         with pytest.raises(TypeError):
             claims(**{extra: "maker@example.org"})
         said = claims()
-        fields = {name: getattr(said, name) for name in said.__struct_fields__}
+        fields: dict[str, Any] = {name: getattr(said, name) for name in said.__struct_fields__}
         with pytest.raises(TypeError):
-            AccessClaims(**fields, **{extra: "maker@example.org"})
+            AccessClaims(**fields | {extra: "maker@example.org"})
 
     def test_what_is_not_the_closed_list_is_not_signed(self) -> None:
         """A mapping, a subclass with one more field, or claims of another kind are refused for at+jwt and rt+jwt."""
@@ -155,9 +160,11 @@ class TestNothingPersonal:
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            ({"sub": "maker@example.org"}, "sub"), ({"sub": ""}, "sub"), ({"sid": "x"}, "sid"), ({"client_id": ""}, "client_id"),
+            ({"sub": "maker@example.org"}, "sub"), ({"sub": ""}, "sub"), ({"sid": "x"}, "sid"),
+            ({"client_id": ""}, "client_id"),
             ({"client_id": "a b"}, "client_id"), ({"roles": [""]}, "roles"), ({"roles": ["x" * 129]}, "roles"),
-            ({"roles": [f"r{n}" for n in range(257)]}, "roles"), ({"roles": ["a\n"]}, "roles"), ({"amr": ["a b"]}, "amr"),
+            ({"roles": [f"r{n}" for n in range(257)]}, "roles"), ({"roles": ["a\n"]}, "roles"),
+            ({"amr": ["a b"]}, "amr"),
             ({"amr": ["x"] * 17}, "amr"), ({"ttl": 0}, "exp"), ({"ttl": -1}, "exp"), ({"iat": -1}, "exp"),
             ({"auth_time": -1}, "auth_time"), ({"issuer": ""}, "iss"), ({"audience": ""}, "aud"),
         ],
