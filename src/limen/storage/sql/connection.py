@@ -26,7 +26,7 @@ class Connection:
         own. The clock is used as it is. Holding it still after a step back of five minutes would keep a spent parent
         inside its leeway for as long; as it is, the parent's age becomes negative, and it is refused.
         """
-        return int(self._clock() * 1000)
+        return round(self._clock() * 1000)
 
     def rows(self, sql: str, parameters: Parameters) -> list[Row]:
         """Run a statement and fetch all of its rows: a RETURNING that is not read to its end is not done."""

@@ -1,8 +1,9 @@
 """SQLite from a running event loop: one thread that writes, one that reads, and one flush for all who wait.
 
 A flush to disk costs more than all statements of a refresh. So operations that are queued while the writer is busy
-share its next transaction, and everybody is answered only after COMMIT returned. Within the transaction each operation
-has a savepoint of its own: one that fails takes nothing back but its own work.
+share its next transaction, and everybody is answered only after COMMIT returned. Where one of them fails, the
+transaction is rolled back and all are run again, each in a savepoint of its own: so an operation does nothing but run
+statements, and the one that fails takes back nothing but its own work.
 
 An operation runs even if whoever awaited it was cancelled: once it is queued, it can no longer be told from one that is
 committed.
@@ -92,13 +93,15 @@ class Thread:
         self._open = True
 
     def stop(self) -> None:
-        """Do what is queued, close the connection, end the thread."""
+        """Do what is queued, close the connection, end the thread. In a forked process there is none to end."""
+        if self._pid != os.getpid():
+            return
         with self._lock:
             if not self._open:
                 return
             self._open = False
             self._queue.put(None)
-        if self._thread is not None and self._pid == os.getpid():
+        if self._thread is not None:
             self._thread.join()
 
     def submit(self, operation: Operation[T]) -> "asyncio.Future[T]":
@@ -108,13 +111,14 @@ class Thread:
         process that was forked off after the start: threads do not survive that.
         """
         loop = asyncio.get_running_loop()
+        # Before the lock, which may have been held by another thread at the moment of the fork.
+        if self._pid not in {0, os.getpid()}:
+            raise ConfigurationError(
+                "The store was started before this process was forked. Start it in each worker (in its lifespan)."
+            )
         with self._lock:
             if not self._open:
                 raise Unavailable("The database is not open.")
-            if self._pid != os.getpid():
-                raise ConfigurationError(
-                    "The store was started before this process was forked. Start it in each worker (in its lifespan)."
-                )
             if self._queue.qsize() >= self._queue_size:
                 raise Busy
             future: asyncio.Future[T] = loop.create_future()
@@ -200,23 +204,40 @@ class Writer(Thread):
     def _run(self, connection: Connection, operations: list[Operation[Any]]) -> list[Any]:
         raw = self._raw
         assert raw is not None
-        # IMMEDIATE: the lock is taken before anything is read, so what was read cannot be stale when it is written.
-        raw.execute("BEGIN IMMEDIATE")
-        answers = [self._savepoint(raw, connection, operation) for operation in operations]
-        raw.execute("COMMIT")
-        return answers
-
-    def _savepoint(self, raw: sqlite3.Connection, connection: Connection, operation: Operation[Any]) -> Any:
-        raw.execute("SAVEPOINT operation")
         try:
-            answer = operation(connection)
+            return self._together(raw, connection, operations)
         except Exception as error:
             if _fails_all(error):
                 raise
-            raw.execute("ROLLBACK TO operation")
-            answer = _Failed(_translated(error))
-        raw.execute("RELEASE operation")
-        return answer
+            raw.execute("ROLLBACK")
+        return self._apart(raw, connection, operations)
+
+    def _together(self, raw: sqlite3.Connection, connection: Connection, operations: list[Operation[Any]]) -> list[Any]:
+        # IMMEDIATE: the lock is taken before anything is read, so what was read cannot be stale when it is written.
+        raw.execute("BEGIN IMMEDIATE")
+        answers = [operation(connection) for operation in operations]
+        raw.execute("COMMIT")
+        return answers
+
+    def _apart(self, raw: sqlite3.Connection, connection: Connection, operations: list[Operation[Any]]) -> list[Any]:
+        """Run them again, each in a savepoint of its own, so that one that fails takes back its own work only.
+
+        Savepoints from the start would cost each refresh 10 µs more, a sixth of what it takes.
+        """
+        raw.execute("BEGIN IMMEDIATE")
+        answers: list[Any] = []
+        for operation in operations:
+            raw.execute("SAVEPOINT operation")
+            try:
+                answers.append(operation(connection))
+            except Exception as error:
+                if _fails_all(error):
+                    raise
+                raw.execute("ROLLBACK TO operation")
+                answers.append(_Failed(_translated(error)))
+            raw.execute("RELEASE operation")
+        raw.execute("COMMIT")
+        return answers
 
 
 class Reader(Thread):
