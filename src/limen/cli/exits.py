@@ -31,6 +31,19 @@ class UsageError(Exception):
         self.hint = hint
 
 
+class Refused(Exception):
+    """The command understood what is wanted and does not do it; the hint says what would make it.
+
+    Args:
+        text: what is refused, in one sentence.
+        hint: what to do instead.
+    """
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
 def exit_code(error: Exception) -> Exit:
     """Return the exit code that an error stands for."""
     if isinstance(error, UsageError):
@@ -48,9 +61,12 @@ def as_problem(error: Exception) -> dict[str, object]:
     if isinstance(error, LimenError):
         faults = [{"loc": fault.loc, "code": fault.code, "message": fault.message} for fault in error.errors]
         told = {"title": error.title, "status": error.status, "code": error.code, "detail": error.detail}
-        told |= {"errors": faults, "hint": error.hint}
+        # Below 500 the catalogue's hints are about HTTP requests.
+        told |= {"errors": faults, "hint": error.hint if error.status >= 500 else ""}
     elif isinstance(error, UsageError):
         told = {"title": str(error), "status": 400, "code": "usage", "hint": error.hint}
+    elif isinstance(error, Refused):
+        told = {"title": str(error), "status": 409, "code": "conflict", "hint": error.hint}
     elif isinstance(error, ConfigurationError):
         lines = str(error).splitlines()
         faults = [{"loc": [], "code": "configuration", "message": line} for line in lines]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from limen.cli.configuration import Json
-from limen.cli.exits import UsageError
+from limen.cli.exits import Refused, UsageError
 from limen.cli.terminal import heading, say, show_json
 from limen.core.errors import ConfigurationError
 from limen.server.private_file import write_private
@@ -52,7 +52,7 @@ def init(
     try:
         write_private(place, content, replace=force)
     except FileExistsError:
-        raise UsageError(
+        raise Refused(
             f"{place} is there already.", "--force replaces it; its secrets are lost, and all sessions end."
         ) from None
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from limen.cli.exits import Exit, UsageError, report
+from limen.cli.exits import Exit, Refused, UsageError, report
 from limen.core.errors import ConfigurationError, LimenError
 
 # Typer brings its own copy of click, or click itself, by its version; the class is the same either way.
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever reads the output has read enough (`| head`); the interpreter must not complain while it closes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
-    except (LimenError, ConfigurationError, UsageError) as error:
+    except (LimenError, ConfigurationError, Refused, UsageError) as error:
         return report(error, as_json=as_json)
     except Exception as error:
         if debug:

@@ -1,0 +1,13 @@
+"""For those who use limen: act as somebody, turn the clock, hold a store of your own against the contract.
+
+* `acting_as`: requests inside the block are somebody's, without a login.
+* `TurnableClock`: for ``Limen(settings, clock=…)``: tokens and sessions grow old when you say so.
+* The contract suites of the stores are in `limen.testing.contracts`; they need pytest.
+
+Nothing of limen imports this package.
+"""
+
+from limen.testing.acting import acting_as
+from limen.testing.clock import TurnableClock
+
+__all__ = ["TurnableClock", "acting_as"]
