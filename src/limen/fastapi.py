@@ -1,4 +1,4 @@
-"""What FastAPI applications import: ``from limen.fastapi import CurrentPrincipal, live, permissions, public, roles``."""
+"""What a FastAPI application imports: ``from limen.fastapi import CurrentPrincipal, public, roles``, and the others."""
 
 from limen.web.fastapi import CurrentPrincipal, current_principal, live, permissions, public, roles
 

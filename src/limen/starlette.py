@@ -1,4 +1,4 @@
-"""What Starlette applications import: ``from limen.starlette import CurrentPrincipal, live, permissions, public, roles``."""
+"""What a Starlette application imports: ``from limen.starlette import public, roles``, and the others."""
 
 from limen.web.starlette import CurrentPrincipal, current_principal, live, permissions, public, roles
 

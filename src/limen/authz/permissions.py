@@ -9,11 +9,11 @@ _PERMISSION = re.compile(rf"{_PART}(?::{_PART}){{1,3}}\Z")
 
 
 def is_permission_name(name: str) -> bool:
-    """Tell whether the text has the form of a permission: two to four parts of at most 64 characters, joined by colons."""
+    """Tell whether the text has the form of a permission: two to four parts of up to 64 characters, and colons."""
     return _PERMISSION.match(name) is not None
 
 
-def permission_name(name: str) -> str:
+def permission_name(name: object) -> str:
     """Return the name of a permission as a plain ``str``.
 
     A member of a ``StrEnum`` is welcome; it comes back as its value, so that comparing and hashing stay those of

@@ -11,10 +11,10 @@ from limen.core.errors import ConfigurationError
 _ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}\Z")
 
 _REMEMBERED_SETS = 4096
-"""How many different sets of roles a catalogue remembers the permissions of. Tokens choose the sets, so it is bounded."""
+"""How many sets of roles a catalogue remembers the permissions of. Tokens choose the sets, so it is bounded."""
 
 
-def role_name(name: str) -> str:
+def role_name(name: object) -> str:
     """Return the name of a role as a plain ``str``; a member of a ``StrEnum`` is welcome.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Requirements as objects to write on endpoints: each is a decorator and, with FastAPI, a dependency and an annotation."""
+"""Requirements as objects to write on endpoints: a decorator and, with FastAPI, a dependency and an annotation."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload

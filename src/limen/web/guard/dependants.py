@@ -1,8 +1,8 @@
 """What a FastAPI route states by its dependencies and annotations, read from the effective route before it runs.
 
 FastAPI solves dependencies after it has read the body, and ``dependency_overrides`` may replace them. So the guard does
-not wait for them: it reads the tree of dependencies that FastAPI built, overrides or not, and decides at dispatch. FastAPI
-itself is not imported here; an application that does not use it has no routes of this kind.
+not wait for them: it reads the tree of dependencies that FastAPI built, overrides or not, and decides at dispatch.
+FastAPI itself is not imported here; an application that does not use it has no routes of this kind.
 """
 
 import sys
@@ -31,8 +31,8 @@ def read_route(route: Any, included: Any) -> Statement:
 def effective_dependant(route: Any, included: Any) -> Any:
     """Return the tree of dependencies with those of the routers by which the route was included.
 
-    FastAPI up to 0.136 copies routes when a router is included; later ones keep the router, and an effective copy of each
-    route beside it.
+    FastAPI up to 0.136 copies routes when a router is included; later ones keep the router, and an effective copy of
+    each route beside it.
     """
     for candidate in () if included is None else included.effective_candidates():
         if getattr(candidate, "original_route", None) is route and candidate.dependant is not None:

@@ -1,9 +1,9 @@
 """The inner position of the guard: inside a router, at the moment it hands over to a leaf.
 
-Routers of Starlette and FastAPI call ``scope.update(child_scope)`` with the endpoint in it before the route's ``handle``,
-however and whenever the route was added. So a dict subclass as scope sees the leaf before body, dependencies and handler.
-That is a habit of the routers, not a promise: the answer is sealed besides (`limen.web.guard.outer`), and the guard tests
-itself at start (`limen.web.guard.selftest`).
+Routers of Starlette and FastAPI call ``scope.update(child_scope)`` with the endpoint in it before the route's
+``handle``, however and whenever the route was added. So a dict subclass as scope sees the leaf before body,
+dependencies and handler. That is a habit of the routers, not a promise: the answer is sealed besides
+(`limen.web.guard.outer`), and the guard tests itself at start (`limen.web.guard.selftest`).
 """
 
 import logging
@@ -185,7 +185,8 @@ class InnerGuard:
         """Look at what a router enters without naming an endpoint.
 
         An included router of FastAPI names it later. A frontend is denied until declared. Anything else is a foreign
-        route: it was given a `handle` that decides first, and routes added since are given one now, before it is called.
+        route: it was given a `handle` that decides first, and routes added since are given one now, before it is
+        called.
         """
         fastapi = scope.get("fastapi")
         if fastapi:
@@ -390,7 +391,8 @@ def guard_foreign(route: BaseRoute) -> None:
         route.handle = decide_first  # type: ignore[method-assign]
     except AttributeError:
         raise ConfigurationError(
-            f"{type(route).__name__} neither names its endpoint when it matches nor takes attributes: it cannot be guarded"
+            f"{type(route).__name__} neither names its endpoint when it matches nor takes attributes, so it cannot be "
+            "guarded"
         ) from None
 
 

@@ -77,8 +77,8 @@ def make_leaf(
         included: the included router by which it was reached, or None.
         is_mounted: it was mounted as an application, not registered as an endpoint.
         mounted: what was mounted, without the middleware of its mount; otherwise the endpoint.
-        router_states: what the dependencies of the application's router state; FastAPI puts them into its own routes, and
-            the guard asks them of every other leaf as well.
+        router_states: what the dependencies of the application's router state; FastAPI puts them into its own routes,
+            and the guard asks them of every other leaf as well.
     """
     if route is not None:
         return _stated_leaf(endpoint, route, included, read_marks(endpoint) & read_route(route, included))

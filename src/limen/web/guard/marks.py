@@ -1,8 +1,8 @@
 """What is written on an endpoint: marks, and how they are read back.
 
-Restrictions are followed through ``__wrapped__``, ``functools.partial``, methods and base classes, so that a wrong order
-of decorators loses nothing. `public` counts only on the very object that was registered: ``functools.wraps`` copies
-``__dict__``, and classes inherit, so a mark that travelled would open a route nobody opened.
+Restrictions are followed through ``__wrapped__``, ``functools.partial``, methods and base classes, so that a wrong
+order of decorators loses nothing. `public` counts only on the very object that was registered: ``functools.wraps``
+copies ``__dict__``, and classes inherit, so a mark that travelled would open a route nobody opened.
 """
 
 import functools

@@ -1,6 +1,130 @@
-"""Placeholder."""
+"""What the guard requires, in a FastAPI application's OpenAPI document, where clients and readers of /docs see it."""
 
+import copy
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from limen.guard.requirements import Requirement
+from limen.web.guard.walk import ListedLeaf
 
-def describe_requirements(protection: Any, paths: Any) -> None: ...
+Document = dict[str, Any]
+
+SCHEME = "limen"
+"""The name of the security scheme."""
+
+EXTENSION = "x-limen"
+"""The key of an operation's requirement (OpenAPI 3.1, section 4.9: extensions begin with ``x-``)."""
+
+_CONVERTOR = re.compile(r"\{(\w+):\w+\}")
+_PROBLEM = {
+    "type": "object",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status", "code", "trace_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "trace_id": {"type": "string"},
+    },
+}
+_UNAUTHENTICATED = {
+    "description": "Nobody is authenticated.",
+    "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/LimenProblem"}}},
+}
+_FORBIDDEN = {
+    "description": "Something that is required is missing; the detail says what.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/LimenProblem"}}},
+}
+
+
+def describing(
+    original: Callable[[], Document], leaves: Callable[[], Iterable[ListedLeaf]], extra: Mapping[str, Any]
+) -> Callable[[], Document]:
+    """Return what is to stand in for a FastAPI application's ``openapi`` method.
+
+    Args:
+        original: the method; it answers the same object until routes are added.
+        leaves: lists the application's leaves.
+        extra: a partial document with ``paths`` and ``components``, of routes that are no operations of FastAPI's.
+    """
+    kept: list[tuple[Document, Document]] = []
+
+    def openapi() -> Document:
+        source = original()
+        if not kept or kept[0][0] is not source:
+            kept[:] = [(source, described(source, leaves(), extra))]
+        return kept[0][1]
+
+    return openapi
+
+
+def described(source: Document, leaves: Iterable[ListedLeaf], extra: Mapping[str, Any]) -> Document:
+    """Return a document that says of each operation what it requires."""
+    document = copy.deepcopy(source)
+    paths = document.setdefault("paths", {})
+    for path, operations in extra.get("paths", {}).items():
+        for method, operation in operations.items():
+            paths.setdefault(path, {}).setdefault(method, copy.deepcopy(operation))
+    components = document.setdefault("components", {})
+    for kind, parts in extra.get("components", {}).items():
+        for name, part in parts.items():
+            components.setdefault(kind, {}).setdefault(name, copy.deepcopy(part))
+    components.setdefault("securitySchemes", {})[SCHEME] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    components.setdefault("schemas", {}).setdefault("LimenProblem", copy.deepcopy(_PROBLEM))
+    for each in leaves:
+        operations = paths.get(_CONVERTOR.sub(r"{\1}", each.path), {})
+        for method in each.methods:
+            operation = operations.get(method.lower())
+            if operation is not None:
+                _describe(operation, each.leaf.required_for(method))
+    return document
+
+
+def _describe(operation: Document, requirement: Requirement) -> None:
+    if EXTENSION in operation:
+        return  # an earlier route has this path and method: it is the one that answers
+    operation[EXTENSION] = as_values(requirement)
+    if requirement.public:
+        operation["security"] = []
+        return
+    operation["security"] = [*operation.get("security", ()), {SCHEME: []}]
+    sentence = in_words(requirement)
+    given = operation.get("description")
+    operation["description"] = f"{given}\n\n{sentence}" if given else sentence
+    responses = operation.setdefault("responses", {})
+    responses.setdefault("401", copy.deepcopy(_UNAUTHENTICATED))
+    if requirement.roles_any or requirement.permissions_all or requirement.permissions_any:
+        responses.setdefault("403", copy.deepcopy(_FORBIDDEN))
+
+
+def as_values(requirement: Requirement) -> Document:
+    """Return a requirement as JSON: each list in ``roles`` and ``any_permission`` needs one of its names."""
+    if requirement.public:
+        return {"public": True}
+    values: Document = {"public": False, "live": requirement.live}
+    if requirement.roles_any:
+        values["roles"] = [list(names) for names in requirement.roles_any]
+    if requirement.permissions_all:
+        values["permissions"] = list(requirement.permissions_all)
+    if requirement.permissions_any:
+        values["any_permission"] = [list(names) for names in requirement.permissions_any]
+    return values
+
+
+def in_words(requirement: Requirement) -> str:
+    """Return a requirement as one sentence in Markdown."""
+    parts = [_one_of("role", names) for names in requirement.roles_any]
+    parts += [f"the permission `{name}`" for name in requirement.permissions_all]
+    parts += [_one_of("permission", names) for names in requirement.permissions_any]
+    if requirement.live:
+        parts.append("an account that is active at this moment")
+    return f"**Requires** {', and '.join(parts)}." if parts else "**Requires** authentication."
+
+
+def _one_of(noun: str, names: tuple[str, ...]) -> str:
+    quoted = ", ".join(f"`{name}`" for name in names)
+    return f"the {noun} {quoted}" if len(names) == 1 else f"one of the {noun}s {quoted}"

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limen.core.errors import LimenError, PolicyDenied
 from limen.web.cors import Cors, origin_allowed, preflight_answer
-from limen.web.guard.dispatch import refuse
+from limen.web.guard.dispatch import instrument, refuse
 from limen.web.guard.rules import PathRules
 from limen.web.guard.sockets import UndecidedAnswerError, serve_socket
 from limen.web.guard.state import GUARD_KEY, Gate, GuardState
@@ -103,7 +104,7 @@ class OuterGuard:
         try:
             await self._identify(scope, state)
             if not origin_allowed(scope, self._gate.cors):
-                raise PolicyDenied("Pages of this origin may not open sockets here.")  # noqa: TRY301 - answered in one place
+                raise PolicyDenied("Pages of this origin may not open sockets here.")
             await serve_socket(self.app, scope, receive, send, state)
         except LimenError as error:
             await refuse(error, scope, send, state)
@@ -128,6 +129,16 @@ class OuterGuard:
         )
         state.mark_decided()
         await send_problem(scope, send, LimenError(), state.request_id)
+
+
+def put_guard_around(app: Starlette, protection: Starting) -> None:
+    """Put both positions of the guard into an application.
+
+    Raises:
+        ConfigurationError: its router cannot be guarded.
+    """
+    instrument(app.router)
+    app.add_middleware(OuterGuard, protection=protection)
 
 
 def is_guarded_by(state: GuardState | None, gate: Gate) -> bool:

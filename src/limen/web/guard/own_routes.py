@@ -36,8 +36,8 @@ class _Resource:
 class OwnRoutes(BaseRoute):
     """Routes that an application does not have to know of.
 
-    An ordinary request passes by with one look into a dict. The endpoints are ordinary leaves, marked like any other, and
-    the guard decides them. What is not found here is left to the application's own routes.
+    An ordinary request passes by with one look into a dict. The endpoints are ordinary leaves, marked like any other,
+    and the guard decides them. What is not found here is left to the application's own routes.
 
     Args:
         prefix: what every path begins with; may be empty.

@@ -1,7 +1,6 @@
 """Puts the guard into an application: `protect`, and what it leaves behind."""
 
 import logging
-import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,10 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from limen.core.errors import ConfigurationError
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.guard.declarations import Declaration, requirement_of
-from limen.web.guard.dispatch import instrument
 from limen.web.guard.leaves import is_framework_page
-from limen.web.guard.openapi import describe_requirements
-from limen.web.guard.outer import OuterGuard
+from limen.web.guard.openapi import describing
+from limen.web.guard.outer import put_guard_around
 from limen.web.guard.rules import PathRules
 from limen.web.guard.selftest import assert_guard_holds
 from limen.web.guard.state import Gate
@@ -111,8 +109,8 @@ class Protection:
         for each in leaves:
             if each.leaf.stated.stray_public and not each.leaf.stated.public:
                 _log.warning(
-                    "a @public does not count, because it is on something that the registered endpoint wraps: make it the "
-                    "outermost decorator",
+                    "a @public does not count, because it is on something that the registered endpoint wraps: make it "
+                    "the outermost decorator",
                     extra={"route": each.name},
                 )
         self.ready = True
@@ -155,7 +153,7 @@ def protect(
     *,
     strict: bool = False,
     own_routes: Sequence[BaseRoute] = (),
-    openapi_paths: Mapping[str, Any] | None = None,
+    openapi_extra: Mapping[str, Any] | None = None,
 ) -> Protection:
     """Put an application under guard.
 
@@ -164,7 +162,8 @@ def protect(
         gate: who authenticates.
         strict: refuse to start where a route states nothing.
         own_routes: limen's own, looked at before the application's.
-        openapi_paths: what is added to the paths of a FastAPI application's schema.
+        openapi_extra: a partial document, with ``paths`` and ``components``, that is added to the one of a FastAPI
+            application.
 
     Returns:
         the protection; the same one when the application is protected again by the same gate.
@@ -183,12 +182,12 @@ def protect(
     if app.middleware_stack is not None:
         raise ConfigurationError("protect() comes before the application's first request")
     protection = Protection(app, gate, strict=strict)
-    app.add_middleware(OuterGuard, protection=protection)
-    instrument(app.router)
+    put_guard_around(app, protection)
     app.router.routes[:0] = own_routes
     setattr(app, _PROTECTION_OF_APP, protection)
-    if "fastapi" in sys.modules:
-        describe_requirements(protection, openapi_paths or {})
+    openapi = getattr(app, "openapi", None)
+    if callable(openapi):
+        app.openapi = describing(openapi, protection.leaves, openapi_extra or {})  # type: ignore[attr-defined]
     return protection
 
 

@@ -14,9 +14,10 @@ OWN_DEFAULT = "*"
 class PathRules:
     """What is declared for mounted foreign applications, static files, frontends and the pages of the documentation.
 
-    A path is the one of the mount, from the protected application's root, such as ``/static``; a template as routes have
-    them is welcome (``/{tenant}/static``). An application mounted by host is named by that host, and the handler that a
-    router calls when nothing matched by ``*``. Paths are compared as the router matched them, never decoded again.
+    A path is the one of the mount, from the protected application's root, such as ``/static``; a template as routes
+    have them is welcome (``/{tenant}/static``). An application mounted by host is named by that host, and the handler
+    that a router calls when nothing matched by ``*``. Paths are compared as the router matched them, never decoded
+    again.
     """
 
     def __init__(self) -> None:
@@ -49,9 +50,8 @@ class PathRules:
     def find_template(self, path: str) -> str | None:
         """Return the declared path that is the rule for a leaf's template, or None."""
         name = _normal(path)
-        for declared, _ in self.items():
-            if declared == name:
-                return declared
+        if name in dict(self.items()):
+            return name
         return next((declared for declared, pattern, _ in self._templates if pattern.match(name)), None)
 
     def items(self) -> list[tuple[str, Requirement]]:

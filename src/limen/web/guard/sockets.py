@@ -50,7 +50,7 @@ class WatchedSocket:
         if self._ended:
             # Starlette turns this into WebSocketDisconnect, so a handler that only sends ends as well.
             raise OSError(_ENDED)
-        if kind == "websocket.accept" or kind == "websocket.http.response.start":
+        if kind in {"websocket.accept", "websocket.http.response.start"}:
             opens = kind == "websocket.accept" or message["status"] < 300
             if opens and not self._state.decided:
                 raise UndecidedAnswerError
@@ -75,7 +75,7 @@ class WatchedSocket:
     async def watch(self, running: anyio.CancelScope) -> None:
         """Close the socket as soon as it may not stay open."""
         await self._accepted.wait()
-        while self._is_valid():
+        while self._is_valid():  # noqa: ASYNC110 - it is the clock that is waited for, and there is no event of that
             await anyio.sleep(POLL_SECONDS)
         self._ended = True
         with suppress(Exception):  # the client may be gone already
@@ -114,8 +114,8 @@ async def serve_socket(app: ASGIApp, scope: Scope, receive: Receive, send: Send,
             tasks.start_soon(socket.watch, running)
             try:
                 await app(scope, socket.receive, socket.send)
-            except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group, which would wrap it
-                failure = error
+            except Exception as error:
+                failure = error  # raised below, outside of the task group, which would wrap it
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -15,6 +15,7 @@ from limen.core.errors import (
     PolicyDenied,
     RoleRequired,
 )
+from limen.core.events import Origin
 from limen.core.principal import ANONYMOUS, Principal
 from limen.guard.decisions import decide
 from limen.guard.requirements import Requirement
@@ -56,7 +57,8 @@ class Gate(Protocol):
         """Find out who is calling.
 
         It sets `GuardState.principal`, or `GuardState.rejection` where a credential was presented and refused, and may
-        leave what it needs later in `GuardState.credential`. Where that takes an await, it returns what is to be awaited.
+        leave what it needs later in `GuardState.credential`. Where that takes an await, it returns what is to be
+        awaited.
         """
         ...
 
@@ -100,7 +102,7 @@ class GuardState:
     """
 
     __slots__ = (
-        "_request_id",
+        "_origin",
         "answered",
         "base_path",
         "blocked",
@@ -130,14 +132,19 @@ class GuardState:
         self.blocked = False
         self.live_leaf: object = None
         self.base_path: str = scope.get("root_path", "")
-        self._request_id = ""
+        self._origin: Origin | None = None
 
     @property
     def request_id(self) -> str:
         """The id by which the answer, the log and the audit trail name this request."""
-        if not self._request_id:
-            self._request_id = origin_of(self.scope).request_id
-        return self._request_id
+        return self.origin.request_id
+
+    @property
+    def origin(self) -> Origin:
+        """Where the request came from; found out when it is asked for, and then the same for everybody who asks."""
+        if self._origin is None:
+            self._origin = origin_of(self.scope)
+        return self._origin
 
     def refusal(self, requirement: Requirement) -> LimenError | None:
         """Return why the requirement is not met, or None where it is met."""
@@ -192,7 +199,7 @@ def state_of(scope: Scope) -> GuardState:
     state = scope.get(GUARD_KEY)
     if not isinstance(state, GuardState):
         raise ConfigurationError(
-            "this endpoint states a requirement, but the application is not protected: add gate.protect(app), where gate "
-            "is your Limen object, once the application is made"
+            "this endpoint states a requirement, but the application is not protected: add gate.protect(app), where "
+            "gate is your Limen object, once the application is made"
         )
     return state

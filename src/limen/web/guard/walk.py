@@ -126,7 +126,8 @@ def faults(
             used.add(declared)
             if declared is None and each.is_foreign:
                 found.append(
-                    f"{each.name}: a foreign route, whose endpoint the guard cannot see; declare gate.mount_rule({each.path!r}, …)"
+                    f"{each.name}: a foreign route, whose endpoint the guard cannot see; "
+                    f"declare gate.mount_rule({each.path!r}, …)"
                 )
         elif stated.contradiction:
             found.append(f"{each.name}: it is @public and restricted at once")

@@ -31,8 +31,8 @@ def wrap_endpoint(target: Any, requirement: Requirement) -> Any:
     """Write the requirement on a function or class, and return what is to be registered.
 
     Raises:
-        ConfigurationError: it is neither a function nor a class: an object that is an ASGI application cannot be wrapped,
-            and gets its rule by path.
+        ConfigurationError: it is neither a function nor a class: an object that is an ASGI application cannot be
+            wrapped, and gets its rule by path.
     """
     if inspect.isclass(target):
         write_mark(target, requirement)
@@ -40,10 +40,12 @@ def wrap_endpoint(target: Any, requirement: Requirement) -> Any:
         return target
     if not (inspect.isfunction(target) or inspect.ismethod(target) or isinstance(target, functools.partial)):
         raise ConfigurationError(
-            f"{target!r} is no function and no class: declare its rule by path, with gate.mount_rule or gate.public_mount"
+            f"{target!r} is no function and no class: declare its rule by path, with gate.mount_rule or "
+            "gate.public_mount"
         )
-    if vars(target).get(_IS_WRAPPER) is target:
-        write_mark(target.__wrapped__, requirement)
+    wrapped = vars(target).get("__wrapped__")
+    if vars(target).get(_IS_WRAPPER) is target and wrapped is not None:
+        write_mark(wrapped, requirement)
         return target
     if inspect.ismethod(target):
         # A method of one instance has no place for a mark of its own, and its function belongs to all instances.
@@ -139,8 +141,8 @@ def _new_signature(target: Callable[..., Any]) -> tuple[inspect.Signature, tuple
 def resolved_signature(target: Callable[..., Any]) -> inspect.Signature:
     """Return the signature with its annotations evaluated, as far as they can be at this moment.
 
-    The router evaluates what is left; it does so with the globals of the function it is given, which for a wrapper would
-    be this module's.
+    The router evaluates what is left; it does so with the globals of the function it is given, which for a wrapper
+    would be this module's.
     """
     try:
         return inspect.signature(target, eval_str=True)
