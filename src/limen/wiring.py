@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
@@ -17,7 +17,7 @@ from limen.authn.issuing import Door, TokenTerms
 from limen.authn.strategy import Authenticated, PresentedCredential, Rejected
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock, system_clock
-from limen.core.errors import LimenError, Unavailable
+from limen.core.errors import ConfigurationError, LimenError, Unavailable
 from limen.core.events import Event, EventName
 from limen.core.principal import Principal
 from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, AccessClaims, RefreshClaims
@@ -33,6 +33,13 @@ from limen.features.login.service import LoginService
 from limen.features.sessions.service import SessionService
 from limen.settings import Settings
 from limen.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
+    from limen.guard.requirements import Requirement
+    from limen.web.cors import CorsPolicy
+    from limen.web.guard import Protection
+    from limen.web.guard.declarations import Declaration
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +81,7 @@ class Limen:
         self._pool = HashingPool()
         self._background: tuple[asyncio.Task[None], ...] = ()
         self._started = False
+        self._protections: list[Protection] = []
         self._build(settings)
 
     @classmethod
@@ -179,6 +187,70 @@ class Limen:
     def _permissions_of(self, roles: frozenset[str]) -> frozenset[str]:
         return self.catalogue.permissions_of(roles)
 
+    def protect(self, app: Any, *, strict: bool = False, prefix: str = "/auth", health: bool = False) -> None:
+        """Put a FastAPI or Starlette application under guard, and add limen's own routes to it.
+
+        From then on every route asks who is calling; ``@public`` is the only way out. Call it before the first request;
+        routes may be added before and after.
+
+        Args:
+            app: the application.
+            strict: refuse to start where a route states nothing.
+            prefix: what the paths of limen's routes begin with.
+            health: add ``/healthz`` and ``/readyz`` too, as the stand-alone server has them.
+
+        Raises:
+            ConfigurationError: it is no such application, or is protected by another gate, or has served already.
+        """
+        # Imported here: whoever only runs the command line, or a worker, needs no web framework.
+        from limen.web.guard import protect
+        from limen.web.routes.table import own_routes, paths_of_schema
+
+        routes = own_routes(
+            prefix,
+            accounts=self.accounts,
+            login=self.login,
+            sessions=self.sessions,
+            registration_open=self.settings.registration == "open",
+            ready=self.ready if health else None,
+        )
+        schema = paths_of_schema(prefix, registration_open=self.settings.registration == "open", health=health)
+        protection = protect(app, self, strict=strict, own_routes=[routes], openapi_extra={"paths": schema})
+        if protection not in self._protections:
+            self._protections.append(protection)
+
+    def public_mount(self, path: str) -> None:
+        """Open to everybody what is mounted at a path: static files, a foreign application, ``/docs``.
+
+        Raises:
+            ConfigurationError: nothing is protected yet, or there is another rule for this path.
+        """
+        for protection in self._protected():
+            protection.public_mount(path)
+
+    def mount_rule(self, path: str, rule: "Requirement | Declaration") -> None:
+        """Declare what is required for everything that is mounted at a path, such as ``roles("admin")``.
+
+        Raises:
+            ConfigurationError: nothing is protected yet, or there is another rule for this path.
+        """
+        for protection in self._protected():
+            protection.mount_rule(path, rule)
+
+    def public_docs(self) -> None:
+        """Open ``/docs``, ``/redoc`` and ``/openapi.json`` of a FastAPI application to everybody.
+
+        Raises:
+            ConfigurationError: nothing is protected yet.
+        """
+        for protection in self._protected():
+            protection.public_docs()
+
+    def _protected(self) -> "list[Protection]":
+        if not self._protections:
+            raise ConfigurationError("Call protect(app) first: rules for mounts belong to a protected application.")
+        return self._protections
+
     async def start(self) -> None:
         """Open the database, bring its schema up to date, write or read the roles, and watch for ended sessions.
 
@@ -235,6 +307,13 @@ class Limen:
         if not self._started:
             raise Unavailable("limen has not been started.")
         await self.storage.ping()
+
+    @property
+    def cors(self) -> "CorsPolicy":
+        """The origins that may read answers and open sockets."""
+        from limen.web.cors import CorsPolicy
+
+        return CorsPolicy.of(self.settings.cors_origins, credentials=True)
 
     @property
     def challenges(self) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from starlette.responses import Response
 from limen.core.errors import AccountNotActive, NotFound, SessionEnded
 from limen.features.accounts.service import AccountService
 from limen.web.body import read_json
-from limen.web.origin import origin_of
-from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, principal_of
+from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
 from limen.web.starlette import live
 
 
@@ -71,7 +70,7 @@ def account_routes(accounts: AccountService, *, prefix: str) -> Routes:
             body.current_password,
             body.new_password,
             sid=principal.sid,
-            origin=origin_of(request.scope),
+            origin=origin_of(request),
         )
         return no_content()
 

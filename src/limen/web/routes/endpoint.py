@@ -1,7 +1,6 @@
 """What every one of limen's own endpoints shares: strict input, JSON out, every error as problem details."""
 
 import functools
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
@@ -9,12 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from limen.core.errors import CredentialMissing, LimenError
+from limen.core.events import Origin
 from limen.core.principal import Principal
+from limen.web.guard.state import state_of
 from limen.web.headers import OWN_JSON_HEADERS
-from limen.web.origin import origin_of
-from limen.web.problems import problem
-
-_log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Routes = Mapping[str, Mapping[str, Endpoint]]
@@ -25,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 
 def json_answer(content: object, status: int = 200) -> Response:
     """Answer JSON that no cache keeps (``no-store``: a credential or personal data may be in it)."""
-    response = Response(_encode(content), status)
+    response = Response(_encode(content), status, media_type="application/json")
     response.raw_headers.extend(OWN_JSON_HEADERS)
     return response
 
@@ -35,6 +32,11 @@ def no_content() -> Response:
     response = Response(status_code=204)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def origin_of(request: Request) -> Origin:
+    """Return where the request came from, under the id that the log and the answer name it by."""
+    return state_of(request.scope).origin
 
 
 def principal_of(request: Request) -> Principal:
@@ -50,25 +52,16 @@ def principal_of(request: Request) -> Principal:
 
 
 def endpoint(handler: Endpoint) -> Endpoint:
-    """Turn what the handler raises into problem details (RFC 9457); an unexpected error tells the caller nothing."""
+    """Let nothing but an error of the catalogue out of the handler: the guard answers that as problem details."""
 
     @functools.wraps(handler)
     async def answer(request: Request) -> Response:
         try:
             return await handler(request)
-        except LimenError as error:
-            return problem_answer(request, error)
-        except Exception:
-            error = LimenError()
-            _log.exception("unexpected error", extra={"request_id": origin_of(request.scope).request_id})
-            return problem_answer(request, error)
+        except LimenError:
+            raise
+        except Exception as error:
+            # The cause goes to the log with the trace id; the caller is told nothing of it.
+            raise LimenError() from error
 
     return answer
-
-
-def problem_answer(request: Request, error: LimenError) -> Response:
-    """Answer an error of the catalogue as problem details."""
-    status, headers, body = problem(error, origin_of(request.scope).request_id)
-    response = Response(body, status)
-    response.raw_headers = list(headers)
-    return response
