@@ -110,6 +110,8 @@ WEAK = [
     "changeme",
     "x" * 31,
     "x" * 64,
+    "kWz7Rq3Xv9Lm2Tp5Yb8Nc4Hd6Jf1Gs0",  # one character too short
+    "k3Vq9ZtR1x" * 4,
     "changeme" * 4,
     "secret" * 8,
     "0123456789" * 4,
@@ -211,6 +213,7 @@ def test_accepted_secrets_are_lists(good: dict[str, str]) -> None:
         ("ISSUER", "two words", "printable ASCII"),
         ("ISSUER", "§: x", "printable ASCII"),
         ("AUDIENCE", "9:x", "has to be a URI"),
+        ("AUDIENCE", "x" * 201, "printable ASCII"),
         ("PUBLIC_URL", "login.example", "is not an address"),
         ("PUBLIC_URL", "https://user:hunter2@login.example", "is not an address"),
         ("PUBLIC_URL", "https://login.example/?a=b", "neither a query"),
@@ -226,6 +229,7 @@ def test_accepted_secrets_are_lists(good: dict[str, str]) -> None:
         ("CORS_ORIGINS", "https://a.example:99999", "port"),
         ("CORS_ORIGINS", "https://bücher.example", "xn--"),
         ("CORS_ORIGINS", '["https://a.example", 5]', "is not a list"),
+        ("CORS_ORIGINS", '["https://a.example"', "is not a list"),
     ],
 )
 def test_unusable_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str) -> None:
@@ -281,12 +285,13 @@ def test_no_secret_is_shown() -> None:
     shown = [repr(settings), str(settings), str(settings.describe()), str(settings.model_dump()["jwt_access_secret"])]
     shown.append(settings.model_dump_json(exclude={"database_url"}))
     with pytest.raises(ValidationError) as caught:
-        settings.jwt_access_secret = SecretStr(CANARY + "x")
+        setattr(settings, "jwt_access_secret", CANARY)  # noqa: B010  # of a type that hides nothing itself
     shown.append(str(caught.value))
     for text in shown:
         assert CANARY not in text
         assert CANARY[::-1] not in text
     assert settings.describe()["refresh_keys"] == 2
+    assert not [name for name in settings.describe() if "secret" in name or "url" in name.removeprefix("public_")]
     assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301  # a worker process gets them this way
 
 
@@ -305,6 +310,25 @@ def test_uncaught_refusal_prints_no_value(tmp_path: Path) -> None:
     assert "LIMEN_JWT_ACCESS_SECRET is shorter than 32 characters" in done.stderr
     assert "changeme" not in done.stdout + done.stderr
     assert CANARY not in done.stdout + done.stderr
+
+
+class Extended(Settings):
+    """The settings of an application that adds its own to limen's."""
+
+    limits: list[int] = []
+
+
+@pytest.mark.usefixtures("good")
+def test_settings_of_an_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subclass with settings of its own is refused in the same way, without the value."""
+    monkeypatch.setenv("LIMEN_LIMITS", "[1, 2]")
+    assert Extended.load().limits == [1, 2]
+    for value in (f'["{CANARY}"]', f"[{CANARY}"):
+        monkeypatch.setenv("LIMEN_LIMITS", value)
+        with pytest.raises(ConfigurationError) as caught:
+            Extended.load()
+        assert CANARY not in str(caught.value)
+        assert caught.value.__context__ is None
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> Path:
@@ -354,6 +378,8 @@ def test_unreadable_settings_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.env", tmp_path, latin):
         (line,) = refusal(env_file=path)
         assert line.startswith("the settings file cannot be read")
+    (line,) = refusal(env_file="/dev/null")
+    assert line.startswith("the settings file is not a plain file")
 
 
 @pytest.mark.usefixtures("good")

@@ -233,6 +233,26 @@ async def test_both_middlewares_say_it_once() -> None:
     assert sum(value.lower().count(b"origin") for value in values(headers, b"vary")) == 1
 
 
+async def test_without_a_list_nothing_is_added() -> None:
+    """With no origins of limen's, answers are left as they are; sockets and the lifespan always are."""
+    given = [(b"content-type", b"text/plain")]
+    _, headers = await ask(Cors(Application(given), CorsPolicy()), origin=ORIGIN)
+    assert headers == given
+    app = Application()
+    for kind in ("lifespan", "websocket"):
+        sent: list[Message] = []
+
+        async def send(message: Message, sent: list[Message] = sent) -> None:
+            sent.append(message)
+
+        async def receive() -> Message:
+            return {"type": "lifespan.startup"}
+
+        await Cors(app, ALLOWED)({"type": kind}, receive, send)
+        assert sent[0]["headers"] == []
+    assert app.calls == 2
+
+
 def socket_from(origin: str | None, host: str | None = "app.example", scheme: str = "wss") -> Scope:
     """Return the scope of a WebSocket handshake."""
     raw = [(name, value.encode()) for name, value in ((b"origin", origin), (b"host", host)) if value is not None]

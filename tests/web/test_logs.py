@@ -207,7 +207,9 @@ def test_secret_at_the_cut_is_masked(lines: Read) -> None:
     """A token that is cut off by the cap on lengths does not escape the mask by that."""
     for offset in (4060, 4090, 8160, 8185):
         log.info("x", extra={"note": "x" * offset + JWT})
-    assert all("eyJhbGciOiJ" not in line["note"] for line in lines())
+    address = "https://user:canary@a.example/"
+    log.info("x", extra={"note": "x" * (4096 - address.index("@")) + address})
+    assert all("eyJhbGciOiJ" not in line["note"] and "canary" not in line["note"] for line in lines())
 
 
 @pytest.mark.parametrize(
@@ -281,12 +283,18 @@ def test_application_s_logging_is_left_alone(stream: io.StringIO) -> None:
     root, ours = logging.getLogger(), logging.getLogger("limen")
     theirs = logging.NullHandler()
     ours.addHandler(theirs)
+    seen: list[logging.LogRecord] = []
+    listener = logging.Handler()
+    listener.emit = seen.append  # type: ignore[method-assign]
+    root.addHandler(listener)
     before = (list(root.handlers), root.level, ours.level, ours.propagate)
     first = configure_logging("info", stream=stream)
     second = configure_logging("info", stream=stream)
     log.info("once")
     logging.getLogger("orders").warning("not ours")
-    assert (list(root.handlers), root.level) == before[:2]
+    root.removeHandler(listener)
+    assert [record.getMessage() for record in seen] == ["not ours"]  # ours would be written there unredacted
+    assert ([*root.handlers, listener], root.level) == before[:2]
     assert theirs in ours.handlers
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["once"]
     second()

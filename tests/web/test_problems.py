@@ -144,6 +144,11 @@ def test_text_of_a_challenge_stays_inside_its_quotes() -> None:
 def test_retry_after() -> None:
     """The seconds are the error's own; further headers are passed on."""
     assert headers_of(problem(errors.Busy(retry_after=7), "trace-01"))["retry-after"] == "7"
+
+    class TooMany(LimenError):
+        status = 429
+
+    assert headers_of(problem(TooMany(), "trace-01"))["retry-after"] == "1"
     answer = problem(errors.MethodNotAllowed(), "trace-01", headers=[(b"allow", b"GET")])
     assert headers_of(answer)["allow"] == "GET"
 

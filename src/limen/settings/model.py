@@ -190,7 +190,7 @@ def _full_name(field: str) -> str:
 def _sentence(fault: Any) -> str:
     """Turn one of pydantic's faults into a line for the operator: the setting, and what is wrong; never the value."""
     field = str(fault["loc"][0]) if fault["loc"] else ""
-    name = _full_name(field) if field in Settings.model_fields else "the settings"
+    name = _full_name(field) if field else "the settings"
     if fault["type"] == "missing":
         return f"{name} is not set" + (f"; {HOW_TO_MAKE_ONE}" if field in _SECRETS else "")
     if fault["type"] == "value_error":

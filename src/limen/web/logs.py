@@ -154,7 +154,7 @@ def _formatter(log_format: str, *, colours: bool) -> structlog.stdlib.ProcessorF
     if log_format == "json":
         render = structlog.processors.JSONRenderer()
     else:
-        # Its default formatter of exceptions shows the local variables of every frame.
+        # Tracebacks are texts before they come here; the default formatter would show the locals of every frame.
         render = structlog.dev.ConsoleRenderer(
             colors=colours, sort_keys=False, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
         )
