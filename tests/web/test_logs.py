@@ -285,7 +285,7 @@ def test_application_s_logging_is_left_alone(stream: io.StringIO) -> None:
     ours.addHandler(theirs)
     seen: list[logging.LogRecord] = []
     listener = logging.Handler()
-    listener.emit = seen.append  # type: ignore[method-assign]
+    listener.emit = seen.append  # type: ignore[assignment,method-assign]
     root.addHandler(listener)
     before = (list(root.handlers), root.level, ours.level, ours.propagate)
     first = configure_logging("info", stream=stream)
