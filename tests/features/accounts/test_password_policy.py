@@ -118,7 +118,7 @@ class TestNames:
     @pytest.mark.parametrize(
         ("password", "name"),
         [
-            ("rosalind is the best", "rosalind"), ("RoSaLiNd is the best", "rosalind"), ("7 rosalind7 on", "Rosalind"),
+            ("rosalind is the best", "rosalind"), ("RoSaLiNd is the best", "rosalind"), ("7 rosalind7 one", "Rosalind"),
             ("\uff52osalind is the best", "rosalind"), ("many streets, große", "GROSSE"),
             ("cafe\u0301 au lait at nine", "café"), ("zoe9zoe9zoe9zoe9zoe9", "zoe9"), ("i love limen so much", "x"),
             ("MyLimenPassphrase", "x"),
