@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Host, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
+from limen.core.principal import PrincipalKind
 from limen.guard.requirements import Requirement
 from limen.web.cors import preflight_answer
 from limen.web.guard.dependants import read_dependencies
@@ -34,6 +35,8 @@ _GUARD_OF_ROUTER = "limen_guard"
 _IS_GUARDED = "limen_guarded"
 _MOST_LEAVES = 20_000
 """Leaves that one router remembers; routes that are made and thrown away again must not fill the memory."""
+
+_ANONYMOUS = PrincipalKind.ANONYMOUS
 
 _log = logging.getLogger("limen.guard")
 
@@ -75,16 +78,22 @@ class WatchedScope(dict[str, Any]):
         endpoint = child.get("endpoint")
         if endpoint is not None:
             leaf = self.guard.leaf(self, child, endpoint)
-            requirement = leaf.requirement
-            if leaf.is_plain and not requirement.live:
-                if not requirement.public:
-                    error = self.state.refusal(requirement)
-                    if error is not None:
-                        raise error
-                self.final = True
-                self.state.mark_decided()
-            else:
+            state = self.state
+            principal = state.principal
+            met = leaf.met_by
+            if (
+                met is None
+                or met[0] is not principal.roles
+                or met[1] is not principal.permissions
+                or principal.kind is _ANONYMOUS
+                or state.parent is not None
+            ):
                 self.guard.enter(self, child, leaf)
+            else:
+                # Sound because sets of roles and of permissions never change, and a plain leaf asks for nothing else.
+                self.final = True
+                state.endpoint = endpoint
+                state.decided = True
         elif not self.final:
             self.guard.enter_without_endpoint(self)
         dict.update(self, child)
@@ -139,9 +148,11 @@ class InnerGuard:
             await refuse(error, scope, send, state)
         finally:
             # Whatever stands outside (tracing, exception handlers) finds what it would find without the guard.
-            for key in ("route", "endpoint", "path_params"):
-                if key in watched:
-                    scope[key] = watched[key]
+            endpoint = watched.get("endpoint")
+            if endpoint is not None:
+                scope["endpoint"] = endpoint
+                scope["path_params"] = watched.get("path_params")
+                scope["route"] = watched.get("route")
 
     def leaf(self, scope: WatchedScope, child: dict[str, Any], endpoint: object) -> Leaf:
         """Return the leaf that the router is about to enter, from memory where it was met before."""
@@ -180,6 +191,8 @@ class InnerGuard:
             raise PolicyDenied("What is declared for this route contradicts itself.")
         else:
             self._decide(scope, leaf, leaf.required_for(scope.get("method", "")), is_final=True)
+            if leaf.is_plain and state.principal.is_authenticated:
+                leaf.met_by = (state.principal.roles, state.principal.permissions)
 
     def enter_without_endpoint(self, scope: WatchedScope) -> None:
         """Look at what a router enters without naming an endpoint.
@@ -231,7 +244,7 @@ class InnerGuard:
             raise LiveCheckNeeded(leaf)
         if is_final:
             scope.final = True
-            state.mark_decided()
+            state.mark_decided(None if leaf is None else leaf.endpoint)
 
     def _decide_declared(self, scope: WatchedScope, leaf: Leaf | None, path: str) -> None:
         state = scope.state

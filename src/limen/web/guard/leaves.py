@@ -21,7 +21,7 @@ KNOWN_DISPATCH: list[Any] = [Router.app]
 """Functions that dispatch as the guard expects it, and as its self-test checks."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Leaf:
     """What ends a dispatch, and what is required there.
 
@@ -35,7 +35,8 @@ class Leaf:
         router: a mounted router, which decides itself further down; the requirement is then what its mount adds.
         by_method: for a class view, what its methods require besides, by HTTP method.
         contradiction: `public` stands beside a restriction: nobody gets in.
-        is_plain: one look at the requirement decides.
+        is_plain: roles and permissions alone decide.
+        met_by: the roles and the permissions that met it last; one tuple, so that no two threads mix theirs.
     """
 
     endpoint: object
@@ -48,10 +49,11 @@ class Leaf:
     by_method: dict[str, Requirement] | None = None
     contradiction: bool = False
     is_plain: bool = field(init=False)
+    met_by: tuple[frozenset[str], frozenset[str]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         many = self.declared_by_path or self.contradiction or self.router is not None or self.by_method is not None
-        object.__setattr__(self, "is_plain", not many)
+        self.is_plain = not many and not self.requirement.live
 
     def required_for(self, method: str) -> Requirement:
         """Return what must hold for this HTTP method."""

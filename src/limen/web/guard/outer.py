@@ -1,7 +1,7 @@
 """The outer position of the guard: middleware that finds out who is calling, and seals the answer."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Iterable
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -13,13 +13,29 @@ from limen.web.guard.dispatch import instrument, refuse
 from limen.web.guard.rules import PathRules
 from limen.web.guard.sockets import UndecidedAnswerError, serve_socket
 from limen.web.guard.state import GUARD_KEY, Gate, GuardState
-from limen.web.headers import add_security_headers, is_https
+from limen.web.headers import ON_HTTP, ON_HTTPS, RawHeaders, add_security_headers, is_https
+from limen.web.origin import new_request_id
 from limen.web.problems import send_problem
 
 UNDECIDED_FROM_ROUTER = frozenset({400, 404, 405, 307, 308})
 """What a router may answer without a decision: there is no such leaf, it is spelt otherwise, or has other methods."""
 
 LIMEN_KEY = "limen"
+
+_HARMLESS = frozenset(
+    {
+        b"cache-control",
+        b"content-length",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"last-modified",
+        b"location",
+        b"set-cookie",
+        b"vary",
+    }
+)
+"""Names that are no security headers: an answer with these alone, which is most, needs no closer look."""
 
 _log = logging.getLogger("limen.guard")
 
@@ -52,9 +68,7 @@ class OuterGuard:
         self.app = app
         self.protection = protection
         self._gate = protection.gate
-        self._serve_http: Callable[[Scope, Receive, Send], Awaitable[None]] = self._guarded_http
-        if self._gate.cors.origins:
-            self._serve_http = Cors(self._guarded_http, self._gate.cors)
+        self._cors = Cors(self._guarded_http, self._gate.cors) if self._gate.cors.origins else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -62,19 +76,19 @@ class OuterGuard:
         if kind == "lifespan":
             await self.protection.serve_lifespan(self.app, scope, receive, send)
             return
-        outer = scope.get(GUARD_KEY)
-        if outer is not None and is_guarded_by(outer, self._gate):
-            if not self.protection.ready:
-                await self.protection.ensure_started()
+        if not self.protection.ready and not await self._start(scope, send):
+            return
+        if GUARD_KEY in scope and is_guarded_by(scope[GUARD_KEY], self._gate):
             await self.app(scope, receive, send)
-        elif kind == "http":
-            await self._serve_http(scope, receive, send)
-        else:
+        elif kind != "http":
             await self._guarded_socket(scope, receive, send)
+        elif self._cors is not None:
+            await self._cors(scope, receive, send)
+        else:
+            await self._guarded_http(scope, receive, send)
 
     async def _guarded_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = GuardState(self._gate, self.protection.rules, scope, scope.get(GUARD_KEY))
-        https = is_https(scope)
+        state = self._new_state(scope)
 
         def sealed(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
@@ -82,15 +96,16 @@ class OuterGuard:
                     state.blocked = True
                     raise UndecidedAnswerError
                 state.answered = True
-                headers = list(message.get("headers", ()))
-                add_security_headers(headers, https)
-                message = {**message, "headers": headers}
+                message = {**message, "headers": _with_security_headers(message.get("headers", ()), scope)}
             elif state.blocked and not state.answered:
                 raise UndecidedAnswerError
             return send(message)
 
         try:
-            await self._identify(scope, state)
+            pending = self._gate.authenticate(scope, state)
+            if pending is not None:
+                await pending
+            scope["user"] = state.principal
             await self.app(scope, receive, sealed)
         except LimenError as error:
             await refuse(error, scope, sealed, state)
@@ -99,10 +114,21 @@ class OuterGuard:
         if state.blocked and not state.answered:
             await self._refuse_undecided(scope, sealed, state)
 
+    def _new_state(self, scope: Scope) -> GuardState:
+        state = GuardState(self._gate, self.protection.rules, scope)
+        if GUARD_KEY in scope:
+            state.parent = scope[GUARD_KEY]
+        scope[LIMEN_KEY] = self._gate
+        scope[GUARD_KEY] = state
+        return state
+
     async def _guarded_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = GuardState(self._gate, self.protection.rules, scope, scope.get(GUARD_KEY))
+        state = self._new_state(scope)
         try:
-            await self._identify(scope, state)
+            pending = self._gate.authenticate(scope, state)
+            if pending is not None:
+                await pending
+            scope["user"] = state.principal
             if not origin_allowed(scope, self._gate.cors):
                 raise PolicyDenied("Pages of this origin may not open sockets here.")
             await serve_socket(self.app, scope, receive, send, state)
@@ -111,15 +137,18 @@ class OuterGuard:
         except UndecidedAnswerError:
             await self._refuse_undecided(scope, send, state)
 
-    async def _identify(self, scope: Scope, state: GuardState) -> None:
-        if not self.protection.ready:
+    async def _start(self, scope: Scope, send: Send) -> bool:
+        """Start at the first request, where the server runs no lifespan: most tests of applications do so.
+
+        Raises:
+            ConfigurationError: the application is unsafe; it stays closed.
+        """
+        try:
             await self.protection.ensure_started()
-        pending = self._gate.authenticate(scope, state)
-        if pending is not None:
-            await pending
-        scope["user"] = state.principal
-        scope[LIMEN_KEY] = self._gate
-        scope[GUARD_KEY] = state
+        except LimenError as error:
+            await send_problem(scope, send, error, new_request_id())
+            return False
+        return True
 
     async def _refuse_undecided(self, scope: Scope, send: Send, state: GuardState) -> None:
         _log.error(
@@ -159,3 +188,13 @@ def _may_be_undecided(scope: Scope, state: GuardState, status: int) -> bool:
     if state.entered:
         return status in UNDECIDED_FROM_ROUTER
     return status >= 300 or preflight_answer(scope) is not None
+
+
+def _with_security_headers(given: Iterable[tuple[bytes, bytes]], scope: Scope) -> RawHeaders:
+    headers = list(given)
+    for name, _ in headers:
+        if name not in _HARMLESS:
+            add_security_headers(headers, is_https(scope))
+            return headers
+    headers += ON_HTTPS if is_https(scope) else ON_HTTP
+    return headers

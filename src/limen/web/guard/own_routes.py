@@ -3,13 +3,15 @@
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, compile_path, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from limen.core.errors import MethodNotAllowed
 from limen.web.guard.leaves import KNOWN_MATCHES
+from limen.web.guard.state import state_of
+from limen.web.problems import send_problem
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Table = Mapping[str, Mapping[str, Endpoint]]
@@ -86,15 +88,13 @@ class OwnRoutes(BaseRoute):
         return (Match.PARTIAL if endpoint is None else Match.FULL), child
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request that matched.
-
-        Raises:
-            HTTPException: 405, with the methods there are.
-        """
+        """Serve a request that matched; another method is answered 405, with the methods there are."""
         resource: _Resource = scope["limen.resource"]
         app = resource.apps.get(scope["method"])
         if app is None:
-            raise HTTPException(status_code=405, headers={"Allow": resource.allow})
+            allow = (b"allow", resource.allow.encode("ascii"))
+            await send_problem(scope, send, MethodNotAllowed(), state_of(scope).request_id, headers=[allow])
+            return
         await app(scope, receive, send)
 
     def url_path_for(self, name: str, /, **path_params: object) -> "None":  # type: ignore[override]

@@ -97,42 +97,33 @@ class GuardState:
         decided: a leaf was allowed, or the request was refused.
         answered: the answer has begun.
         blocked: an answer without a decision was kept back.
+        endpoint: what was registered where the request was allowed to go.
         live_leaf: the leaf for which the store was asked again in this request.
-        base_path: ``root_path`` as the server gave it, which is no part of declared paths.
     """
 
-    __slots__ = (
-        "_origin",
-        "answered",
-        "base_path",
-        "blocked",
-        "credential",
-        "decided",
-        "entered",
-        "gate",
-        "live_leaf",
-        "parent",
-        "principal",
-        "rejection",
-        "rules",
-        "scope",
-    )
+    # Most requests never change these, so they cost nothing while they stand here.
+    rejection: LimenError | None = None
+    credential: Any = None
+    parent: "GuardState | None" = None
+    entered = False
+    decided = False
+    answered = False
+    blocked = False
+    endpoint: object = None
+    live_leaf: object = None
+    _origin: Origin | None = None
 
-    def __init__(self, gate: Gate, rules: PathRules, scope: Scope, parent: "GuardState | None" = None) -> None:
+    def __init__(self, gate: Gate, rules: PathRules, scope: Scope) -> None:
         self.gate = gate
         self.rules = rules
         self.scope = scope
-        self.parent = parent
         self.principal: Principal = ANONYMOUS
-        self.rejection: LimenError | None = None
-        self.credential: Any = None
-        self.entered = False
-        self.decided = False
-        self.answered = False
-        self.blocked = False
-        self.live_leaf: object = None
-        self.base_path: str = scope.get("root_path", "")
-        self._origin: Origin | None = None
+
+    @property
+    def base_path(self) -> str:
+        """``root_path`` as the server gave it, which is no part of declared paths."""
+        path: str = self.scope.get("root_path", "")
+        return path
 
     @property
     def request_id(self) -> str:
@@ -162,19 +153,18 @@ class GuardState:
             return self.rejection or CredentialMissing()
         return PolicyDenied("No rule is declared for this path.")
 
-    def mark_decided(self) -> None:
+    def mark_decided(self, endpoint: object = None) -> None:
         """Note that the request was decided, for every gate it passed."""
-        state: GuardState | None = self
-        while state is not None:
-            state.decided = True
-            state = state.parent
+        self.endpoint = endpoint
+        self.decided = True
+        if self.parent is not None:
+            self.parent.mark_decided(endpoint)
 
     def mark_entered(self) -> None:
         """Note that a router was reached, for every gate it passed."""
-        state: GuardState | None = self
-        while state is not None:
-            state.entered = True
-            state = state.parent
+        self.entered = True
+        if self.parent is not None:
+            self.parent.mark_entered()
 
     async def check_live(self, leaf: object) -> None:
         """Ask the store again, once for this leaf, and go on with the principal of now.
