@@ -50,12 +50,18 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def storage(path: Path, clock: TurnedClock, migrated: Path) -> AsyncIterator[SQLiteStorage]:
-    """A started storage; its schema is copied from one that was migrated once."""
+def prepared(path: Path, migrated: Path) -> Path:
+    """The file, with the schema copied from one that was migrated once."""
     path.parent.mkdir(mode=0o700)
     shutil.copy(migrated, path)
     path.chmod(0o600)
-    storage = SQLiteStorage(path, clock=clock)
+    return path
+
+
+@pytest.fixture
+async def storage(prepared: Path, clock: TurnedClock) -> AsyncIterator[SQLiteStorage]:
+    """A started storage."""
+    storage = SQLiteStorage(prepared, clock=clock)
     await storage.start()
     yield storage
     await storage.stop()
@@ -74,6 +80,16 @@ async def peer(storage: SQLiteStorage, clock: TurnedClock) -> AsyncIterator[SQLi
 def turn_clock(clock: TurnedClock) -> Callable[[int], None]:
     """Moves the clock by so many milliseconds."""
     return clock.turn
+
+
+def contents(path: Path) -> bytes:
+    """What lies in the file."""
+    return path.read_bytes()
+
+
+def replace_contents(path: Path, content: bytes) -> None:
+    """Write this into the file, whatever was in it."""
+    path.write_bytes(content)
 
 
 @contextmanager

@@ -1,0 +1,103 @@
+"""A disk that is full: 503, nothing torn, and on again without a restart."""
+
+import asyncio
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from limen.authn.records import CurrentSession
+from limen.core.errors import Unavailable
+from limen.storage import SQLiteStorage
+from limen.testing.contracts.contract import Opened, a_session, all_events, an_account, event, rotate, state
+from tests.storage.conftest import looking_into
+
+PADDING = event(data={"padding": "x" * 2_000})
+
+
+async def until_full(storage: SQLiteStorage) -> None:
+    """Write records until there is no room for one."""
+    for _ in range(5_000):
+        try:
+            await storage.sessions.record(PADDING)
+        except Unavailable:
+            return
+    raise AssertionError("the disk never was full")
+
+
+async def turned(storage: SQLiteStorage, sessions: list[Opened], secret: bytes) -> list[bool]:
+    """Rotate all at once; tell which were acknowledged. Whoever was not must have been answered Unavailable."""
+    answers = await asyncio.gather(*(rotate(storage, opened, secret) for opened in sessions), return_exceptions=True)
+    assert all(isinstance(answer, (CurrentSession, Unavailable)) for answer in answers), answers
+    return [isinstance(answer, CurrentSession) for answer in answers]
+
+
+async def fills_up(path: str) -> dict[str, object]:
+    """In a process whose files may not grow beyond a size: fill the disk, fail, make room, go on."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    storage = SQLiteStorage(path)
+    await storage.start()
+    account = await an_account(storage)
+    sessions = [await a_session(storage, account) for _ in range(10)]
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512 * 1024, most))
+    await until_full(storage)
+    acknowledged = await turned(storage, sessions, b"full")
+    generations = [(await state(storage, opened.sid)).generation for opened in sessions]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    again = [opened.after(b"full") if done else opened for opened, done in zip(sessions, acknowledged, strict=True)]
+    with_room = await turned(storage, again, b"room")
+    after = [(await state(storage, opened.sid)).generation for opened in sessions]
+    await storage.stop()
+    return {"acknowledged": acknowledged, "generations": generations, "with_room": with_room, "after": after}
+
+
+CHILD = """
+import asyncio, json, logging, sys
+from tests.storage.test_disk_full import fills_up
+
+logging.disable()
+print(json.dumps(asyncio.run(fills_up(sys.argv[1]))))
+"""
+
+
+def test_files_that_may_not_grow(prepared: Path) -> None:
+    """With a real limit on the size of files: only what is acknowledged is stored; with room it goes on."""
+    answer = subprocess.run([sys.executable, "-c", CHILD, str(prepared)], capture_output=True, text=True, timeout=100)
+    assert answer.returncode == 0, answer.stderr
+    told = json.loads(answer.stdout)
+    assert not all(told["acknowledged"])
+    assert told["generations"] == [int(done) for done in told["acknowledged"]]
+    assert told["with_room"] == [True] * 10
+    assert told["after"] == [1 + int(done) for done in told["acknowledged"]]
+    with looking_into(prepared) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+async def test_a_database_that_may_not_grow(storage: SQLiteStorage) -> None:
+    """SQLITE_FULL in the midst of a shared transaction: nobody in it is acknowledged, nothing of it is stored."""
+    account = await an_account(storage)
+    sessions = [await a_session(storage, account) for _ in range(10)]
+    with looking_into(storage.path) as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    await storage.write(lambda connection: connection.rows(f"PRAGMA max_page_count = {pages + 20}", {}))
+    await until_full(storage)
+    before = len(await all_events(storage))
+    padded, *answers = await asyncio.gather(
+        storage.sessions.record(PADDING),
+        *(rotate(storage, opened, b"full") for opened in sessions),
+        return_exceptions=True,
+    )
+    assert isinstance(padded, Unavailable)
+    acknowledged = [isinstance(answer, CurrentSession) for answer in answers]
+    generations = [(await state(storage, opened.sid)).generation for opened in sessions]
+    assert generations == [int(done) for done in acknowledged]
+    assert len(await all_events(storage)) == before + sum(acknowledged)
+    await storage.write(lambda connection: connection.rows("PRAGMA max_page_count = 1000000", {}))
+    again = [opened.after(b"full") if done else opened for opened, done in zip(sessions, acknowledged, strict=True)]
+    assert await turned(storage, again, b"room") == [True] * 10
+    with looking_into(storage.path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
