@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 
 from limen import Limen, NotFound
 from limen.fastapi import CurrentPrincipal, live, permissions
 
 from .database import Database  # noqa: TID252 - works under any name
-from .errors import NoSuchChecker  # noqa: TID252
+from .errors import Invalid, NoSuchChecker  # noqa: TID252
 from .roles import MAY_BE_ASSIGNED, Permission  # noqa: TID252
 from .schemas import Assignment, NewOrder, OrderChange, OrderList, OrderOut, cents  # noqa: TID252
 from .service import OrderService  # noqa: TID252
@@ -27,7 +28,7 @@ def create_app(gate: Limen, database: Path, *, title: str = "Orders") -> FastAPI
     Args:
         gate: says who is calling and what they may do; its routes are added under ``/auth``.
         database: the SQLite file of the orders; made where there is none.
-        title: what ``/docs`` calls it.
+        title: what the description of its interface calls it.
     """
     store = Database(database)
 
@@ -36,11 +37,18 @@ def create_app(gate: Limen, database: Path, *, title: str = "Orders") -> FastAPI
         yield
         await store.close()
 
-    app = FastAPI(title=title, lifespan=lifespan)
+    # Whether the interface is described, and to whom, is for whoever runs the application to say.
+    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.gate, app.state.database = gate, store
     app.include_router(router)
+    app.add_exception_handler(RequestValidationError, refuse_invalid)
     gate.protect(app, strict=True, health=True)
     return app
+
+
+async def refuse_invalid(_request: Request, error: Exception) -> Response:
+    """Let limen answer a request that does not fit, like every other refusal."""
+    raise Invalid(error.errors() if isinstance(error, RequestValidationError) else ())
 
 
 async def order_service(request: Request) -> AsyncIterator[OrderService]:

@@ -38,12 +38,11 @@ def demo(
 
     def on_prepared(prepared: Demo) -> None:
         if prepared.fresh:
-            heading("Four accounts were made; their passwords:")
+            heading("Four accounts were made:")
+            table(["username", "password"], [[name, one["password"]] for name, one in prepared.accounts.items()])
+            say(f"The passwords are also in {prepared.accounts_file}", "")
         else:
-            heading("The four accounts of the first run:")
-        rows = [[name, account["password"]] for name, account in prepared.accounts.items()]
-        table(["username", "password"], rows)
-        say(f"They are also in {prepared.accounts_file}", "")
+            say(f"The data of an earlier run is kept; the passwords are in {prepared.accounts_file}", "")
 
     def on_ready(prepared: Demo, address: str) -> None:
         heading("To try, paste into another shell:")

@@ -24,8 +24,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class _StartUp:
-    """Keeps why an application did not start, which uvicorn would only print with its traceback."""
+class _Lifespan:
+    """Keeps why an application did not start or end well, which uvicorn would only print with its traceback."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -38,19 +38,22 @@ class _StartUp:
         return answer
 
     async def _lifespan(self, scope: Message, receive: Receive, send: Send) -> None:
-        told = False
+        last = "lifespan.startup.failed"
 
-        async def without_traceback(message: Message) -> None:
-            nonlocal told
-            told = told or message["type"].endswith(".failed")
-            await send({"type": message["type"]})
+        async def told_at_the_end(message: Message) -> None:
+            nonlocal last
+            if message["type"] == "lifespan.startup.complete":
+                await send(message)
+                last = "lifespan.shutdown.failed"
+            else:
+                last = message["type"]
 
         try:
-            await self._app(scope, receive, without_traceback)
+            await self._app(scope, receive, told_at_the_end)
         except Exception as error:
             self.failure = error
-            if not told:
-                await send({"type": "lifespan.startup.failed"})
+        # Only now: once it is told, the loop is closed, and with it whatever the application still has to put away.
+        await send({"type": last})
 
 
 class _Server(uvicorn.Server):
@@ -80,10 +83,10 @@ def serve(app: Any, listener: socket.socket, settings: Settings, on_ready: Calla
         on_ready: called with the address once connections are accepted.
 
     Raises:
-        ConfigurationError, LimenError: what kept the application from starting.
+        ConfigurationError, LimenError: what kept the application from starting, or from ending well.
     """
-    begun = _StartUp(app)
-    server = _Server(_configuration(begun), lambda: on_ready(url_of(listener)))
+    lifespan = _Lifespan(app)
+    server = _Server(_configuration(lifespan), lambda: on_ready(url_of(listener)))
     restore = configure_logging(settings.log_level, settings.log_format, loggers=("limen", "uvicorn"))
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,8 +95,8 @@ def serve(app: Any, listener: socket.socket, settings: Settings, on_ready: Calla
     try:
         server.run(sockets=[listener])
     except SystemExit:
-        if begun.failure is not None:
-            raise begun.failure from None
+        if lifespan.failure is not None:
+            raise lifespan.failure from None
         raise
     finally:
         restore()
