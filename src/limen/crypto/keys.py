@@ -36,7 +36,6 @@ _ADVISED_RSA_BITS: Final = 3072  # NIST SP 800-57: what still holds after 2030
 _MAX_RSA_BITS: Final = 8192  # beyond, each verification costs milliseconds: whoever picks the key could stall us
 _KEY_FILE_MARKS: Final = (b"-----BEGIN", b"---- BEGIN", b"ssh-rsa ", b"ssh-ed25519 ", b"ecdsa-sha2-")
 _KID: Final = re.compile(r"[!-~]{1,255}\Z")
-_PUBLIC_MEMBERS: Final = frozenset({"kty", "crv", "x", "y", "n", "e"})
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 logger = logging.getLogger(__name__)
@@ -138,8 +137,7 @@ class VerificationKey(_Constant):
         if self._public is None:
             return None
         members = _joserfc_key(self._public).as_dict(private=False)
-        shown = {name: str(value) for name, value in members.items() if name in _PUBLIC_MEMBERS}
-        return {**shown, "kid": self.kid, "alg": self.alg, "use": "sig"}
+        return {name: str(value) for name, value in members.items()} | {"kid": self.kid, "alg": self.alg, "use": "sig"}
 
     def __repr__(self) -> str:
         return f"VerificationKey({self.alg} {self.kid!r})"

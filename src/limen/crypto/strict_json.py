@@ -71,7 +71,7 @@ def read_object(data: bytes, *, limit: int) -> dict[str, object]:
         value = _DECODER.decode(text)
     except JsonError:
         raise
-    except (ValueError, RecursionError):
+    except ValueError:
         raise JsonError("syntax") from None
     if not isinstance(value, dict):
         raise JsonError("not_an_object")
