@@ -288,8 +288,8 @@ def test_no_secret_is_shown() -> None:
         setattr(settings, "jwt_access_secret", CANARY)  # noqa: B010  # of a type that hides nothing itself
     shown.append(str(caught.value))
     for text in shown:
-        assert CANARY not in text
-        assert CANARY[::-1] not in text
+        assert CANARY[:16] not in text  # pydantic shows the beginning and the end of a long input
+        assert CANARY[::-1][:16] not in text
     assert settings.describe()["refresh_keys"] == 2
     assert not [name for name in settings.describe() if "secret" in name or name == "database_url"]
     assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301  # a worker process gets them this way
