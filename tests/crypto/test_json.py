@@ -136,6 +136,7 @@ class TestRefused:
         assert refusal(data, limit=len(data) - 1) == "too_large"
         assert refusal(b"\xff" * 10, limit=9) == "too_large"
 
+    @pytest.mark.serial
     @pytest.mark.parametrize(
         "data",
         [

@@ -174,6 +174,7 @@ class TestRefused:
             gate.verify(made.token(compact_with_spaces(number)))
         assert 0 < len(gate._known_headers) <= 64
 
+    @pytest.mark.serial
     def test_hostile_sizes_cost_no_time(self, benchmark_seconds: Callable[[Callable[[], object]], float]) -> None:
         """The longest and deepest texts are refused in milliseconds."""
         gate = verifier()

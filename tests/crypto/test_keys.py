@@ -226,6 +226,15 @@ class TestJwk:
         with pytest.raises(ConfigurationError):
             VerificationKey.from_jwk(jwk(alg, **change))
 
+    def test_coordinates_have_their_size(self) -> None:
+        """A byte moved from x to y spells the same 64 bytes, and is refused (RFC 7518, section 6.2.1.2)."""
+        numbers = EC_KEY.public_key().public_numbers()
+        both = numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+        assert VerificationKey.from_jwk(jwk("ES256", x=b64(both[:32]), y=b64(both[32:])))
+        for size in (31, 33):
+            with pytest.raises(ConfigurationError):
+                VerificationKey.from_jwk(jwk("ES256", x=b64(both[:size]), y=b64(both[size:])))
+
     def test_rfc_8037_example(self) -> None:
         """The Ed25519 key of RFC 8037, appendix A, has the thumbprint and the signature that stand there."""
         seed = base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
