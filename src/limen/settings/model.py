@@ -81,6 +81,10 @@ class Settings(BaseSettings):
         values.clear()
         raise ConfigurationError("\n".join(problems))
 
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse every change; pydantic's own refusal would repeat the new value, whatever it is told to hide."""
+        raise AttributeError(f"{name} cannot be set: settings are read once")
+
     @classmethod
     def load(cls, *, env_file: str | os.PathLike[str] | None = None, **overrides: Any) -> Self:
         """Read the settings and refuse to go on when one is unsafe.
