@@ -1,8 +1,10 @@
 """What a FastAPI application writes: each requirement is a decorator, a dependency and an annotation in one object."""
 
+from inspect import Parameter, Signature
 from typing import Annotated
 
 from fastapi import params
+from starlette.requests import HTTPConnection
 
 from limen.core.principal import Principal
 from limen.guard.requirements import PUBLIC, Requirement
@@ -14,7 +16,7 @@ from limen.web.guard.declarations import (
     current_principal,
     current_principal_dependency,
 )
-from limen.web.guard.wrapping import PrincipalMarker
+from limen.web.guard.wrapping import CONNECTION_PARAMETER, PrincipalMarker
 
 
 class _ByIdentity(params.Depends):
@@ -30,6 +32,9 @@ class DependableDeclaration(Declaration, _ByIdentity):
     def __init__(self, requirement: Requirement) -> None:
         params.Depends.__init__(self, dependency=Enforcement(requirement))
         Declaration.__init__(self, requirement)
+        # What FastAPI is to hand in where it takes the object itself for a dependency: ``Depends(roles("maker"))``.
+        connection = Parameter(CONNECTION_PARAMETER, Parameter.KEYWORD_ONLY, annotation=HTTPConnection)
+        object.__setattr__(self, "__signature__", Signature([connection]))
 
     __repr__ = Declaration.__repr__
 

@@ -34,14 +34,22 @@ class Declaration:
     @overload
     def __call__(self, /) -> "Declaration": ...
 
-    def __call__(self, target: Any = None, /) -> Any:
+    @overload
+    def __call__(self, /, *, limen_connection: HTTPConnection) -> Principal: ...
+
+    def __call__(self, target: Any = None, /, *, limen_connection: HTTPConnection | None = None) -> Any:
         """Write the requirement on the target; without a target, the object itself: ``@live`` and ``@live()`` are one.
 
         Everything but `public` comes back wrapped, so that it refuses where no guard stands.
 
+        With a connection it enforces: ``Depends(roles("maker"))`` is one ``Depends`` too many, and means the same.
+
         Raises:
             ConfigurationError: the target is neither a function nor a class.
+            LimenError: the principal of the connection does not meet the requirement.
         """
+        if limen_connection is not None:
+            return enforced(self.requirement, limen_connection)
         if target is None:
             return self
         if self.requirement.public:
@@ -51,6 +59,20 @@ class Declaration:
 
     def __repr__(self) -> str:
         return f"<limen {self.requirement}>"
+
+
+def enforced(requirement: Requirement, connection: HTTPConnection) -> Principal:
+    """Return the principal of a connection, who meets the requirement.
+
+    Raises:
+        LimenError: the principal does not meet it.
+        ConfigurationError: the application is not protected.
+    """
+    state = state_of(connection.scope)
+    error: LimenError | None = state.refusal(requirement)
+    if error is not None:
+        raise error
+    return state.principal
 
 
 _Made = TypeVar("_Made", bound=Declaration)
@@ -114,10 +136,7 @@ class Enforcement:
         state = state_of(connection.scope)
         if self.requirement.live and state.live_leaf is None:
             await state.check_live(self)
-        error: LimenError | None = state.refusal(self.requirement)
-        if error is not None:
-            raise error
-        return state.principal
+        return enforced(self.requirement, connection)
 
 
 def current_principal(connection: HTTPConnection) -> Principal:

@@ -98,6 +98,7 @@ class GuardState:
         answered: the answer has begun.
         blocked: an answer without a decision was kept back.
         endpoint: what was registered where the request was allowed to go.
+        base_path: ``root_path`` as the server gave it, which is no part of declared paths.
         live_leaf: the leaf for which the store was asked again in this request.
     """
 
@@ -116,14 +117,12 @@ class GuardState:
     def __init__(self, gate: Gate, rules: PathRules, scope: Scope) -> None:
         self.gate = gate
         self.rules = rules
-        self.scope = scope
+        # Not the scope itself, which holds this object: every request would be a circle for the garbage collector to
+        # find, and that alone costs more than all the rest of the guard.
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._client: tuple[str, int] | None = scope.get("client")
+        self.base_path: str = scope.get("root_path", "")
         self.principal: Principal = ANONYMOUS
-
-    @property
-    def base_path(self) -> str:
-        """``root_path`` as the server gave it, which is no part of declared paths."""
-        path: str = self.scope.get("root_path", "")
-        return path
 
     @property
     def request_id(self) -> str:
@@ -134,7 +133,7 @@ class GuardState:
     def origin(self) -> Origin:
         """Where the request came from; found out when it is asked for, and then the same for everybody who asks."""
         if self._origin is None:
-            self._origin = origin_of(self.scope)
+            self._origin = origin_of({"headers": self._headers, "client": self._client})
         return self._origin
 
     def refusal(self, requirement: Requirement) -> LimenError | None:
