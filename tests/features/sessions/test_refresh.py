@@ -308,3 +308,21 @@ async def test_the_database_holds_no_token(gate: Limen, tmp_path: Path) -> None:
             assert canary.encode() not in stored
         assert raw not in stored
     assert PASSWORD.encode() not in stored
+
+
+async def test_a_successor_of_before_a_rollback_is_not_the_current_one(gate: Limen, tmp_path: Path) -> None:
+    """After a rollback the parent may rotate anew; the successor of before has the right generation and still fails."""
+    first = await _login(gate)
+    with sqlite3.connect(tmp_path / "limen.db") as connection:
+        columns = "generation, token_hash, parent_hash, nonce, rotated_at"
+        row = connection.execute(f"SELECT {columns} FROM limen_sessions").fetchone()
+    lost = await gate.sessions.refresh(first.refresh_token, origin=NOWHERE)
+    with connection:
+        connection.execute(
+            "UPDATE limen_sessions SET generation = ?, token_hash = ?, parent_hash = ?, nonce = ?, rotated_at = ?", row
+        )
+    connection.close()
+    anew = await gate.sessions.refresh(first.refresh_token, origin=NOWHERE)
+    assert anew.refresh_token != lost.refresh_token
+    await _refused(gate, lost.refresh_token)
+    assert "store_rolled_back" in [name for name, _ in await _events(gate)]

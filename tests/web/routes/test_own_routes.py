@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from limen import Limen
+from limen.core.events import NOWHERE
 from tests.support.gates import PASSWORD, gate_for
 
 NEW_PASSWORD = "another battery, another horse"
@@ -352,3 +353,21 @@ def test_a_validation_error_names_the_field_and_not_the_input(client: TestClient
     assert "canary-2" not in response.text
     assert response.json()["errors"]
     assert all(set(each) == {"loc", "code", "message"} for each in response.json()["errors"])
+
+
+def test_a_password_is_not_changed_by_a_session_that_ended_elsewhere(client: TestClient, gate: Limen) -> None:
+    """The route asks the store: a session that another process has just ended changes no password."""
+    issued = tokens(client)
+    assert client.portal is not None
+
+    async def end_elsewhere() -> None:
+        async with Limen(gate.settings).running() as other:
+            await other.sessions.logout(issued["refresh_token"], origin=NOWHERE)
+            # What the poll would tell a second later is undone, so that only the store can know.
+            gate.ended.add = lambda sid, keep_until_ms: None  # type: ignore[method-assign]
+
+    client.portal.call(end_elsewhere)
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    response = client.post("/auth/password", json=body, headers=bearer(issued["access_token"]))
+    assert code_of(response) == (401, "session_ended")
+    assert login(client).status_code == 200
