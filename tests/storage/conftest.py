@@ -111,6 +111,17 @@ def require_second_factor(storage: SQLiteStorage) -> Callable[[str], Awaitable[N
 
 
 @pytest.fixture
+def set_status(storage: SQLiteStorage) -> Callable[[str, str], Awaitable[None]]:
+    """Writes the status past all verbs."""
+
+    async def write(account_id: str, status: str) -> None:
+        with looking_into(storage.path) as connection:
+            connection.execute("UPDATE limen_accounts SET status = ? WHERE id = ?", (status, account_id))
+
+    return write
+
+
+@pytest.fixture
 def stored_bytes(storage: SQLiteStorage) -> Callable[[], bytes]:
     """Everything that lies on the disk: the database, its log, its shared memory."""
 

@@ -26,7 +26,7 @@ from limen.testing.contracts.contract import (
 )
 from tests.storage.conftest import looking_into
 
-KILLS = 30
+KILLS = 24
 SESSIONS = 12
 
 
@@ -95,7 +95,7 @@ def killed_after(seconds: float, path: Path, account: Account, sessions: dict[st
 
 @pytest.mark.timeout(300)
 async def test_what_was_acknowledged_outlives_kill_9(prepared: Path) -> None:
-    """Thirty times: no acknowledged rotation is lost, no row is torn, and each rotation has its one record."""
+    """Again and again: no acknowledged rotation is lost, no row is torn, and each rotation has its one record."""
     random.seed(20)
     storage = SQLiteStorage(prepared)
     await storage.start()

@@ -233,6 +233,23 @@ async def test_another_process_that_writes_too_long(storage: SQLiteStorage) -> N
     assert roles(storage) == ["next"]
 
 
+async def test_what_was_read_cannot_be_old(storage: SQLiteStorage, peer: SQLiteStorage) -> None:
+    """Between what an operation reads and what it writes no other process writes: the lock comes first."""
+    read, other_waits = threading.Event(), threading.Event()
+
+    def operation(connection: Connection) -> int:
+        before = connection.rows(COUNT, {})
+        read.set()
+        other_waits.wait(0.2)
+        adds("mine")(connection)
+        return int(before[0][0])
+
+    mine = asyncio.ensure_future(storage.write(operation))
+    await asyncio.to_thread(read.wait, 10)
+    other = asyncio.ensure_future(peer.write(lambda connection: int(connection.rows(COUNT, {})[0][0])))
+    assert [await mine, await other] == [0, 1]
+
+
 async def test_a_failure_of_the_file_is_survived(storage: SQLiteStorage) -> None:
     """Damaged in the middle of work: Unavailable; with the file whole again it goes on without a restart."""
     opened = await a_session(storage, await an_account(storage))

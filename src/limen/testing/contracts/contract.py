@@ -32,6 +32,8 @@ class Contract:
         peer: a second one on the same database, as another process would have it.
         turn_clock: ``Callable[[int], None]``, moves the clock of both by so many milliseconds, forwards or backwards.
         require_second_factor: ``Callable[[str], Awaitable[None]]``, sets ``second_factor_required`` on the account.
+        set_status: ``Callable[[str, str], Awaitable[None]]``, writes a status into the account's row and does nothing
+            else: what an operator does by hand, or a later version with a state that this one does not know.
         stored_bytes: ``Callable[[], bytes]``, everything that lies in the database: the bytes of its files, or a dump.
     """
 

@@ -118,6 +118,15 @@ class OpenContract(Contract):
         await self._refused(storage, account, factors=1)
         await a_session(storage, account, factors=2)
 
+    @pytest.mark.parametrize("status", ["disabled", "blocked", "pending", "ACTIVE", ""])
+    async def test_open_asks_the_status_itself(
+        self, storage: Storage, set_status: Callable[[str, str], Awaitable[None]], status: str
+    ) -> None:
+        """Only the word «active» opens, also where the epoch is unchanged and where the state is unknown here."""
+        account = await an_account(storage)
+        await set_status(account.id, status)
+        await self._refused(storage, account)
+
     async def test_open_refuses_no_factor_at_all(self, storage: Storage) -> None:
         """Nothing proved opens nothing, whatever the account requires."""
         await self._refused(storage, await an_account(storage), factors=0)
@@ -352,6 +361,22 @@ class RotateAgainstEndingContract(Contract):
             assert (await blocking).changed
             assert await storage.sessions.read(opened.sid) is None
             assert await rotate(peer, opened, b"late") is None
+
+    @pytest.mark.parametrize("status", ["disabled", "blocked", "pending", "ACTIVE", ""])
+    async def test_rotate_asks_the_status_itself(
+        self, storage: Storage, set_status: Callable[[str, str], Awaitable[None]], status: str
+    ) -> None:
+        """Only the word «active» rotates, also where the session is still there; active again, it does."""
+        opened = await a_session(storage, await an_account(storage))
+        await set_status(opened.account_id, status)
+        assert await rotate(storage, opened, b"next") is None
+        stored = await state(storage, opened.sid)
+        assert (stored.account_status, stored.account_holds) == (status, False)
+        found = await storage.accounts.by_id(opened.account_id)
+        assert found is not None
+        assert found.status is not AccountStatus.ACTIVE
+        await set_status(opened.account_id, "active")
+        assert await rotate(storage, opened, b"next") is not None
 
     async def test_idle_end(self, storage: Storage, turn_clock: Callable[[int], None]) -> None:
         """A token unused for its time rotates nothing; a little earlier it does."""
