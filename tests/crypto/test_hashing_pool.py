@@ -143,7 +143,7 @@ class TestRun:
             await asyncio.sleep(0)
             with pytest.raises(Busy):
                 await pool.run(gate.pass_through)
-        assert time.perf_counter() - began < 1
+        assert time.perf_counter() - began < 5
         gate.opened.set()
         assert await asyncio.gather(*jobs) == [0] * 6
 
@@ -323,11 +323,12 @@ class TestEnd:
         assert [one() for one in seen] == [None] * 3
 
     def test_interpreter_exits(self) -> None:
-        """With jobs in every thread and a long queue the interpreter ends soon, and no thread outlives what it needs."""
+        """With jobs in every thread and a long queue the interpreter ends soon, after its threads."""
         program = """
             import asyncio, atexit, threading
             # Registered before limen's own, so it is called after that.
-            atexit.register(lambda: print([t.name for t in threading.enumerate() if t.name.startswith("limen-hashing")]))
+            names = lambda: [thread.name for thread in threading.enumerate()]
+            atexit.register(lambda: print([name for name in names() if name.startswith("limen-hashing")]))
             from limen.crypto.hashing_pool import HashingPool
             from limen.crypto.passwords import PasswordHasher
             pool, hasher = HashingPool(2, queue=1000), PasswordHasher(bcrypt_cost=10)

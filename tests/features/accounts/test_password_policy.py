@@ -1,7 +1,5 @@
 """New passwords are long enough, uncommon, and free of names; presented ones are only bounded."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,14 +56,12 @@ class TestLength:
 
     @pytest.mark.parametrize("password", ["x" * 1025, "é" * 513, "🦉" * 257, "y" * 10_000_000], ids=len)
     def test_too_long(self, password: str) -> None:
-        """1025 bytes are refused by their field, at login and at registration, and ten million as fast."""
-        began = time.perf_counter()
+        """1025 bytes are refused by their field, at login and at registration; so are ten million."""
         for refusing in (check, check_presented_password):
             with pytest.raises(InvalidInput) as refused:
                 refusing(password)
             assert refused.value.status == 422
             assert [(fault.loc, fault.code) for fault in refused.value.errors] == [(("body", "password"), "too_long")]
-        assert time.perf_counter() - began < 0.1
 
     def test_lone_surrogate(self) -> None:
         """What is no text is refused as input of its field."""
