@@ -1,9 +1,11 @@
 """Runs an ASGI application under uvicorn, the way limen wants it run."""
 
+import asyncio
 import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -16,7 +18,6 @@ from limen.web.logs import configure_logging
 KEEP_ALIVE_SECONDS = 15
 SHUTDOWN_SECONDS = 15
 MOST_CONNECTIONS = 4096
-MOST_HEADER_BYTES = 64 * 1024
 MOST_WEBSOCKET_BYTES = 1024 * 1024
 
 Message = dict[str, Any]
@@ -107,6 +108,8 @@ def _configuration(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",
+        # h11, where the fast parser is not installed, bounds the head by itself.
+        http=_fast_protocol() or "h11",
         lifespan="on",
         log_config=None,
         # Its own lines about starting and ending say nothing that ours do not.
@@ -118,9 +121,16 @@ def _configuration(app: Any) -> uvicorn.Config:
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         ws_max_size=MOST_WEBSOCKET_BYTES,
     )
+
+
+def _fast_protocol() -> type[asyncio.Protocol] | None:
+    if find_spec("httptools") is None:
+        return None
+    from limen.server.bounded_head import BoundedHeadProtocol
+
+    return BoundedHeadProtocol
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,160 @@
+"""Real processes on free ports, spoken to over real HTTP."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+LIMEN = Path(sys.executable).parent / "limen"
+READY_WITHIN_SECONDS = 60
+ENDS_WITHIN_SECONDS = 30
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return this process's environment without settings of limen, with the cheapest hash that is allowed."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LIMEN_")}
+    return {**clean, "LIMEN_BCRYPT_COST": "10", **more}
+
+
+def limen(*arguments: str, folder: Path, stdin: str = "", **more: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(
+        [LIMEN, *arguments],
+        cwd=folder,
+        env=environment(**more),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@dataclass
+class Server:
+    """A running server.
+
+    Attributes:
+        folder: its working directory.
+        address: its URL.
+        process: its process.
+    """
+
+    folder: Path
+    address: str
+    process: "subprocess.Popen[str]"
+
+    def client(self, token: str = "") -> httpx.Client:
+        """Return a client, with a token where one is given."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.address, headers=headers, timeout=30, trust_env=False)
+
+    @property
+    def out(self) -> str:
+        """What it printed."""
+        return (self.folder / "out.txt").read_text()
+
+    @property
+    def log(self) -> str:
+        """What it logged."""
+        return (self.folder / "err.txt").read_text()
+
+    def wait_until_ready(self) -> None:
+        """Return when it answers."""
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.out + self.log
+            try:
+                if httpx.get(f"{self.address}/readyz", timeout=5, trust_env=False).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"not ready after {READY_WITHIN_SECONDS} s: {self.log}")
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(ENDS_WITHIN_SECONDS)
+
+
+Start = Callable[..., Server]
+
+
+def launch(folder: Path, *arguments: str, **more: str) -> Server:
+    """Start a server of the command line on a free port and wait until it answers."""
+    port = free_port()
+    with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
+        process = subprocess.Popen(
+            [LIMEN, *arguments, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=folder,
+            env=environment(**more),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            text=True,
+        )
+    server = Server(folder, f"http://127.0.0.1:{port}", process)
+    try:
+        server.wait_until_ready()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return server
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start servers in a folder of the test's own; they end with it."""
+    running: list[Server] = []
+
+    def call(*arguments: str, **more: str) -> Server:
+        server = launch(tmp_path, *arguments, **more)
+        running.append(server)
+        return server
+
+    yield call
+    for server in running:
+        server.end()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One demo for the tests of a module; each makes what it needs."""
+    server = launch(tmp_path_factory.mktemp("demo"), "demo")
+    yield server
+    server.end()
+
+
+def demo_accounts(server: Server) -> dict[str, dict[str, str]]:
+    """Return the demo's accounts with their passwords."""
+    accounts: dict[str, dict[str, str]] = json.loads((server.folder / "var" / "demo-accounts.json").read_text())
+    return accounts
+
+
+def log_in(server: Server, name: str, password: str | None = None) -> dict[str, Any]:
+    """Log in, as one of the demo's accounts where no password is given, and return the tokens."""
+    body = {"username": name, "password": password or demo_accounts(server)[name]["password"]}
+    with server.client() as client:
+        answer = client.post("/auth/login", json=body)
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, Any] = answer.json()
+    return tokens
