@@ -77,6 +77,40 @@ def test_files_that_may_not_grow(prepared: Path) -> None:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+START = """
+import asyncio, logging, resource, signal, sys
+from limen.core.errors import Unavailable
+from limen.storage import SQLiteStorage
+
+logging.disable()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+storage = SQLiteStorage(sys.argv[1])
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+for size in (0, 8 * 1024, 64 * 1024, 96 * 1024):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        asyncio.run(storage.start())
+    except Unavailable:
+        print("unavailable")
+    else:
+        print("started")
+        asyncio.run(storage.stop())
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+asyncio.run(storage.start())
+asyncio.run(storage.ping())
+asyncio.run(storage.stop())
+"""
+
+
+def test_no_room_to_begin_with(path: Path) -> None:
+    """A start without room for the schema is refused as unavailable, and leaves nothing that hinders the next one."""
+    answer = subprocess.run([sys.executable, "-c", START, str(path)], capture_output=True, text=True, timeout=100)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines()[:2] == ["unavailable"] * 2
+    with looking_into(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
 async def test_a_database_that_may_not_grow(storage: SQLiteStorage) -> None:
     """SQLITE_FULL in the midst of a shared transaction: nobody in it is acknowledged, nothing of it is stored."""
     account = await an_account(storage)

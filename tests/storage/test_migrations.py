@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import ReflectedCheckConstraint
 
 from limen.core.errors import ConfigurationError, Unavailable
 from limen.storage import SQLiteStorage
-from limen.storage.sql import migrations
+from limen.storage.sql import migrations, sqlite_migration
 from limen.storage.sql.migrations import Standing
 from limen.storage.sql.migrations import upgrade as upgrading
 from limen.storage.sql.tables import METADATA
@@ -171,7 +171,7 @@ async def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: py
         whole(connection)  # type: ignore[arg-type]
         raise OSError("broken off")
 
-    monkeypatch.setattr(upgrading, "upgrade", broken)
+    monkeypatch.setattr(sqlite_migration, "upgrade", broken)
     with pytest.raises(OSError, match="broken off"):
         await SQLiteStorage(path).start()
     with looking_into(path) as connection:

@@ -20,9 +20,6 @@ OLDEST_SQLITE = (3, 35, 0)
 BUSY_MS = 5_000
 """How long a statement waits for another process's transaction, in milliseconds."""
 
-MIGRATION_BUSY_MS = 60_000
-"""The same while another process migrates."""
-
 
 def create_private(path: Path) -> None:
     """Make the file, readable by its owner only (0600), in a folder that is made 0700 where there is none.
@@ -125,31 +122,6 @@ def migrate(path: Path) -> None:
         connection.close()
     migrations.refuse_newer(version)
     if migrations.standing(version) is Standing.BEHIND:
-        _migrate_locked(path)
+        from limen.storage.sql.sqlite_migration import migrate_locked
 
-
-def _migrate_locked(path: Path) -> None:
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import NullPool
-
-    from limen.storage.sql.migrations.upgrade import upgrade
-
-    engine = create_engine("sqlite://", creator=lambda: connect(path, busy_ms=MIGRATION_BUSY_MS), poolclass=NullPool)
-    with engine.connect() as connection:
-        # SQLite alters tables by copying them, which must not cascade; the check before COMMIT makes up for it.
-        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, sqlite3.Connection)
-        # Another process may have done it while this one waited for the lock.
-        version = read_version(raw)
-        migrations.refuse_newer(version)
-        if migrations.standing(version) is Standing.BEHIND:
-            upgrade(connection)
-            if connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall():
-                raise ConfigurationError("The migration would leave references without rows; nothing was changed.")
-            connection.commit()
-            _log.info("database_migrated", extra={"from_revision": version, "to_revision": migrations.REVISIONS[-1]})
-        else:
-            connection.rollback()
-    engine.dispose()
+        migrate_locked(path)

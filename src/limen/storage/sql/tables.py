@@ -97,6 +97,7 @@ SESSIONS = Table(
     Column("nonce", LargeBinary(16)),
     Column("kid", String(16), nullable=False),
     # No index on what a rotation changes: on PostgreSQL each refresh would then rewrite every index (no HOT update).
+    # None on ends_at either: the sweep walks the primary key, since most rows end by idleness, long before.
     Column("rotated_at", BigInteger, nullable=False),
     Column("idle_until", BigInteger, nullable=False),
     Column("ends_at", BigInteger, nullable=False),
