@@ -179,7 +179,7 @@ def test_a_sample_secret_does_not_start(tmp_path: Path) -> None:
     good = {"LIMEN_JWT_REFRESH_SECRET": secrets.token_urlsafe(48)}
     for secret in ("changeme" * 5, "kr7-too-short", ""):
         told = {**database, **good, **({"LIMEN_JWT_ACCESS_SECRET": secret} if secret else {})}
-        command = [LIMEN, "serve", "--port", "0"]
+        command = [str(LIMEN), "serve", "--port", "0"]
         done = subprocess.run(command, cwd=tmp_path, env={**clean, **told}, capture_output=True, text=True, timeout=60)
         assert done.returncode == 3
         assert "LIMEN_JWT_ACCESS_SECRET" in done.stderr
