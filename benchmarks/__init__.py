@@ -1,0 +1,1 @@
+"""The figures that limen promises, each measured beside its floor in one run: ``make bench``."""

@@ -1,0 +1,58 @@
+"""Runs the benchmarks: ``python -m benchmarks [NAME…] [--quick] [--json FILE]``."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import guarded, logins, memory, refreshes, report, throughput, verification
+from benchmarks.rows import Benchmark, Effort, Row
+from benchmarks.servers import ROOT
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "guarded": guarded.in_process,
+    "first-seen": guarded.under_uvicorn,
+    "verification": verification.verification,
+    "throughput": throughput.throughput,
+    "logins": logins.logins,
+    "storm": logins.storm,
+    "one-answer": logins.one_answer,
+    "refreshes": refreshes.refreshes,
+    "memory": memory.memory,
+}
+
+
+def measure(names: Sequence[str], effort: Effort, console: Console) -> list[Row]:
+    """Run the named benchmarks one after the other, and say which one runs."""
+    rows: list[Row] = []
+    for name in names:
+        start = time.monotonic()
+        console.print(f"{name} …", end=" ")
+        rows += BENCHMARKS[name](effort)
+        console.print(f"{time.monotonic() - start:.0f} s")
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, write the JSON; 1 where a full run missed a target."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure limen beside its floors.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones; all by default: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="one tiny round each: shows that they work, no more")
+    parser.add_argument("--json", type=Path, default=ROOT / "var" / "bench.json", help="where the figures go")
+    told = parser.parse_args(arguments)
+    unknown = set(told.names) - BENCHMARKS.keys()
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    console = Console(stderr=True)
+    before = report.surroundings()
+    rows = measure(told.names or list(BENCHMARKS), Effort(told.quick), console)
+    report.show(rows, before, Console())
+    report.write(rows, before, told.json)
+    return 1 if not told.quick and any(row.reached is False for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""limen as a real process, and what happens to processes: killed, out of disk, deserted by their clients."""

@@ -1,0 +1,48 @@
+"""Starts servers in a moment: everything is imported once, and each server is a fork of this process.
+
+``python -m tests.faults.nursery`` reads commands from standard input: ``start {"port": …, "environment": {…}, "output":
+…, "one_core": …}`` forks a server and prints its process id, ``gone PID`` waits for the end of one that was killed.
+Each server is one uvicorn worker in a process of its own, with its own descriptors and locks, so killing it is what it
+is anywhere.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+import uvicorn
+
+from tests.faults.application import make
+
+
+def _serve(told: dict[str, Any]) -> None:
+    output = os.open(told["output"], os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.environ.update(told["environment"])
+    if told["one_core"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    uvicorn.Server(uvicorn.Config(make(), host="127.0.0.1", port=told["port"], log_config=None)).run()
+
+
+def main() -> None:
+    """Obey commands until the input ends."""
+    for line in iter(sys.stdin.readline, ""):
+        command, _, argument = line.strip().partition(" ")
+        if command == "gone":
+            os.waitpid(int(argument), 0)
+            sys.stdout.write("gone\n")
+        else:
+            child = os.fork()
+            if child == 0:
+                try:
+                    _serve(json.loads(argument))
+                finally:
+                    os._exit(0)
+            sys.stdout.write(f"{child}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
