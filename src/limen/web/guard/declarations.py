@@ -1,5 +1,7 @@
 """Requirements as objects to write on endpoints: a decorator and, with FastAPI, a dependency and an annotation."""
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
@@ -53,6 +55,9 @@ class Declaration:
         if target is None:
             return self
         if self.requirement.public:
+            if inspect.ismethod(target):
+                # It takes no mark, and its function belongs to all instances.
+                target = functools.update_wrapper(functools.partial(target), target)
             write_mark(target, PUBLIC)
             return target
         return wrap_endpoint(target, self.requirement)
