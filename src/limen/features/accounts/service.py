@@ -123,11 +123,11 @@ class AccountService:
             raise Conflict("The account was removed while it was being made.")
         return account
 
-    def _accept_new_password(self, password: str, username: str, email: str | None) -> str:
+    def _accept_new_password(self, password: str, username: str, email: str | None, *, field: str = "password") -> str:
         names = [username, *self._forbidden_words]
         if email is not None:
             names.append(email.partition("@")[0])
-        return check_new_password(password, minimum=self._password_min_length, names=names)
+        return check_new_password(password, minimum=self._password_min_length, names=names, field=field)
 
     async def by_username(self, username: str) -> Account:
         """Find an account by its name, in whatever spelling.
@@ -257,7 +257,7 @@ class AccountService:
         if not verification.matches or account.password_hash is None:
             await self._record(Event(EventName.PASSWORD_CHANGE_FAILED, Outcome.FAILURE, account.id, account.id, origin))
             raise InvalidCredentials("The current password is not right.")
-        accepted = self._accept_new_password(new, account.username, account.email)
+        accepted = self._accept_new_password(new, account.username, account.email, field="new_password")
         new_hash = await self._pool.run(self._hasher.hash, accepted)
         changed = await self._store.change_password(
             account.id,
