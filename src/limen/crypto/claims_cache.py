@@ -7,10 +7,12 @@ by anything less, one token could borrow another's claims (CVE-2026-35039).
 
 from hashlib import sha256
 from threading import Lock
-from typing import Final, Generic
+from typing import Final, Generic, TypeVar
 
 from limen.core.errors import ConfigurationError
-from limen.crypto.claims import C
+
+C = TypeVar("C")
+"""The claims, or what the caller made of them."""
 
 DEFAULT_CAPACITY: Final = 10_000
 
