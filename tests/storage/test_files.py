@@ -152,7 +152,7 @@ def test_urls() -> None:
         "sqlite:///x.db?mode=memory",
         "sqlite:///file:x.db#f",
         "sqlite+aiosqlite:///x.db",
-        "mysql://root:hunter2@db/limen",
+        "mysql://limen:hunter2@db/limen",
     ],
 )
 def test_urls_that_are_refused(url: str) -> None:
