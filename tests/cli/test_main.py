@@ -83,7 +83,7 @@ def test_a_settings_file_open_to_others_is_refused(run: Run, clean_environment: 
 
 
 def test_the_demo_is_found_where_nothing_is_configured(run: Run, clean_environment: Path) -> None:
-    """``var/demo.env`` is taken, and it is said, where nothing else is configured; never when others can open it."""
+    """``var/demo.env`` is taken, and it is said, where nothing is configured; one open to others is refused."""
     (clean_environment / "var").mkdir()
     settings = clean_environment / "var" / "demo.env"
     assert run("init", "--file", "var/demo.env").code == 0
@@ -91,7 +91,16 @@ def test_the_demo_is_found_where_nothing_is_configured(run: Run, clean_environme
     assert (done.code, done.json["items"]) == (0, [])
     assert "var/demo.env" in done.err
     settings.chmod(0o640)
-    assert run("accounts", "list").code == 3
+    assert "chmod 600" in run("accounts", "list").err
+
+
+def test_somebody_elses_demo_is_not_taken(run: Run, clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of somebody else are not taken unless they are named: passwords would go into their database."""
+    (clean_environment / "var").mkdir()
+    assert run("init", "--file", "var/demo.env").code == 0
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    done = run("accounts", "list")
+    assert (done.code, "var/demo.env" in done.err) == (3, False)
 
 
 @pytest.mark.parametrize(

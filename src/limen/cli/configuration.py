@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -37,8 +36,8 @@ def settings_file(given: Path | None) -> Path | None:
     """Return the settings file to read: the given one, else the demo's where nothing else was configured.
 
     A `.env` that merely lies in the working directory is never read. The demo's settings are taken, and it is said so,
-    only where the environment names neither a file nor a database, and the file is the caller's own and nobody else
-    can open it.
+    only where the environment names neither a file nor a database, and only the caller's own; as everywhere, a file
+    that others can open is refused when it is read.
     """
     if given is not None or any(os.environ.get(name) for name in ("LIMEN_ENV_FILE", "LIMEN_DATABASE_URL")):
         return given
@@ -46,8 +45,7 @@ def settings_file(given: Path | None) -> Path | None:
         status = DEMO_SETTINGS.stat()
     except OSError:
         return None
-    private = not stat.S_IMODE(status.st_mode) & 0o077
-    if os.name == "posix" and (status.st_uid != os.geteuid() or not private):
+    if os.name == "posix" and status.st_uid != os.geteuid():
         return None
     note(f"no settings are named, so these are the demo's: {DEMO_SETTINGS}")
     return DEMO_SETTINGS
