@@ -125,7 +125,7 @@ WEAK = [
 
 
 @pytest.mark.usefixtures("good")
-@pytest.mark.parametrize("weak", [*WEAK, secrets.token_urlsafe(48) + "\n"])
+@pytest.mark.parametrize("weak", [*WEAK, pytest.param(secrets.token_urlsafe(48) + "\n", id="with a line break")])
 @pytest.mark.parametrize("name", ["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"])
 def test_weak_secret_does_not_start(monkeypatch: pytest.MonkeyPatch, name: str, weak: str) -> None:
     """A short, sample or repeated secret is refused with the setting's name and how to make a good one."""
