@@ -36,7 +36,7 @@ def _app(counted: Counted, gate: SmallGate | None = None, middleware: list[Middl
 @pytest.mark.parametrize("origins", [[], ["https://app.example"]])
 @pytest.mark.parametrize("path", ["/admin", "/open", "/nowhere"])
 async def test_a_forged_preflight_reaches_no_handler(path: str, origins: list[str]) -> None:
-    """limen answers what looks like a preflight itself; three headers written by hand run no OPTIONS handler."""
+    """What looks like a preflight is answered by limen; three headers written by hand run no OPTIONS handler."""
     counted = Counted()
     app = _app(counted, SmallGate(cors=CorsPolicy.of(origins)))
     reply = await call(app, path, method="OPTIONS", headers=PREFLIGHT)
@@ -175,8 +175,9 @@ async def test_dependency_overrides_switch_nothing_off() -> None:
     app.get("/leaf", dependencies=[requirement])(counted.handler())
     app.get("/other")(roles("checker")(counted.handler()))
     protect(app, SmallGate())
+    overrides: dict[Any, Any] = app.dependency_overrides
     for declared in (requirement, requirement.dependency):
-        app.dependency_overrides[declared] = lambda: None
+        overrides[declared] = lambda: None
     for path in ("/leaf", "/other"):
         assert (await call(app, path)).status == 401
         assert (await call(app, path, "maker")).status == 403
@@ -327,7 +328,7 @@ async def test_exception_handlers_of_the_application_neither_swallow_nor_restyle
 
     app = _app(Counted())
     for kind in (401, 403, HTTPException, LimenError, Exception):
-        app.add_exception_handler(kind, swallow)  # type: ignore[arg-type]
+        app.add_exception_handler(kind, swallow)
     reply = await call(app, "/admin")
     assert (reply.status, reply.code) == (401, "credential_missing")
     assert reply.headers["content-type"] == "application/problem+json"

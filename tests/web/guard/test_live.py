@@ -126,8 +126,7 @@ async def test_live_works_through_middleware_that_copies_and_for_class_views_and
             return await counted.endpoint("method")(request)
 
     app = FastAPI()
-    app.add_route("/view", View)
-    app.add_route("/method", Method)
+    app.router.routes += [Route("/view", View), Route("/method", Method)]
     app.websocket("/socket")(live(counted.socket()))
     protect(app, gate)
     app.add_middleware(CopyingMiddleware)
@@ -182,7 +181,9 @@ async def test_a_dependency_that_is_live_makes_its_route_live() -> None:
 async def test_a_declared_rule_may_be_live() -> None:
     """A mounted application can ask for a live check as well."""
     counted, gate = Counted(), SmallGate()
-    app: Any = Starlette(routes=[Mount("/files", app=counted.application()), Route("/open", public(counted.endpoint()))])
+    app: Any = Starlette(
+        routes=[Mount("/files", app=counted.application()), Route("/open", public(counted.endpoint()))]
+    )
     protect(app, gate).mount_rule("/files", live)
     assert (await call(app, "/files/a", "maker")).status == 200
     gate.ended.add("maker")

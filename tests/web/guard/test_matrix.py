@@ -1,4 +1,4 @@
-"""Nothing walks past the guard: every way in, by whoever calls, whenever it was added, with a counter in the handler."""
+"""Nothing walks past the guard: every way in, whoever calls, whenever it was added, with a counter in the handler."""
 
 from typing import Any
 

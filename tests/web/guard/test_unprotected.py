@@ -149,7 +149,7 @@ def test_a_decorator_keeps_name_docstring_and_signature(module: Any) -> None:
 
 
 async def test_the_principal_is_handed_to_decorated_endpoints() -> None:
-    """`me: CurrentPrincipal` works with FastAPI and Starlette, with a request beside it, with and without a decorator."""
+    """`me: CurrentPrincipal` works with FastAPI and Starlette, beside a request, with and without a decorator."""
 
     @roles("maker")
     async def plain(request: Request, me: CurrentPrincipal) -> Response:
@@ -167,7 +167,7 @@ async def test_the_principal_is_handed_to_decorated_endpoints() -> None:
         return me.sub + connection.url.path
 
     app = FastAPI()
-    app.add_route("/plain", plain)
+    app.router.routes.append(Route("/plain", plain))
     app.get("/synchronous")(synchronous)
     app.get("/undecorated")(undecorated)
     app.get("/connected")(connected)
@@ -180,7 +180,7 @@ async def test_the_principal_is_handed_to_decorated_endpoints() -> None:
 
 
 async def test_a_public_route_may_ask_who_is_calling() -> None:
-    """`Annotated[Principal, public]` is the principal, who may be anonymous; a rejected token does not close the route."""
+    """`Annotated[Principal, public]` may be the anonymous principal; a rejected token does not close the route."""
 
     async def leaf(me: Annotated[Principal, public]) -> str:
         return me.sub or "nobody"
@@ -211,7 +211,7 @@ async def test_a_decorated_endpoint_may_stream() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda: roles(), lambda: permissions(), lambda: permissions("approve"), lambda: roles("a, b")]
+    "wrong", [roles, permissions, permissions.any, lambda: permissions("approve"), lambda: roles("a, b")]
 )
 def test_a_requirement_that_means_nothing_is_refused_where_it_is_written(wrong: Callable[[], Any]) -> None:
     """Empty lists and malformed names raise at once."""

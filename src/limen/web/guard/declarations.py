@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 from starlette.requests import HTTPConnection
 
@@ -34,7 +34,7 @@ class Declaration:
     def __call__(self, target: _Endpoint, /) -> _Endpoint: ...
 
     @overload
-    def __call__(self, /) -> "Declaration": ...
+    def __call__(self, /) -> Self: ...
 
     @overload
     def __call__(self, /, *, limen_connection: HTTPConnection) -> Principal: ...

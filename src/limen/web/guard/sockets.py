@@ -78,7 +78,8 @@ class WatchedSocket:
         while self._is_valid():  # noqa: ASYNC110 - it is the clock that is waited for, and there is no event of that
             await anyio.sleep(POLL_SECONDS)
         self._ended = True
-        with suppress(Exception):  # the client may be gone already
+        # Shielded: the handler may notice the end at once, and its return would take the close back.
+        with anyio.move_on_after(GRACE_SECONDS, shield=True), suppress(Exception):  # the client may be gone already
             await self._send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": _ENDED})
         if self._waiting is not None:
             self._waiting.cancel()
