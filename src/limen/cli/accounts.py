@@ -186,4 +186,4 @@ def _password(*, from_stdin: bool) -> str:
             "There is no terminal to ask for the password.",
             "Hand it in with --password-stdin, as one line of standard input.",
         )
-    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt="Repeat the password", err=True))
