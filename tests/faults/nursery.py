@@ -1,19 +1,26 @@
 """Starts servers in a moment: everything is imported once, and each server is a fork of this process.
 
-``python -m tests.faults.nursery`` reads commands from standard input: ``start {"port": …, "environment": {…}, "output":
-…, "one_core": …}`` forks a server and prints its process id, ``gone PID`` waits for the end of one that was killed.
-Each server is one uvicorn worker in a process of its own, with its own descriptors and locks, so killing it is what it
-is anywhere.
+``python -m tests.faults.nursery`` reads commands from standard input. ``start`` with a JSON object (``port``,
+``environment``, ``output``, ``one_core``, ``application``) forks a server and prints its process id, ``gone`` with a
+process id waits for the end of one that was killed. Each server is one uvicorn worker in a process of its own, with its
+own descriptors and locks, so killing it is what it is anywhere.
 """
 
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from limen.server import demo
+from limen.settings import Settings
 from tests.faults.application import make
+
+
+def _application(name: str) -> Any:
+    return make() if name == "faults" else demo.application(Settings.load(), Path(os.environ["ORDERS_DATABASE"]))
 
 
 def _serve(told: dict[str, Any]) -> None:
@@ -25,7 +32,7 @@ def _serve(told: dict[str, Any]) -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     # As `limen serve` runs it: nobody's headers are believed, and query strings are not logged.
     config = uvicorn.Config(
-        make(),
+        _application(told["application"]),
         host="127.0.0.1",
         port=told["port"],
         log_config=None,

@@ -63,10 +63,19 @@ class Server:
         nursery: where processes come from.
         folder: of the database.
         one_core: let the processes use a single core.
+        application: ``faults``, the one beside this module, or ``demo``, that of `limen demo`.
         settings: of limen, by their lower-case names.
     """
 
-    def __init__(self, nursery: Nursery, folder: Path, *, one_core: bool = False, **settings: str) -> None:
+    def __init__(
+        self,
+        nursery: Nursery,
+        folder: Path,
+        *,
+        one_core: bool = False,
+        application: str = "faults",
+        **settings: str,
+    ) -> None:
         self.folder = folder
         self.database = folder / "limen.db"
         self.port = _free_port()
@@ -76,11 +85,13 @@ class Server:
             "LIMEN_JWT_REFRESH_SECRET": secrets.token_urlsafe(48),
             "LIMEN_BCRYPT_COST": "10",
             "LIMEN_REGISTRATION": "open",
+            "ORDERS_DATABASE": str(folder / "orders.db"),
             **{f"LIMEN_{name.upper()}": value for name, value in settings.items()},
         }
         self.pid = 0
         self._nursery = nursery
         self._one_core = one_core
+        self._application = application
         # A pipe, and no file: a test takes the right to write files away from the server.
         self._pipe = folder / "output"
         os.mkfifo(self._pipe)
@@ -100,12 +111,13 @@ class Server:
             "environment": self.environment,
             "output": str(self._pipe),
             "one_core": self._one_core,
+            "application": self._application,
         }
         self.pid = int(self._nursery.tell("start " + json.dumps(told)))
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             try:
-                if self.get("/open").status == 200:
+                if self.get("/").status < 500:
                     return
             except Unanswered:
                 time.sleep(0.01)
@@ -197,9 +209,11 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running(nursery: Nursery, folder: Path, *, one_core: bool = False, **settings: str) -> Iterator[Server]:
+def running(
+    nursery: Nursery, folder: Path, *, one_core: bool = False, application: str = "faults", **settings: str
+) -> Iterator[Server]:
     """Run a server for as long as the context lasts."""
-    server = Server(nursery, folder, one_core=one_core, **settings)
+    server = Server(nursery, folder, one_core=one_core, application=application, **settings)
     try:
         server.start()
         yield server

@@ -5,9 +5,13 @@ import struct
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.faults.servers import Nursery, Server, running
 from tests.faults.wire import request_bytes
 from tests.support.gates import PASSWORD
+
+pytestmark = pytest.mark.serial
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends a reset instead of a farewell."""

@@ -6,6 +6,8 @@ from tests.faults.servers import Server
 from tests.faults.wire import Answer
 from tests.support.gates import PASSWORD
 
+pytestmark = pytest.mark.serial
+
 OWN_TO_EACH = {"date"}
 """Headers that differ from one answer to the next, whatever was asked."""
 PASSWORDS = ["x", "not the right password", "x" * 72, "x" * 73, "é" * 37, "x" * 1_024]
