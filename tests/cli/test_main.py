@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ LIMEN = Path(sys.executable).parent / "limen"
 def test_version_is_the_installed_one() -> None:
     """The installed program prints name and version and ends with 0."""
     done = subprocess.run([LIMEN, "--version"], capture_output=True, text=True, timeout=30)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "limen 0.1.0\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"limen {version('limen')}\n", "")
 
 
 def test_starts_within_half_a_second() -> None:

@@ -162,6 +162,17 @@ def test_a_second_run_keeps_everything(start: Start) -> None:
     assert second.end(signal.SIGINT) == 0
 
 
+def test_json_has_the_address_and_no_password(start: Start) -> None:
+    """With ``--json`` the demo prints its address and where its files are, and no password."""
+    server = start("demo", "--json")
+    told = json.loads(server.out)
+    assert told == {
+        "address": server.address,
+        "accounts_file": str(server.folder / "var" / "demo-accounts.json"),
+        "settings_file": str(server.folder / "var" / "demo.env"),
+    }
+
+
 def test_a_moved_folder_does_not_lead_back(tmp_path: Path) -> None:
     """The demo in a copied folder works on the copy: the original is not written to."""
     (tmp_path / "first").mkdir()

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from limen.cli.configuration import Json
 from limen.cli.exits import UsageError
 from limen.cli.extras import require_server
-from limen.cli.terminal import heading, say, table
+from limen.cli.terminal import heading, say, show_json, table
 
 
 def demo(
@@ -20,6 +21,7 @@ def demo(
     expose_demo: Annotated[
         bool, typer.Option("--expose-demo", help="Allow an address that other machines can reach.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Run limen with the orders example, on SQLite and fresh secrets of its own.
 
@@ -37,6 +39,8 @@ def demo(
         )
 
     def on_prepared(prepared: Demo) -> None:
+        if json:
+            return
         if prepared.fresh:
             heading("Four accounts were made:")
             table(["username", "password"], [[name, one["password"]] for name, one in prepared.accounts.items()])
@@ -45,6 +49,10 @@ def demo(
             say(f"The data of an earlier run is kept; the passwords are in {prepared.accounts_file}", "")
 
     def on_ready(prepared: Demo, address: str) -> None:
+        if json:
+            files = {"accounts_file": str(prepared.accounts_file), "settings_file": str(prepared.settings_file)}
+            show_json({"address": address, **files})
+            return
         heading("To try, paste into another shell:")
         say(*things_to_try(address, prepared.accounts_file), "")
         say(f"Try it in a browser: {address}/docs")

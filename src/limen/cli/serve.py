@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from limen.cli.configuration import EnvFile
+from limen.cli.configuration import EnvFile, Json
 from limen.cli.exits import UsageError
 from limen.cli.extras import require_server
-from limen.cli.terminal import say
+from limen.cli.terminal import say, show_json
 
 
 def serve(
@@ -15,6 +15,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
     workers: Annotated[int, typer.Option("--workers", min=1, help="How many processes; SQLite serves one.")] = 1,
     env_file: EnvFile = None,
+    json: Json = False,
 ) -> None:
     """Run the stand-alone server with the settings of the environment.
 
@@ -31,4 +32,10 @@ def serve(
     require_server()
     from limen.server.standalone import run
 
-    run(settings, host=host, port=port, on_ready=lambda address: say(f"limen serves {address}"))
+    def on_ready(address: str) -> None:
+        if json:
+            show_json({"address": address})
+        else:
+            say(f"limen serves {address}")
+
+    run(settings, host=host, port=port, on_ready=on_ready)

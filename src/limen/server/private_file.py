@@ -1,8 +1,12 @@
 """Files that only their owner can read."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
+
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""How a file system says that it has no hard links."""
 
 
 def write_private(path: Path, content: str, *, replace: bool) -> None:
@@ -27,7 +31,17 @@ def write_private(path: Path, content: str, *, replace: bool) -> None:
         if replace:
             Path(name).replace(path)
         else:
-            # A link, unlike a renaming, does not overwrite what somebody else put there meanwhile.
-            os.link(name, path)
+            _put(Path(name), path)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _put(whole: Path, path: Path) -> None:
+    """Let the file appear under its name; unlike a renaming, a link overwrites nothing that came meanwhile."""
+    try:
+        os.link(whole, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as output:
+            output.write(whole.read_bytes())
