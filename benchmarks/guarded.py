@@ -84,7 +84,7 @@ def _row(bench: str, what: str, figures: dict[str, list[float]], target: Target)
         cost,
         peer,
         "PyJWT by hand" if peer is not None else "",
-        None if peer is None else cost / peer,
+        cost / peer if peer else None,
         target,
         len(bare),
         f"bare {statistics.median(bare):.1f}, guarded {statistics.median(ours):.1f}",

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import islice, repeat
 
@@ -194,9 +195,10 @@ async def _close(environment: dict[str, str]) -> None:
 
 def rank_test(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the two-sided p of the Mann-Whitney test by its normal approximation: low says that the two differ."""
-    ordered = sorted([(value, 0) for value in first] + [(value, 1) for value in second])
-    ranks = sum(rank for rank, (_, group) in enumerate(ordered, 1) if group == 0)
+    ordered = sorted([*first, *second])
     n, m = len(first), len(second)
+    # Equal samples share the middle of their ranks.
+    ranks = sum((bisect_left(ordered, value) + 1 + bisect_right(ordered, value)) / 2 for value in first)
     u = ranks - n * (n + 1) / 2
     deviation = math.sqrt(n * m * (n + m + 1) / 12)
     return math.erfc(abs(u - n * m / 2) / deviation / math.sqrt(2))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -58,11 +58,21 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used so far, in seconds."""
-        return sum(times.user + times.system for times in (process.cpu_times() for process in self._family()))
+        return sum(_cpu_seconds(process) for process in self._family())
 
     def resident_mib(self) -> float:
         """Return the resident memory of its largest process, in MiB."""
         return max(process.memory_info().rss for process in self._family()) / 2**20
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    tasks = Path(f"/proc/{process.pid}/task")
+    # Nanoseconds, where Linux tells them: the usual figure counts ticks of ten milliseconds.
+    with suppress(OSError):
+        told = [(task / "schedstat").read_text(encoding="ascii") for task in tasks.iterdir()]
+        return sum(int(line.split()[0]) for line in told) / 1e9
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def free_port() -> int:
