@@ -23,10 +23,12 @@ def test_version_is_the_installed_one() -> None:
 
 def test_starts_within_half_a_second() -> None:
     """A start takes less than half a second of processor time; the clock on the wall also counts who else is busy."""
+    # Without the measuring of coverage, which starts in every process of a test run.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     took = []
     for _ in range(3):
         before = os.times()
-        subprocess.run([LIMEN, "--version"], check=True, capture_output=True, timeout=30)
+        subprocess.run([LIMEN, "--version"], check=True, capture_output=True, timeout=30, env=plain)
         after = os.times()
         took.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert min(took) < 0.5, took
