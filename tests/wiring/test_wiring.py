@@ -58,7 +58,7 @@ def test_a_guarded_request_makes_no_store_call(tmp_path: Path) -> None:
         token = client.portal.call(_account_and_token, gate)
         headers = {"Authorization": f"Bearer {token}"}
         # The list of ended sessions is read beside the requests, once a second: not counted here.
-        for task in gate._background:  # noqa: SLF001
+        for task in gate._background:
             client.portal.call(task.cancel)
         before = gate.storage.calls
         for _ in range(20):
