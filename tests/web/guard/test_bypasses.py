@@ -15,7 +15,8 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.core.errors import Conflict, Forbidden, LimenError
-from limen.fastapi import CurrentPrincipal, public, roles
+from limen.core.principal import ANONYMOUS, Principal, PrincipalKind
+from limen.fastapi import CurrentPrincipal, permissions, public, roles
 from limen.web.cors import CorsPolicy
 from limen.web.guard import protect
 from tests.web.guard.kit import CopyingMiddleware, Counted, SmallGate, call
@@ -268,6 +269,32 @@ async def test_public_as_a_dependency_or_annotation_opens_that_route_alone() -> 
     assert (await call(app, "/dependency")).status == 200
     assert (await call(app, "/unmarked")).status == 401
     assert counted.ran == ["handler"]
+
+
+async def test_somebody_who_holds_nothing_opens_no_door_to_nobody() -> None:
+    """An account without roles and nobody at all hold the same empty set; only one of them is somebody."""
+    counted, gate = Counted(), SmallGate()
+    gate.people["plain"] = Principal(sub="plain", kind=PrincipalKind.PERSON)
+    app = Starlette(routes=[Route("/leaf", counted.endpoint())])
+    protect(app, gate)
+    assert gate.people["plain"].roles is ANONYMOUS.roles
+    for who, status in (("plain", 200), (None, 401), ("plain", 200), (None, 401)):
+        assert (await call(app, "/leaf", who)).status == status
+    assert len(counted.ran) == 2
+
+
+async def test_what_was_allowed_once_is_decided_anew_for_others() -> None:
+    """A leaf remembers what met it, not who was let in."""
+    counted = Counted()
+    app = Starlette(routes=[Route("/leaf", permissions("order:approve")(counted.endpoint()))])
+    gate = SmallGate()
+    protect(app, gate)
+    for who, status in (("checker", 200), ("maker", 403), ("checker", 200), (None, 401), ("admin", 403)):
+        assert (await call(app, "/leaf", who)).status == status
+    demoted = gate.people["checker"]
+    gate.people["checker"] = Principal(demoted.sub, demoted.kind, demoted.roles, frozenset())
+    assert (await call(app, "/leaf", "checker")).status == 403
+    assert len(counted.ran) == 2
 
 
 # --- the seal, and who answers

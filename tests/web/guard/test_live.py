@@ -125,17 +125,29 @@ async def test_live_works_through_middleware_that_copies_and_for_class_views_and
         async def get(self, request: Request) -> Response:
             return await counted.endpoint("method")(request)
 
+    class Synchronous(HTTPEndpoint):
+        @live
+        def get(self, request: Request) -> Response:
+            counted.ran.append("synchronous")
+            return Response()
+
     app = FastAPI()
-    app.router.routes += [Route("/view", View), Route("/method", Method)]
+    app.router.routes += [Route("/view", View), Route("/method", Method), Route("/synchronous", Synchronous)]
     app.websocket("/socket")(live(counted.socket()))
     protect(app, gate)
     app.add_middleware(CopyingMiddleware)
-    for path, method in (("/view", "GET"), ("/method", "GET"), ("/method", "HEAD"), ("/socket", "SOCKET")):
+    for path, method in (
+        ("/view", "GET"),
+        ("/method", "GET"),
+        ("/method", "HEAD"),
+        ("/synchronous", "GET"),
+        ("/socket", "SOCKET"),
+    ):
         gate.ended.clear()
         assert (await call(app, path, "maker", method=method)).status in {200, 101}
         gate.ended.add("maker")
         assert (await call(app, path, "maker", method=method)).status in {401, 403}
-    assert counted.ran == ["view", "method", "method", "socket"]
+    assert counted.ran == ["view", "method", "method", "synchronous", "socket"]
 
 
 async def test_a_second_dispatch_that_reaches_another_leaf_is_refused() -> None:

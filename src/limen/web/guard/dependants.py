@@ -18,26 +18,15 @@ from limen.web.guard.wrapping import resolved_signature
 def read_route(route: Any, included: Any) -> Statement:
     """Return what a FastAPI route states, apart from the marks on its endpoint.
 
+    FastAPI up to 0.136 copies routes when a router is included, with all dependencies. Later ones keep the router; what
+    the inclusions on the way to it demand is then in the innermost one's context, all of it.
+
     Args:
         route: an ``APIRoute`` or ``APIWebSocketRoute``, as it was registered.
         included: the included router by which it was reached; None where it is the application's own.
     """
-    stated = read_dependant(effective_dependant(route, included))
-    if included is not None:
-        stated &= read_dependencies(included.include_context.dependencies)
-    return stated
-
-
-def effective_dependant(route: Any, included: Any) -> Any:
-    """Return the tree of dependencies with those of the routers by which the route was included.
-
-    FastAPI up to 0.136 copies routes when a router is included; later ones keep the router, and an effective copy of
-    each route beside it.
-    """
-    for candidate in () if included is None else included.effective_candidates():
-        if getattr(candidate, "original_route", None) is route and candidate.dependant is not None:
-            return candidate.dependant
-    return route.dependant
+    stated = read_dependant(route.dependant)
+    return stated if included is None else stated & read_dependencies(included.include_context.dependencies)
 
 
 def read_dependant(dependant: Any) -> Statement:

@@ -10,7 +10,7 @@ import logging
 import sys
 from typing import Any
 
-from starlette.routing import BaseRoute, Host, Mount, Router
+from starlette.routing import Host, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
@@ -18,6 +18,7 @@ from limen.core.principal import PrincipalKind
 from limen.guard.requirements import Requirement
 from limen.web.cors import preflight_answer
 from limen.web.guard.dependants import read_dependencies
+from limen.web.guard.foreign import guard_foreign, guarded_default
 from limen.web.guard.leaves import (
     Leaf,
     dispatches_as_known,
@@ -32,7 +33,6 @@ from limen.web.guard.state import GUARD_KEY, GuardState
 from limen.web.problems import send_answer, send_problem
 
 _GUARD_OF_ROUTER = "limen_guard"
-_IS_GUARDED = "limen_guarded"
 _MOST_LEAVES = 20_000
 """Leaves that one router remembers; routes that are made and thrown away again must not fill the memory."""
 
@@ -332,7 +332,7 @@ class InnerGuard:
         router = self.router
         if self._default is not router.default:
             if getattr(router.default, "__func__", None) is not Router.not_found:
-                router.default = _guarded_default(router.default)
+                router.default = guarded_default(router.default)
             self._default = router.default
         seen = self._seen.get(id(router))
         if seen is None or seen[1] != router.routes:
@@ -383,51 +383,6 @@ def instrument(router: Router) -> InnerGuard:
     setattr(holder, name, guard)
     setattr(router, _GUARD_OF_ROUTER, guard)
     return guard
-
-
-def guard_foreign(route: BaseRoute) -> None:
-    """Let a route that does not name its endpoint decide before it is handled.
-
-    Raises:
-        ConfigurationError: it takes no attribute, so it cannot be guarded.
-    """
-    handle = route.handle
-    if getattr(handle, _IS_GUARDED, False):
-        return
-
-    async def decide_first(scope: Scope, receive: Receive, send: Send) -> None:
-        _decide_first(scope, is_default=False)
-        await handle(scope, receive, send)
-
-    setattr(decide_first, _IS_GUARDED, True)
-    try:
-        route.handle = decide_first  # type: ignore[method-assign]
-    except AttributeError:
-        raise ConfigurationError(
-            f"{type(route).__name__} neither names its endpoint when it matches nor takes attributes, so it cannot be "
-            "guarded"
-        ) from None
-
-
-def _guarded_default(default: ASGIApp) -> ASGIApp:
-    if getattr(default, _IS_GUARDED, False):
-        return default
-
-    async def decide_first(scope: Scope, receive: Receive, send: Send) -> None:
-        _decide_first(scope, is_default=True)
-        await default(scope, receive, send)
-
-    setattr(decide_first, _IS_GUARDED, True)
-    return decide_first
-
-
-def _decide_first(scope: Scope, *, is_default: bool) -> None:
-    if not isinstance(scope, WatchedScope):
-        raise LimenError()
-    if is_default:
-        scope.guard.decide_default(scope)
-    elif not scope.final:
-        scope.guard.decide_foreign(scope)
 
 
 async def refuse(error: LimenError, scope: Scope, send: Send, state: GuardState) -> None:
