@@ -272,7 +272,7 @@ def test_public_names_are_told() -> None:
     for door in (limen.fastapi, limen.starlette):
         for name in door.__all__:
             assert name in told, name
-    for verb in ("protect", "public_mount", "mount_rule", "from_env"):
+    for verb in ("protect", "public_mount", "public_docs", "mount_rule", "from_env"):
         assert hasattr(Limen, verb)
         assert verb in told
 
