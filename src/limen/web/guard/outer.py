@@ -70,22 +70,20 @@ class OuterGuard:
         self._gate = protection.gate
         self._cors = Cors(self._guarded_http, self._gate.cors) if self._gate.cors.origins else None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one connection; a function that returns what is to be awaited, which saves a frame a request."""
         kind = scope["type"]
         if kind == "lifespan":
-            await self.protection.serve_lifespan(self.app, scope, receive, send)
-            return
-        if not self.protection.ready and not await self._start(scope, send):
-            return
+            return self.protection.serve_lifespan(self.app, scope, receive, send)
+        if not self.protection.ready:
+            return self._start_first(scope, receive, send)
         if GUARD_KEY in scope and is_guarded_by(scope[GUARD_KEY], self._gate):
-            await self.app(scope, receive, send)
-        elif kind != "http":
-            await self._guarded_socket(scope, receive, send)
-        elif self._cors is not None:
-            await self._cors(scope, receive, send)
-        else:
-            await self._guarded_http(scope, receive, send)
+            return self.app(scope, receive, send)
+        if kind != "http":
+            return self._guarded_socket(scope, receive, send)
+        if self._cors is not None:
+            return self._cors(scope, receive, send)
+        return self._guarded_http(scope, receive, send)
 
     async def _guarded_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = self._new_state(scope)
@@ -137,7 +135,7 @@ class OuterGuard:
         except UndecidedAnswerError:
             await self._refuse_undecided(scope, send, state)
 
-    async def _start(self, scope: Scope, send: Send) -> bool:
+    async def _start_first(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start at the first request, where the server runs no lifespan: most tests of applications do so.
 
         Raises:
@@ -147,8 +145,8 @@ class OuterGuard:
             await self.protection.ensure_started()
         except LimenError as error:
             await send_problem(scope, send, error, new_request_id())
-            return False
-        return True
+            return
+        await self(scope, receive, send)
 
     async def _refuse_undecided(self, scope: Scope, send: Send, state: GuardState) -> None:
         _log.error(

@@ -102,17 +102,24 @@ class GuardState:
         live_leaf: the leaf for which the store was asked again in this request.
     """
 
-    # Most requests never change these, so they cost nothing while they stand here.
-    rejection: LimenError | None = None
-    credential: Any = None
-    parent: "GuardState | None" = None
-    entered = False
-    decided = False
-    answered = False
-    blocked = False
-    endpoint: object = None
-    live_leaf: object = None
-    _origin: Origin | None = None
+    __slots__ = (
+        "_client",
+        "_headers",
+        "_origin",
+        "answered",
+        "base_path",
+        "blocked",
+        "credential",
+        "decided",
+        "endpoint",
+        "entered",
+        "gate",
+        "live_leaf",
+        "parent",
+        "principal",
+        "rejection",
+        "rules",
+    )
 
     def __init__(self, gate: Gate, rules: PathRules, scope: Scope) -> None:
         self.gate = gate
@@ -123,6 +130,13 @@ class GuardState:
         self._client: tuple[str, int] | None = scope.get("client")
         self.base_path: str = scope.get("root_path", "")
         self.principal: Principal = ANONYMOUS
+        self.rejection: LimenError | None = None
+        self.credential: Any = None
+        self.parent: GuardState | None = None
+        self.endpoint: object = None
+        self.live_leaf: object = None
+        self._origin: Origin | None = None
+        self.entered = self.decided = self.answered = self.blocked = False
 
     @property
     def request_id(self) -> str:

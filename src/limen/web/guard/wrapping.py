@@ -57,7 +57,7 @@ def wrap_endpoint(target: Any, requirement: Requirement) -> Any:
 
 def _wrapper(target: Callable[..., Any]) -> Callable[..., Any]:
     called = getattr(target, "__qualname__", repr(target))
-    signature, principals, connection_name, is_hidden = _new_signature(target)
+    signature, principals, connection_name = _new_signature(target)
 
     async def ask_first(state: GuardState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         await state.check_live(target)
@@ -67,8 +67,8 @@ def _wrapper(target: Callable[..., Any]) -> Callable[..., Any]:
     is_async = inspect.iscoroutinefunction(target)
 
     @functools.wraps(target)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        connection = kwargs.pop(connection_name, None) if is_hidden else kwargs.get(connection_name)
+    def wrapper(*args: Any, limen_connection: HTTPConnection | None = None, **kwargs: Any) -> Any:
+        connection = kwargs.get(connection_name) if limen_connection is None else limen_connection
         if connection is None:
             connection = _connection_among(args, kwargs, called)
         state = connection.scope.get(GUARD_KEY)
@@ -138,18 +138,18 @@ def _guard_construction(view: type) -> None:
     view.__init__ = construct  # type: ignore[misc]
 
 
-def _new_signature(target: Callable[..., Any]) -> tuple[inspect.Signature, tuple[str, ...], str, bool]:
+def _new_signature(target: Callable[..., Any]) -> tuple[inspect.Signature, tuple[str, ...], str]:
     """Return the signature without principals and with the connection, the principals' names, and the connection's."""
     signature = resolved_signature(target)
     principals = tuple(name for name, each in signature.parameters.items() if _is_principal(each.annotation))
     kept = [each for name, each in signature.parameters.items() if name not in principals]
     for each in kept:
         if inspect.isclass(each.annotation) and issubclass(each.annotation, HTTPConnection):
-            return signature.replace(parameters=kept), principals, each.name, False
+            return signature.replace(parameters=kept), principals, each.name
     hidden = inspect.Parameter(CONNECTION_PARAMETER, inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection)
     last = len(kept) - 1 if kept and kept[-1].kind is inspect.Parameter.VAR_KEYWORD else len(kept)
     kept.insert(last, hidden)
-    return signature.replace(parameters=kept), principals, CONNECTION_PARAMETER, True
+    return signature.replace(parameters=kept), principals, CONNECTION_PARAMETER
 
 
 def resolved_signature(target: Callable[..., Any]) -> inspect.Signature:
