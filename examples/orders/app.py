@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from limen import Limen, NotFound
-from limen.fastapi import CurrentPrincipal, live, permissions
+from limen.fastapi import CurrentPrincipal, answer_invalid_input, live, permissions
 
 from .database import Database  # noqa: TID252 - works under any name
-from .errors import Invalid, NoSuchChecker  # noqa: TID252
+from .errors import NoSuchChecker  # noqa: TID252
 from .roles import MAY_BE_ASSIGNED, Permission  # noqa: TID252
 from .schemas import Assignment, NewOrder, OrderChange, OrderList, OrderOut, cents  # noqa: TID252
 from .service import OrderService  # noqa: TID252
@@ -41,14 +41,9 @@ def create_app(gate: Limen, database: Path, *, title: str = "Orders") -> FastAPI
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.gate, app.state.database = gate, store
     app.include_router(router)
-    app.add_exception_handler(RequestValidationError, refuse_invalid)
+    app.add_exception_handler(RequestValidationError, answer_invalid_input)
     gate.protect(app, strict=True, health=True)
     return app
-
-
-async def refuse_invalid(_request: Request, error: Exception) -> Response:
-    """Let limen answer a request that does not fit, like every other refusal."""
-    raise Invalid(error.errors() if isinstance(error, RequestValidationError) else ())
 
 
 async def order_service(request: Request) -> AsyncIterator[OrderService]:

@@ -1,19 +1,25 @@
 """limen: authentication and authorization for Python services.
 
 The names here are the public ones; everything else may change. No web framework is imported: `limen.fastapi` and
-`limen.starlette` do that.
+`limen.starlette` do that. Each name is loaded when it is first asked for, so that a command that needs one of them does
+not wait for the others.
 """
 
-from limen.core.decision import Decision
-from limen.core.errors import Conflict, Forbidden, InvalidInput, LimenError, NotFound, Unauthenticated
-from limen.core.principal import Principal
-from limen.settings import Settings
-from limen.wiring import Limen
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limen.core.decision import Decision
+    from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
+    from limen.core.principal import Principal
+    from limen.settings import Settings
+    from limen.wiring import Limen
 
 __all__ = [
     "Conflict",
     "Decision",
     "Forbidden",
+    "InputFault",
     "InvalidInput",
     "Limen",
     "LimenError",
@@ -22,3 +28,23 @@ __all__ = [
     "Settings",
     "Unauthenticated",
 ]
+
+_HOMES = {
+    "Decision": "limen.core.decision",
+    "Limen": "limen.wiring",
+    "Principal": "limen.core.principal",
+    "Settings": "limen.settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from where it lives (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES.get(name, "limen.core.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

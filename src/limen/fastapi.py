@@ -1,5 +1,21 @@
 """What a FastAPI application imports: ``from limen.fastapi import CurrentPrincipal, public, roles``, and the others."""
 
-from limen.web.fastapi import CurrentPrincipal, current_principal, live, permissions, public, roles
+from limen.web.fastapi import (
+    CurrentPrincipal,
+    answer_invalid_input,
+    current_principal,
+    live,
+    permissions,
+    public,
+    roles,
+)
 
-__all__ = ["CurrentPrincipal", "current_principal", "live", "permissions", "public", "roles"]
+__all__ = [
+    "CurrentPrincipal",
+    "answer_invalid_input",
+    "current_principal",
+    "live",
+    "permissions",
+    "public",
+    "roles",
+]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -216,6 +217,10 @@ class Limen:
         )
         schema = paths_of_schema(prefix, registration_open=self.settings.registration == "open", health=health)
         protection = protect(app, self, strict=strict, own_routes=[routes], openapi_extra={"paths": schema})
+        if "fastapi" in sys.modules:
+            from limen.web.validation import hide_input
+
+            hide_input(app)
         if protection not in self._protections:
             self._protections.append(protection)
 

@@ -17,6 +17,7 @@ from limen.web.guard.declarations import (
     current_principal_dependency,
 )
 from limen.web.guard.wrapping import CONNECTION_PARAMETER, PrincipalMarker
+from limen.web.validation import answer_invalid_input
 
 
 class _ByIdentity(params.Depends):
@@ -61,4 +62,12 @@ roles = RolesFactory(DependableDeclaration)
 permissions = PermissionsFactory(DependableDeclaration)
 """``permissions("order:create")``: all of them are required; ``permissions.any(…)``: one of them."""
 
-__all__ = ["CurrentPrincipal", "current_principal", "live", "permissions", "public", "roles"]
+__all__ = [
+    "CurrentPrincipal",
+    "answer_invalid_input",
+    "current_principal",
+    "live",
+    "permissions",
+    "public",
+    "roles",
+]

@@ -134,7 +134,7 @@ def test_login_fails_in_one_way(client: TestClient, gate: Limen) -> None:
     for name in ("ann", "off", "blocked"):
         register(client, name)
     for name, verb in (("off", gate.accounts.disable), ("blocked", gate.accounts.block)):
-        client.portal.call(lambda name=name, verb=verb: _change(gate, name, verb))
+        client.portal.call(_change, gate, name, verb)
     answers = [
         login(client, "nobody"),
         login(client, "ann", "not the password"),

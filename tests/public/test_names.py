@@ -1,0 +1,36 @@
+"""The public names: each is there, nothing else is promised, and loading one loads no other."""
+
+import subprocess
+import sys
+
+import pytest
+
+import limen
+import limen.fastapi
+import limen.starlette
+
+
+def test_every_public_name_is_there() -> None:
+    """What is listed can be imported, and dir() shows just that."""
+    assert dir(limen) == sorted(limen.__all__)
+    for module in (limen, limen.fastapi, limen.starlette):
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = limen.nothing
+
+
+def test_the_names_of_the_contract() -> None:
+    """What others were told to import, as far as it exists by now."""
+    assert {"Limen", "Principal", "Decision", "Forbidden", "Unauthenticated"} <= set(limen.__all__)
+    for door in (limen.fastapi, limen.starlette):
+        assert {"CurrentPrincipal", "public", "roles", "permissions", "live"} <= set(door.__all__)
+
+
+def test_an_error_is_imported_without_the_rest() -> None:
+    """A command that only prints its version, or a module that raises, does not wait for the database's library."""
+    code = (
+        "from limen import Forbidden; import sys; print('limen.wiring' in sys.modules, 'cryptography' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert told.split() == ["False", "False"]
