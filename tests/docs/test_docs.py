@@ -5,7 +5,6 @@ import inspect
 import re
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,23 +48,23 @@ def named_tests(page: str) -> set[str]:
     return {name for name in NODE.findall(prose(page)) if "::" in name}
 
 
-@cache
-def collected() -> frozenset[str]:
-    """Return what pytest collects from every module that a page names, without the parameters."""
-    files = sorted(
-        {name.partition("::")[0] for page in PAGES for name in named_tests(page.read_text(encoding="utf-8"))}
-    )
+@pytest.fixture(scope="module")
+def collected() -> set[str]:
+    """What pytest collects from every module that a page names, without the parameters."""
+    named = {name for page in PAGES for name in named_tests(page.read_text(encoding="utf-8"))}
+    files = sorted({name.partition("::")[0] for name in named})
     present = [name for name in files if (ROOT / name).is_file()]
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist", "-p", "no:cov", *present]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    return frozenset(line.partition("[")[0] for line in done.stdout.splitlines() if "::" in line)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, "\n".join([line for line in lines if "::" not in line][-40:])
+    return {line.partition("[")[0] for line in lines if "::" in line}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
-def test_named_tests_exist(path: Path) -> None:
+def test_named_tests_exist(path: Path, collected: set[str]) -> None:
     """Whoever follows a page to a test finds it."""
-    assert not named_tests(path.read_text(encoding="utf-8")) - collected()
+    assert not named_tests(path.read_text(encoding="utf-8")) - collected
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
