@@ -23,7 +23,7 @@ MAKER = {"Authorization": "Bearer maker"}
 @pytest.fixture(autouse=True)
 def _short_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(sockets, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(sockets, "GRACE_SECONDS", 1.0)
 
 
 class _Chat:

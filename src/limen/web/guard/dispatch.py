@@ -8,7 +8,7 @@ dependencies and handler. That is a habit of the routers, not a promise: the ans
 
 import logging
 import sys
-from typing import Any
+from typing import Any, cast
 
 from starlette.routing import Host, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -57,14 +57,16 @@ class WatchedScope(dict[str, Any]):
         state: the state of the request.
         outer_included: the included router by which an outer application reached this one.
         final: a leaf was allowed; what is written into the scope from here on is the application's business.
+        entered: what the leaf that was allowed adds to the scope; None before.
     """
 
-    __slots__ = ("final", "guard", "outer_included", "state")
+    __slots__ = ("entered", "final", "guard", "outer_included", "state")
 
     guard: "InnerGuard"
     state: GuardState
     outer_included: Any
     final: bool
+    entered: dict[str, Any] | None
 
     def update(self, child: Any = (), /, **more: Any) -> None:
         """Take over what a route adds to the scope, after deciding.
@@ -89,14 +91,23 @@ class WatchedScope(dict[str, Any]):
                 or state.parent is not None
             ):
                 self.guard.enter(self, child, leaf)
+                if self.final:
+                    self.entered = child
             else:
                 # Sound because sets of roles and of permissions never change, and a plain leaf asks for nothing else.
                 self.final = True
+                self.entered = child
                 state.endpoint = endpoint
                 state.decided = True
         elif not self.final:
             self.guard.enter_without_endpoint(self)
         dict.update(self, child)
+
+    def enter_mounted(self) -> None:
+        """Tell what FastAPI wrote down for an outer application from what it will write down for this one."""
+        outer = self["fastapi"]
+        self.outer_included = outer.get("included_router")
+        dict.__setitem__(self, "fastapi", dict(outer))
 
 
 class InnerGuard:
@@ -129,16 +140,13 @@ class InnerGuard:
         if type(state) is not GuardState:
             await self._refuse_lost(scope, send)
             return
-        if not state.entered:
-            state.mark_entered()
+        state.entered = True
+        if state.parent is not None:
+            state.parent.mark_entered()
         if self.router.default is not self._default:
             self._inspect()
-        if scope.get("method") == "OPTIONS":
-            answer = preflight_answer(scope, state.gate.cors)
-            if answer is not None:
-                state.mark_decided()
-                await send_answer(scope, send, answer)
-                return
+        if scope.get("method") == "OPTIONS" and await _answer_preflight(scope, send, state):
+            return
         watched = self._watch(scope, state)
         try:
             await self.app(watched, receive, send)
@@ -147,12 +155,12 @@ class InnerGuard:
         except LimenError as error:
             await refuse(error, scope, send, state)
         finally:
-            # Whatever stands outside (tracing, exception handlers) finds what it would find without the guard.
-            endpoint = watched.get("endpoint")
-            if endpoint is not None:
-                scope["endpoint"] = endpoint
-                scope["path_params"] = watched.get("path_params")
-                scope["route"] = watched.get("route")
+            if watched.entered is not None:
+                # Tracing and exception handlers, which stand outside, find what they would find without the guard. Not
+                # by the scope's own `update`: it may be the watched one of an outer application.
+                dict.update(cast("dict[str, Any]", scope), watched.entered)
+                if "route" in watched:
+                    scope["route"] = watched["route"]
 
     def leaf(self, scope: WatchedScope, child: dict[str, Any], endpoint: object) -> Leaf:
         """Return the leaf that the router is about to enter, from memory where it was met before."""
@@ -272,7 +280,8 @@ class InnerGuard:
         try:
             await state.check_live(leaf)
             scope["user"] = state.principal
-            await self.app(self._watch(scope, state), receive, send)
+            watched = self._watch(scope, state)
+            await self.app(watched, receive, send)
         except LiveCheckNeeded:
             _log.error("a second dispatch reached another leaf", extra={"request_id": state.request_id})
             await refuse(PolicyDenied(), scope, send, state)
@@ -284,12 +293,9 @@ class InnerGuard:
         watched.guard = self
         watched.state = state
         watched.final = False
-        fastapi = scope.get("fastapi")
-        if fastapi is None:
-            watched.outer_included = None
-        else:
-            watched.outer_included = fastapi.get("included_router")
-            watched["fastapi"] = dict(fastapi)
+        watched.entered = watched.outer_included = None
+        if "fastapi" in scope:
+            watched.enter_mounted()
         return watched
 
     async def _refuse_lost(self, scope: Scope, send: Send) -> None:
@@ -383,6 +389,15 @@ def instrument(router: Router) -> InnerGuard:
     setattr(holder, name, guard)
     setattr(router, _GUARD_OF_ROUTER, guard)
     return guard
+
+
+async def _answer_preflight(scope: Scope, send: Send, state: GuardState) -> bool:
+    answer = preflight_answer(scope, state.gate.cors)
+    if answer is None:
+        return False
+    state.mark_decided()
+    await send_answer(scope, send, answer)
+    return True
 
 
 async def refuse(error: LimenError, scope: Scope, send: Send, state: GuardState) -> None:

@@ -1,7 +1,7 @@
 """The outer position of the guard: middleware that finds out who is calling, and seals the answer."""
 
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -13,7 +13,7 @@ from limen.web.guard.dispatch import instrument, refuse
 from limen.web.guard.rules import PathRules
 from limen.web.guard.sockets import UndecidedAnswerError, serve_socket
 from limen.web.guard.state import GUARD_KEY, Gate, GuardState
-from limen.web.headers import ON_HTTP, ON_HTTPS, RawHeaders, add_security_headers, is_https
+from limen.web.headers import ON_HTTP, ON_HTTPS, add_security_headers, is_https
 from limen.web.origin import new_request_id
 from limen.web.problems import send_problem
 
@@ -94,7 +94,14 @@ class OuterGuard:
                     state.blocked = True
                     raise UndecidedAnswerError
                 state.answered = True
-                message = {**message, "headers": _with_security_headers(message.get("headers", ()), scope)}
+                headers = list(message.get("headers", ()))
+                for name, _ in headers:
+                    if name not in _HARMLESS:
+                        add_security_headers(headers, is_https(scope))
+                        break
+                else:
+                    headers += ON_HTTPS if scope.get("scheme") == "https" else ON_HTTP
+                message = {**message, "headers": headers}
             elif state.blocked and not state.answered:
                 raise UndecidedAnswerError
             return send(message)
@@ -186,13 +193,3 @@ def _may_be_undecided(scope: Scope, state: GuardState, status: int) -> bool:
     if state.entered:
         return status in UNDECIDED_FROM_ROUTER
     return status >= 300 or preflight_answer(scope) is not None
-
-
-def _with_security_headers(given: Iterable[tuple[bytes, bytes]], scope: Scope) -> RawHeaders:
-    headers = list(given)
-    for name, _ in headers:
-        if name not in _HARMLESS:
-            add_security_headers(headers, is_https(scope))
-            return headers
-    headers += ON_HTTPS if is_https(scope) else ON_HTTP
-    return headers
