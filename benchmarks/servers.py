@@ -87,7 +87,8 @@ def _command(kind: str, port: int) -> list[str]:
     factory = "benchmarks.applications:from_environment"
     where = ["--host", "127.0.0.1", "--port", str(port)]
     if kind == "uvicorn":
-        quiet = ["--log-level", "warning", "--no-access-log"]
+        # As `limen serve` runs it: nothing is logged for each request, nobody's forwarding headers are believed.
+        quiet = ["--log-level", "warning", "--no-access-log", "--no-proxy-headers"]
         return [sys.executable, "-m", "uvicorn", factory, "--factory", *where, *quiet]
     quiet = ["--no-log"]
     one = ["--workers", "1", "--runtime-threads", "1", "--loop", "uvloop"]
