@@ -117,10 +117,19 @@ class Protection:
 
     async def serve_lifespan(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Start before the application does, check when it has, and stop after it."""
+        is_running = False
+
+        async def stop() -> None:
+            nonlocal is_running
+            if is_running:
+                is_running = self.ready = False
+                await self.gate.stop()
 
         async def starting_receive() -> Message:
+            nonlocal is_running
             message = await receive()
             if message["type"] == "lifespan.startup":
+                is_running = True
                 try:
                     await self.gate.start()
                 except Exception as error:
@@ -134,17 +143,13 @@ class Protection:
                 # Only now: the application's own start may have added routes.
                 await self.ensure_started()
             elif message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
-                await self._stop()
+                await stop()
             await send(message)
 
         try:
             await app(scope, starting_receive, checking_send)
         finally:
-            await self._stop()
-
-    async def _stop(self) -> None:
-        self.ready = False
-        await self.gate.stop()
+            await stop()
 
 
 def protect(
