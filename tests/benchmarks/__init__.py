@@ -1,1 +1,0 @@
-"""The benchmarks themselves are tested; what they measure is not."""
