@@ -92,7 +92,7 @@ def test_forwarding_headers_are_not_believed(start: Start, installed: Path) -> N
 def test_lets_what_is_under_way_end(start: Start, installed: Path) -> None:
     """A login that is being hashed when SIGTERM comes is answered; the process then ends with 0."""
     # A hash that takes long enough to be met half-way.
-    server = serve(start, installed, LIMEN_BCRYPT_COST="15")
+    server = serve(start, installed, LIMEN_BCRYPT_COST="14")
     body = {"username": "nobody", "password": PASSWORD}
     with concurrent.futures.ThreadPoolExecutor() as threads, server.client() as client:
         answer = threads.submit(client.post, "/auth/login", json=body)
