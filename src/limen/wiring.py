@@ -328,9 +328,12 @@ class Limen:
     def authenticate(self, scope: MutableMapping[str, Any], state: Attribution) -> Awaitable[None] | None:
         """Find out who is calling: at once where memory can tell, else by awaiting what is returned."""
         outcome = self.chain.recall(scope["headers"])
-        if isinstance(outcome, PresentedCredential):
+        if type(outcome) is Authenticated:
+            state.principal = outcome.principal
+            state.credential = outcome
+        elif isinstance(outcome, PresentedCredential):
             return self._look_up(outcome, state)
-        if outcome is not None:
+        elif outcome is not None:
             _note(outcome, state)
         return None
 

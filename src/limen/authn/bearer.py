@@ -49,6 +49,18 @@ class BearerStrategy:
         self._permissions_of = permissions_of
         self._clock = clock
 
+    def seen(self, authorization: bytes) -> Authenticated | None:
+        """Answer who sent this very value before, if the token is still in time and its session has not ended."""
+        if authorization[:7] != b"Bearer ":
+            return None
+        entry = self._cache.get(authorization[7:])
+        if entry is None:
+            return None
+        known = entry[0]
+        if self._clock() < known.expires_at and known.principal.sid not in self._ended:
+            return known
+        return None
+
     def recall(self, credential: PresentedCredential) -> Outcome | None:
         """Answer from memory or verify at once: nothing here waits."""
         if credential.scheme != "bearer":

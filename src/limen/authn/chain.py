@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from limen.authn.extractor import extract
+from limen.authn.extractor import authorization_of, read_authorization
 from limen.authn.strategy import Authenticated, NotMine, Outcome, PresentedCredential, Rejected, Strategy
 from limen.core.errors import CredentialMalformed, LimenError
 from limen.core.principal import Principal
-
-NOTHING_PRESENTED = None
 
 
 class Attribution(Protocol):
@@ -38,9 +36,16 @@ class AuthenticationChain:
 
     def recall(self, headers: Iterable[tuple[bytes, bytes]]) -> Authenticated | Rejected | PresentedCredential | None:
         """Answer from memory where possible; else return the credential for `authenticate`; None for none."""
-        credential = extract(headers)
-        if credential is None:
-            return NOTHING_PRESENTED
+        found = authorization_of(headers)
+        if found is None:
+            return None
+        if not isinstance(found, bytes):
+            return Rejected(found)
+        for strategy in self._strategies:
+            known = strategy.seen(found)
+            if known is not None:
+                return known
+        credential = read_authorization(found)
         if isinstance(credential, CredentialMalformed):
             return Rejected(credential)
         for strategy in self._strategies:

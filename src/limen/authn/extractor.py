@@ -13,7 +13,13 @@ MAX_HEADER = 16 * 1024
 
 
 def extract(headers: Iterable[tuple[bytes, bytes]]) -> PresentedCredential | CredentialMalformed | None:
-    """Find the credential in the ``Authorization`` header of an ASGI scope's headers.
+    """Find the credential in the ``Authorization`` header of an ASGI scope's headers."""
+    found = authorization_of(headers)
+    return read_authorization(found) if isinstance(found, bytes) else found
+
+
+def authorization_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes | CredentialMalformed | None:
+    """Return the value of the one ``Authorization`` header; None where there is none.
 
     Two headers are malformed: which of them counts would depend on who reads (request smuggling past a proxy).
     """
@@ -23,8 +29,11 @@ def extract(headers: Iterable[tuple[bytes, bytes]]) -> PresentedCredential | Cre
             if found is not None:
                 return CredentialMalformed("There must be one Authorization header.")
             found = value
-    if found is None:
-        return None
+    return found
+
+
+def read_authorization(found: bytes) -> PresentedCredential | CredentialMalformed:
+    """Read the value of an ``Authorization`` header (RFC 9110, section 11.4)."""
     if found[:7] == b"Bearer " and 7 < len(found) <= MAX_HEADER and found[7] != 0x20:
         # The common spelling; whether the rest is a token is the strategy's to say, byte by byte.
         return PresentedCredential("bearer", found[7:])

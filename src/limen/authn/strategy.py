@@ -61,6 +61,13 @@ class Strategy(Protocol):
         """The authentication scheme for ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
         ...
 
+    def seen(self, authorization: bytes) -> Authenticated | None:
+        """Answer who it was that sent this very ``Authorization`` value before, if it would be accepted again now.
+
+        This is the way of nearly every request. None says nothing, least of all «no».
+        """
+        ...
+
     def recall(self, credential: PresentedCredential) -> Outcome | None:
         """Answer from memory, without waiting; None where the credential has to be looked at."""
         ...

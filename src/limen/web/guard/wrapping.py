@@ -11,7 +11,8 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin
 
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
+from starlette.websockets import WebSocket
 
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
 from limen.guard.requirements import AUTHENTICATED, Requirement
@@ -22,6 +23,7 @@ CONNECTION_PARAMETER = "limen_connection"
 """The hidden parameter by which FastAPI hands in the request or the WebSocket."""
 
 _IS_WRAPPER = "__limen_wrapper__"
+_CONNECTIONS = (Request, WebSocket)
 
 
 class PrincipalMarker:
@@ -68,9 +70,12 @@ def _wrapper(target: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(target)
     def wrapper(*args: Any, limen_connection: HTTPConnection | None = None, **kwargs: Any) -> Any:
-        connection = limen_connection
+        connection: Any = limen_connection
         if connection is None:
-            connection = kwargs.get(connection_name) or _connection_among(args, kwargs, called)
+            # Starlette hands it in first; FastAPI by the name the endpoint gave it.
+            connection = args[0] if args else kwargs.get(connection_name)
+            if type(connection) not in _CONNECTIONS:
+                connection = _connection_among(args, kwargs, called)
         state = connection.scope.get(GUARD_KEY)
         if type(state) is not GuardState:
             state = state_of(connection.scope)
