@@ -79,6 +79,7 @@ class Limen:
         self._clock = clock
         self.storage: Storage = open_storage(settings.database_url, clock=clock)
         self.ended = EndedSessions()
+        self._seen: ClaimsCache[Authenticated] = ClaimsCache()
         self._pool = HashingPool()
         self._background: tuple[asyncio.Task[None], ...] = ()
         self._started = False
@@ -145,6 +146,7 @@ class Limen:
             ended=self.ended,
             leeway=settings.refresh_leeway,
             keep_ended_ms=keep_ended_ms,
+            clock=self._clock,
         )
         self.accounts = AccountService(
             self.storage.accounts,
@@ -175,7 +177,7 @@ class Limen:
                 leeway=CLOCK_LEEWAY,
                 clock=self._clock,
             ),
-            ClaimsCache(),
+            self._seen,
             self.ended,
             permissions_of=self._permissions_of,
             clock=self._clock,
@@ -275,6 +277,8 @@ class Limen:
             )
         else:
             self.catalogue = RoleCatalogue(await self.storage.roles.all())
+            # What was remembered of tokens has the permissions of the catalogue of then.
+            self._seen.clear()
         await self.sessions.catch_up()
         self._background = (
             asyncio.create_task(self._repeat(self._follow_ended, POLL_SECONDS), name="limen: ended sessions"),
@@ -284,7 +288,9 @@ class Limen:
         _log.info("started", extra=self.settings.describe())
 
     async def stop(self) -> None:
-        """End what `start` began; it may be started again."""
+        """End what `start` began, unless another application of this gate still runs; it may be started again."""
+        if any(protection.ready for protection in self._protections):
+            return
         tasks, self._background = self._background, ()
         self._started = False
         for task in tasks:

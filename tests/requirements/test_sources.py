@@ -21,9 +21,6 @@ PREDICTABLE = {"random", "uuid.uuid1", "uuid.uuid6", "numpy.random"}
 SECRET_NAMES = re.compile(r"hash|digest|secret|tag|signature|mac|checksum|password", re.IGNORECASE)
 # Compared by ==, and why nobody learns anything from the time it takes.
 COMPARED_PLAINLY = {
-    # SHA-256 of the secret part, behind a signature that was checked: a caller cannot choose what is compared.
-    ("features/sessions/service.py", "digest == row.token_hash"),
-    ("features/sessions/service.py", "digest == row.parent_hash"),
     # Settings held against each other at start, by the operator who wrote both.
     ("settings/model.py", "secret == info.data.get('jwt_access_secret')"),
     ("settings/model.py", "secret != current"),

@@ -5,13 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen import Limen
+from limen.authn.strategy import Authenticated
 from limen.core.errors import ConfigurationError, Unavailable
 from limen.core.events import NOWHERE
 from limen.starlette import live, roles
@@ -158,3 +162,57 @@ def test_rules_for_mounts_need_a_protected_application(tmp_path: Path) -> None:
     """A rule that would belong to nothing is an error, not a rule that is forgotten."""
     with pytest.raises(ConfigurationError, match="protect"):
         gate_for(tmp_path).public_mount("/static")
+
+
+async def test_permissions_of_then_are_forgotten_at_a_new_start(tmp_path: Path) -> None:
+    """A gate that takes its roles from the database gives a token seen before the permissions of now."""
+    changed = {"maker": ["order:create"]}
+    async with gate_for(tmp_path).running() as declaring:
+        token = await _account_and_token(declaring)
+        settings = declaring.settings
+    reading = Limen(settings)
+    headers = [(b"authorization", b"Bearer " + token.encode())]
+    async with reading.running():
+        before = reading.chain.recall(headers)
+        assert isinstance(before, Authenticated)
+        assert before.principal.permissions == {"order:create", "order:read"}
+    async with Limen(settings, roles=changed).running():
+        pass
+    async with reading.running():
+        after = reading.chain.recall(headers)
+        assert isinstance(after, Authenticated)
+        assert after.principal.permissions == {"order:create"}
+
+
+def test_two_applications_under_one_gate(tmp_path: Path) -> None:
+    """The end of one application does not stop the other; the end of both stops the gate."""
+    gate = gate_for(tmp_path)
+    first, second = _application(gate), _application(gate)
+    with TestClient(first) as one:
+        with TestClient(second) as two:
+            assert two.post("/auth/register", json={"username": "ann", "password": PASSWORD}).status_code == 201
+        assert one.post("/auth/login", json={"username": "ann", "password": PASSWORD}).status_code == 200
+    with pytest.raises(Unavailable):
+        anyio.run(gate.ready)
+
+
+def test_other_middleware_does_not_take_limens_own_routes_away(tmp_path: Path) -> None:
+    """An application's middleware that writes its own ``request.user`` changes nothing for limen's routes."""
+
+    class Nobody:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                scope["user"] = None
+            await self.app(scope, receive, send)
+
+    app = Starlette(middleware=[Middleware(Nobody)])
+    gate = gate_for(tmp_path)
+    gate.protect(app)
+    with TestClient(app) as client:
+        assert client.portal is not None
+        headers = {"Authorization": f"Bearer {client.portal.call(_account_and_token, gate)}"}
+        assert client.get("/auth/me", headers=headers).json()["username"] == "ann"
+        assert client.post("/auth/logout", headers=headers).status_code == 204

@@ -326,3 +326,31 @@ async def test_a_successor_of_before_a_rollback_is_not_the_current_one(gate: Lim
     assert anew.refresh_token != lost.refresh_token
     await _refused(gate, lost.refresh_token)
     assert "store_rolled_back" in [name for name, _ in await _events(gate)]
+
+
+@pytest.mark.parametrize("ahead", [30, 3600])
+async def test_a_clock_that_was_ahead_hides_no_ending(gate: Limen, clock: Turned, ahead: int) -> None:
+    """After a logout under a clock that was ahead, later logouts and switching off still end access tokens."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    clock.ahead += ahead
+    first = await gate.login.login("ann", PASSWORD, origin=NOWHERE)
+    await gate.sessions.logout(first.refresh_token, origin=NOWHERE)
+    clock.ahead -= ahead
+    second = await gate.login.login("ann", PASSWORD, origin=NOWHERE)
+    await gate.sessions.logout(second.refresh_token, origin=NOWHERE)
+    assert second.sid in gate.ended
+    third = await gate.login.login("ann", PASSWORD, origin=NOWHERE)
+    await gate.accounts.disable(account, actor="test")
+    assert third.sid in gate.ended
+
+
+async def test_a_dead_token_fills_no_audit_trail(gate: Limen, clock: Turned) -> None:
+    """The refusal of an ended session's token is written once a minute, however often it is sent."""
+    issued = await _login(gate)
+    await gate.sessions.logout(issued.refresh_token, origin=NOWHERE)
+    for _ in range(20):
+        await _refused(gate, issued.refresh_token)
+    assert [name for name, _ in await _events(gate)].count("refresh_refused") == 1
+    clock.ahead += 61
+    await _refused(gate, issued.refresh_token)
+    assert [name for name, _ in await _events(gate)].count("refresh_refused") == 2

@@ -2,10 +2,12 @@
 
 import logging
 from enum import StrEnum
+from hmac import compare_digest
 
 from limen.authn.ended import EndedSessions
 from limen.authn.issuing import Door, Issued, KeyGone
 from limen.authn.records import CurrentSession
+from limen.core.clock import Clock
 from limen.core.errors import AccountNotActive, InvalidRefreshToken, SessionEnded, Unavailable
 from limen.core.events import Event, EventName, Origin, Outcome
 from limen.core.principal import Principal
@@ -20,6 +22,9 @@ CLOCK_STEP_MS = 2_000
 """How far the database's clock may have stepped back between a rotation and the retry that follows it."""
 POLL_OVERLAP_MS = 10_000
 """Commits are not ordered by their timestamps: each poll reads this much of the past again."""
+REFUSALS_REMEMBERED = 1_024
+REFUSAL_SECONDS = 60
+"""A dead token can be sent for as long as it likes: its refusal is written down once in this time, not each time."""
 
 
 class Verdict(StrEnum):
@@ -53,11 +58,11 @@ def judge(presented: RefreshClaims, row: SessionState | None, *, leeway_ms: int)
 
 def _judge_secret(presented: RefreshClaims, row: SessionState, leeway_ms: int) -> Verdict:
     digest = secret_hash(secret_of_text(presented.jti))
-    if presented.gen == row.generation and digest == row.token_hash:
+    if presented.gen == row.generation and compare_digest(digest, row.token_hash):
         return Verdict.CURRENT
     if presented.gen >= row.generation:
         return Verdict.AHEAD
-    is_parent = presented.gen == row.generation - 1 and digest == row.parent_hash
+    is_parent = presented.gen == row.generation - 1 and compare_digest(digest, row.parent_hash or b"")
     # Strict (leeway 0) has no window at all, not one of a millisecond.
     if leeway_ms > 0 and is_parent and -CLOCK_STEP_MS <= row.now - row.rotated_at <= leeway_ms:
         return Verdict.REPLAY
@@ -74,6 +79,7 @@ class SessionService:
         ended: what this process knows of ended sessions.
         leeway: seconds in which a lost answer is stated again.
         keep_ended_ms: how long an ended session stays on the list.
+        clock: the time, in seconds since 1970 UTC.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class SessionService:
         ended: EndedSessions,
         leeway: int,
         keep_ended_ms: int,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._door = door
@@ -93,6 +100,8 @@ class SessionService:
         self._leeway_ms = leeway * 1000
         self._keep_ended_ms = keep_ended_ms
         self._polled_until = 0
+        self._clock = clock
+        self._refused: dict[tuple[str, str], float] = {}
 
     async def refresh(self, token: str, *, origin: Origin) -> Issued:
         """Exchange a refresh token for new tokens (RFC 6749, section 6; rotation: RFC 9700, section 4.14).
@@ -151,6 +160,13 @@ class SessionService:
         return issued
 
     async def _refuse(self, presented: RefreshClaims, reason: str, origin: Origin) -> None:
+        _log.info("refresh token refused", extra={"reason": reason, "request_id": origin.request_id})
+        key, now = (presented.sid, reason), self._clock()
+        if 0 <= now - self._refused.get(key, 0.0) < REFUSAL_SECONDS:
+            return
+        if len(self._refused) >= REFUSALS_REMEMBERED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[key] = now
         await self._store.record(
             Event(EventName.REFRESH_REFUSED, Outcome.FAILURE, "", presented.sid, origin, {"reason": reason})
         )

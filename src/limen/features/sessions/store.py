@@ -7,6 +7,9 @@ from typing import Protocol
 
 from limen.core.events import Event
 
+ALWAYS_READ_MS = 10_000
+"""Whatever is asked for, the list of ended sessions is read from this far back, by the database's clock of now."""
+
 
 class EndReason(StrEnum):
     """Why a session ended."""
@@ -93,7 +96,11 @@ class SessionStore(Protocol):
         ...
 
     async def ended_since(self, since_ms: int) -> Sequence[Ended]:
-        """List what ended at or after this time (milliseconds since 1970 UTC) and is still to be kept."""
+        """List what ended at or after this time (milliseconds since 1970 UTC), or lately, and is still to be kept.
+
+        «Lately» is the last `ALWAYS_READ_MS` by the database's clock: a clock that was ahead for a while would
+        otherwise hide every ending until it has caught up with itself.
+        """
         ...
 
     async def record(self, event: Event) -> None:

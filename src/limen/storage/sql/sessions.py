@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from limen.core.events import Event
-from limen.features.sessions.store import Ended, EndReason, SessionState
+from limen.features.sessions.store import ALWAYS_READ_MS, Ended, EndReason, SessionState
 from limen.storage.sql.connection import Connection
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
@@ -27,10 +27,11 @@ VALUES (:sid, :account_id, :reason, :now, :now + :keep) ON CONFLICT (id) DO NOTH
 
 _RAISE_EPOCH = "UPDATE limen_accounts SET session_epoch = session_epoch + 1 WHERE id = :account_id"
 
-_ENDED_SINCE = """
+# A clock that was ahead for a while, or steps back, must not hide what ends afterwards: the recent past is always read.
+_ENDED_SINCE = f"""
 SELECT id, ended_at, keep_until FROM limen_ended_sessions
- WHERE ended_at >= :since AND keep_until > :now ORDER BY ended_at, id
-"""
+ WHERE ended_at >= min(:since, :now - {ALWAYS_READ_MS}) AND keep_until > :now ORDER BY ended_at, id
+"""  # noqa: S608
 
 
 class SQLiteSessions:

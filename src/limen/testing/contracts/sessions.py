@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from limen.core.events import Event, EventName, Origin, Outcome
-from limen.features.sessions.store import EndReason
+from limen.features.sessions.store import ALWAYS_READ_MS, EndReason
 from limen.storage import Storage
 from limen.testing.contracts.contract import (
     BROKEN_EVENT,
@@ -93,7 +93,11 @@ class SessionsContract(Contract):
         assert entry.sid == opened.sid
         assert entry.keep_until == entry.ended_at + KEEP_ENDED
         assert [kept.sid for kept in await storage.sessions.ended_since(entry.ended_at)] == [opened.sid]
+        # Lately is always told, whatever is asked for: a clock that was ahead hides no ending.
+        assert [kept.sid for kept in await storage.sessions.ended_since(entry.ended_at + 3_600_000)] == [opened.sid]
+        turn_clock(ALWAYS_READ_MS + 1)
         assert not await storage.sessions.ended_since(entry.ended_at + 1)
+        assert [kept.sid for kept in await storage.sessions.ended_since(entry.ended_at)] == [opened.sid]
         turn_clock(KEEP_ENDED + SECOND)
         assert not await storage.sessions.ended_since(0)
 

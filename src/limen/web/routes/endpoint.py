@@ -45,8 +45,9 @@ def principal_of(request: Request) -> Principal:
     Raises:
         CredentialMissing: nobody is there, which the guard would not have let through.
     """
-    principal = request.scope.get("user")
-    if not isinstance(principal, Principal) or not principal.is_authenticated:
+    # Not ``request.user``: other middleware inside the guard may have written its own there.
+    principal = state_of(request.scope).principal
+    if not principal.is_authenticated:
         raise CredentialMissing()
     return principal
 
