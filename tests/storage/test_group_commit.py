@@ -1,6 +1,7 @@
 """One transaction for all who wait: who is answered, when, and what a failure takes with it."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -74,6 +75,38 @@ async def test_what_is_queued_shares_one_commit(storage: SQLiteStorage) -> None:
     assert statements.count("COMMIT") == 2
     assert not any(statement.startswith("SAVEPOINT") for statement in statements)
     assert roles(storage) == [f"{n:02}" for n in range(40)]
+
+
+async def test_one_turn_of_the_loop_is_one_commit(storage: SQLiteStorage) -> None:
+    """What a loop submits in one turn is one transaction, although the writer had nothing to do."""
+    statements: list[str] = []
+    traced(storage, statements)
+    await asyncio.gather(*(storage.write(adds(f"{n:02}")) for n in range(40)))
+    assert statements.count("BEGIN IMMEDIATE") == statements.count("COMMIT") == 1
+    assert len(roles(storage)) == 40
+
+
+async def test_a_loop_that_closed_at_once_holds_nobody_up(storage: SQLiteStorage) -> None:
+    """A loop that was closed in the turn in which it submitted hands nothing over; whoever comes next does."""
+
+    def closed_at_once() -> None:
+        async def call() -> None:
+            write = storage.write(adds("orphan"))
+            with contextlib.suppress(StopIteration):
+                write.send(None)
+            write.close()
+            asyncio.get_running_loop().stop()
+
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(call())
+        loop.run_forever()
+        assert task.done()
+        loop.close()
+
+    await asyncio.to_thread(closed_at_once)
+    async with asyncio.timeout(5):
+        assert await storage.write(adds("next")) == "next"
+    assert roles(storage) == ["next", "orphan"]
 
 
 async def test_nobody_is_answered_before_the_commit(storage: SQLiteStorage) -> None:
