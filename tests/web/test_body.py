@@ -96,6 +96,59 @@ async def test_slow_client() -> None:
             await read_body(scope(), trickling, seconds=0.1)
 
 
+async def test_body_that_keeps_one_waiting() -> None:
+    """A body that comes in pieces, some at once and some after a while, is read to its end."""
+    pieces = Body(b"ab", b"cd", b"ef", b"gh")
+
+    async def receive() -> Message:
+        if len(pieces.pieces) in {1, 3}:
+            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
+        return await pieces()
+
+    assert await read_body(scope(), receive) == b"abcdefgh"
+
+
+async def test_late_faults_are_told_as_they_are() -> None:
+    """After a wait too, the limit holds, and a client that leaves or a server's own time-out is no slow client."""
+
+    def late(answer: Message | Exception) -> Receive:
+        async def receive() -> Message:
+            await asyncio.sleep(0.01)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return receive
+
+    with pytest.raises(BodyTooLarge):
+        await read_body(scope(), late({"type": "http.request", "body": b"12345", "more_body": True}), limit=4)
+    with pytest.raises(BadRequest, match="closed"):
+        await read_body(scope(), late({"type": "http.disconnect"}))
+    with pytest.raises(TimeoutError, match="the server's own"):
+        await read_body(scope(), late(TimeoutError("the server's own")))
+
+
+async def test_cancelled_while_the_body_is_awaited() -> None:
+    """A cancellation from outside reaches the place that waits, and stays a cancellation."""
+    reached: list[str] = []
+
+    async def receive() -> Message:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            reached.append("cancelled")
+            raise
+        raise AssertionError("nobody cancelled it")
+
+    task = asyncio.ensure_future(read_body(scope(), receive))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert reached == ["cancelled"]
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -9,7 +9,7 @@ from limen.core.clock import Clock
 from limen.core.errors import SessionEnded, TokenExpired, TokenRejected
 from limen.core.principal import Authentication, Principal, PrincipalKind
 from limen.crypto.claims import AccessClaims
-from limen.crypto.claims_cache import ClaimsCache
+from limen.crypto.claims_cache import ClaimsCache, digest_of
 from limen.crypto.jwt import TokenError, TokenVerifier
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ class BearerStrategy:
         """Answer from memory or verify at once: nothing here waits."""
         if credential.scheme != "bearer":
             return NOT_MINE
-        seen = self._cache.get(credential.value)
+        digest = digest_of(credential.value)
+        seen = self._cache.get_by_digest(digest)
         if seen is not None:
             known = seen[0]
         else:
@@ -74,7 +75,7 @@ class BearerStrategy:
             except TokenError as error:
                 _log.debug("access token refused", extra={"reason": error.reason})
                 return Rejected(TokenExpired() if error.expired else TokenRejected())
-            known = self._remember(credential.value, claims, kid)
+            known = self._remember(digest, claims, kid)
         if self._clock() >= known.expires_at:
             return Rejected(TokenExpired())
         if known.principal.sid in self._ended:
@@ -85,7 +86,7 @@ class BearerStrategy:
         """The same answer as `recall`."""
         return self.recall(credential) or NOT_MINE
 
-    def _remember(self, token: bytes, claims: AccessClaims, kid: str) -> Authenticated:
+    def _remember(self, digest: bytes, claims: AccessClaims, kid: str) -> Authenticated:
         principal = Principal(
             sub=claims.sub,
             kind=PrincipalKind.PERSON,
@@ -96,5 +97,5 @@ class BearerStrategy:
             authentication=Authentication(claims.amr, claims.auth_time),
         )
         known = Authenticated(principal, claims.exp)
-        self._cache.put(token, known, kid)
+        self._cache.put_by_digest(digest, known, kid)
         return known

@@ -3,8 +3,35 @@
 import os
 import re
 import time
+from typing import Final
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+
+
+_RANDOM_BYTES: Final = 16
+_BLOCK: Final = 4096
+_ready: list[bytes] = []
+
+
+def random_id_bytes() -> bytes:
+    """Return 16 random bytes for an id: unpredictable to strangers, but no secret. Secrets come from `os.urandom`.
+
+    The bytes are the operating system's, taken by the block: each call into it lets go of the interpreter lock, and a
+    request that makes ids would lose it to another thread each time. Taking one from a list is a single step, so no two
+    threads get the same; a forked process begins with an empty list, so no two processes do.
+    """
+    try:
+        return _ready.pop()
+    except IndexError:
+        block = os.urandom(_BLOCK)
+    fresh = [block[at : at + _RANDOM_BYTES] for at in range(0, _BLOCK, _RANDOM_BYTES)]
+    taken = fresh.pop()
+    _ready.extend(fresh)
+    return taken
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ready.clear)
 
 
 def uuid7() -> str:
@@ -14,7 +41,7 @@ def uuid7() -> str:
     guessed either.
     """
     milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
+    random = int.from_bytes(random_id_bytes()[:10], "big")
     value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | random
     value = value & ~(0xF << 76) | 0x7 << 76  # version
     value = value & ~(0b11 << 62) | 0b10 << 62  # variant

@@ -17,6 +17,11 @@ C = TypeVar("C")
 DEFAULT_CAPACITY: Final = 10_000
 
 
+def digest_of(token: bytes) -> bytes:
+    """Return what a token is kept under: the SHA-256 of all of it, 32 bytes."""
+    return sha256(token).digest()
+
+
 class ClaimsCache(Generic[C]):
     """The claims of the tokens verified last, first in, first out. Safe to share between threads.
 
@@ -45,11 +50,18 @@ class ClaimsCache(Generic[C]):
 
         The caller has to ask `TokenVerifier.recheck` before believing them.
         """
-        return self._entries.get(sha256(token).digest())
+        return self._entries.get(digest_of(token))
+
+    def get_by_digest(self, digest: bytes) -> tuple[C, str] | None:
+        """Do what `get` does, for the `digest_of` a token."""
+        return self._entries.get(digest)
 
     def put(self, token: bytes, claims: C, kid: str) -> None:
         """Keep what `TokenVerifier.verify_with_kid` said about this token."""
-        digest = sha256(token).digest()
+        self.put_by_digest(digest_of(token), claims, kid)
+
+    def put_by_digest(self, digest: bytes, claims: C, kid: str) -> None:
+        """Do what `put` does, for the `digest_of` the token that was verified."""
         with self._lock:
             if digest not in self._entries:
                 oldest = self._ring[self._next]

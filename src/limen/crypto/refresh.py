@@ -113,16 +113,16 @@ class RefreshKeys:
         if len(nonce) != NONCE_BYTES or len(parent) != SECRET_BYTES or not 0 < generation <= _MAX_GENERATION:
             raise ValueError("a successor needs a nonce of 16 bytes, a parent of 32 bytes and a generation from 1")
         mac = keyed.copy()
-        for field in (
+        fields = (
             _SUCCESSOR_LABEL,
             issuer.encode("utf-8"),
             sid.encode("utf-8"),
             generation.to_bytes(8, "big"),
             nonce,
             parent,
-        ):
-            # Each field after its length: no two different lists of fields are the same message.
-            mac.update(len(field).to_bytes(4, "big") + field)
+        )
+        # Each field after its length: no two different lists of fields are the same message.
+        mac.update(b"".join([len(field).to_bytes(4, "big") + field for field in fields]))
         return mac.finalize()
 
     def __repr__(self) -> str:

@@ -8,8 +8,10 @@ order mark, a name given twice, NaN and Infinity, half of a surrogate pair, NUL,
 import json
 import math
 import re
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -94,7 +96,7 @@ def read_struct(data: bytes, struct: type[T], *, limit: int, where: str = "body"
             holds anything that was sent (a password in the wrong field must not come back, or reach a log).
     """
     value = read_object(data, limit=limit)
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    fields = _fields_of(struct)
     if value.keys() <= fields.keys():
         try:
             return msgspec.convert(value, struct)
@@ -170,6 +172,13 @@ def _refuse_unsafe_strings(value: object) -> None:
 
 
 # --- fields
+
+
+@lru_cache(maxsize=256)
+def _fields_of(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
+    """Return the fields by the names that JSON has for them. msgspec resolves annotations anew at each question."""
+    return MappingProxyType({field.encode_name: field for field in msgspec.structs.fields(struct)})
+
 
 _FAULTS: Final[tuple[tuple[Callable[[str], object], str, str], ...]] = (
     (re.compile(r"Object missing required field").match, "missing", "A required member is missing."),

@@ -1,6 +1,5 @@
 """Where a request came from, for the audit trail and the log. Nothing here is to be believed, nor reaches a log raw."""
 
-import os
 import re
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -9,6 +8,7 @@ from typing import Final
 from starlette.types import Scope
 
 from limen.core.events import Origin
+from limen.core.ids import random_id_bytes
 
 MAX_USER_AGENT: Final = 256
 
@@ -42,7 +42,7 @@ def origin_of(scope: Scope) -> Origin:
 
 def new_request_id() -> str:
     """Return 32 random hexadecimal digits."""
-    return os.urandom(16).hex()
+    return random_id_bytes().hex()
 
 
 def _request_id(given: list[bytes]) -> str:
