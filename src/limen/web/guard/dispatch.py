@@ -10,7 +10,7 @@ import logging
 import sys
 from typing import Any, cast
 
-from starlette.routing import Host, Mount, Router
+from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
@@ -18,23 +18,21 @@ from limen.core.principal import PrincipalKind
 from limen.guard.requirements import Requirement
 from limen.web.cors import preflight_answer
 from limen.web.guard.dependants import read_dependencies
-from limen.web.guard.foreign import guard_foreign, guarded_default
+from limen.web.guard.foreign import guarded_default
 from limen.web.guard.leaves import (
     Leaf,
     dispatches_as_known,
     innermost_position,
     learn_fastapi,
     make_leaf,
-    names_endpoint,
 )
 from limen.web.guard.marks import NOTHING_STATED
-from limen.web.guard.rules import OWN_DEFAULT
+from limen.web.guard.places import MOST_REMEMBERED, Places, chosen, mounts_of
+from limen.web.guard.rules import OWN_DEFAULT, name_below
 from limen.web.guard.state import GUARD_KEY, GuardState
 from limen.web.problems import send_answer, send_problem
 
 _GUARD_OF_ROUTER = "limen_guard"
-_MOST_LEAVES = 20_000
-"""Leaves that one router remembers; routes that are made and thrown away again must not fill the memory."""
 
 _ANONYMOUS = PrincipalKind.ANONYMOUS
 
@@ -54,15 +52,17 @@ class WatchedScope(dict[str, Any]):
 
     Attributes:
         guard: the inner guard of the router that dispatches.
+        below: the name of what that router is mounted as.
         state: the state of the request.
         outer_included: the included router by which an outer application reached this one.
         final: a leaf was allowed; what is written into the scope from here on is the application's business.
         entered: what the leaf that was allowed adds to the scope; None before.
     """
 
-    __slots__ = ("entered", "final", "guard", "outer_included", "state")
+    __slots__ = ("below", "entered", "final", "guard", "outer_included", "state")
 
     guard: "InnerGuard"
+    below: str
     state: GuardState
     outer_included: Any
     final: bool
@@ -125,9 +125,7 @@ class InnerGuard:
         self._by_inclusion: dict[tuple[int, int], Leaf] = {}
         self._by_endpoint: dict[int, Leaf] = {}
         self._mounted: dict[int, Leaf] = {}
-        self._hosts: dict[int, tuple[object, str]] = {}
-        self._wrapped: dict[int, tuple[object, object]] = {}
-        self._seen: dict[int, tuple[object, list[Any]]] = {}
+        self._places = Places()
         self._default: object = None
         self._inspect()
 
@@ -151,6 +149,7 @@ class InnerGuard:
         try:
             await self.app(watched, receive, send)
         except LiveCheckNeeded as needed:
+            state.below = watched.below
             await self._dispatch_again(needed.leaf, scope, receive, send)
         except LimenError as error:
             await refuse(error, scope, send, state)
@@ -187,10 +186,13 @@ class InnerGuard:
         state = scope.state
         if leaf.router is not None:
             instrument(leaf.router)
-            scope.final = False
             self._decide(scope, leaf, leaf.requirement, is_final=False)
+            state.below = name_below(scope.below, self._place(scope, leaf))
         elif leaf.declared_by_path:
-            self._decide_declared(scope, leaf, self._declared_path(scope, child, leaf))
+            place = self._place(scope, leaf)
+            if place is None:
+                raise state.undeclared()
+            self._decide_declared(scope, leaf, name_below(scope.below, place))
         elif leaf.contradiction:
             _log.error(
                 "a route is public and restricted at once; nobody gets in",
@@ -212,22 +214,24 @@ class InnerGuard:
         fastapi = scope.get("fastapi")
         if fastapi:
             if "frontend_path" in fastapi:
-                below = fastapi["frontend_path"]
-                path = self._path_of(scope)
-                self._decide_declared(scope, None, path[: len(path) - len(below)] if below else path)
+                # Frontends are found by their very path, without parameters, so what was matched is also their name.
+                path, root = str(scope["path"]), str(scope.get("root_path", ""))
+                start = len(root) if path == root or path.startswith(root + "/") else 0
+                matched = path[start : len(path) - len(fastapi["frontend_path"])]
+                self._decide_declared(scope, None, scope.below + matched)
                 return
             included = fastapi.get("included_router")
             if included is not None and included is not scope.outer_included:
-                self._inspect_included(included)
+                self._places.in_included(included)
         self._inspect()
 
-    def decide_foreign(self, scope: WatchedScope) -> None:
-        """Decide a leaf of which nothing is known but the path: it is denied until declared.
+    def decide_foreign(self, scope: WatchedScope, route: BaseRoute) -> None:
+        """Decide a leaf of which nothing is known but the route: it is denied until declared.
 
         Raises:
             LimenError: no rule is declared, or the request does not meet it.
         """
-        self._decide_declared(scope, None, self._path_of(scope))
+        self._decide_declared(scope, None, name_below(scope.below, route))
 
     def decide_default(self, scope: WatchedScope) -> None:
         """Decide the application's own handler for «nothing matched».
@@ -254,9 +258,9 @@ class InnerGuard:
             scope.final = True
             state.mark_decided(None if leaf is None else leaf.endpoint)
 
-    def _decide_declared(self, scope: WatchedScope, leaf: Leaf | None, path: str) -> None:
+    def _decide_declared(self, scope: WatchedScope, leaf: Leaf | None, name: str) -> None:
         state = scope.state
-        declared = state.rules.find(path)
+        declared = state.rules.find(name)
         if declared is None:
             raise state.undeclared()
         if leaf is not None and not leaf.requirement.public and not declared.public:
@@ -264,15 +268,11 @@ class InnerGuard:
         if declared.live and leaf is None:
             raise PolicyDenied("A live check cannot be made for this path.")
         self._decide(scope, leaf, declared, is_final=True)
+        state.below = name
 
-    def _declared_path(self, scope: WatchedScope, child: dict[str, Any], leaf: Leaf) -> str:
-        if "app_root_path" in child:
-            return str(child["root_path"]).removeprefix(scope.state.base_path)
-        host = self._hosts.get(id(leaf.endpoint))
-        return host[1] if host is not None else self._path_of(scope)
-
-    def _path_of(self, scope: WatchedScope) -> str:
-        return str(scope["path"]).removeprefix(scope.state.base_path)
+    def _place(self, scope: WatchedScope, leaf: Leaf) -> Any:
+        places = self._inspect() if leaf.included is None else self._places.in_included(leaf.included)
+        return chosen(places, leaf.endpoint, scope)
 
     async def _dispatch_again(self, leaf: Leaf, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask the store, then dispatch once more; only to this very leaf, and only once."""
@@ -291,6 +291,7 @@ class InnerGuard:
     def _watch(self, scope: Scope, state: GuardState) -> WatchedScope:
         watched = WatchedScope(scope)
         watched.guard = self
+        watched.below = state.below
         watched.state = state
         watched.final = False
         watched.entered = watched.outer_included = None
@@ -305,9 +306,10 @@ class InnerGuard:
     # --- leaves
 
     def _new_leaf(self, endpoint: object, route: Any, included: Any, *, is_mounted: bool) -> Leaf:
-        self._inspect()
+        places = self._inspect()
         if included is not None:
-            self._inspect_included(included)
+            places = self._places.in_included(included)
+        mounts = mounts_of(places, endpoint)
         if not hasattr(route, "dependant"):
             route = None
         dependencies = getattr(self.router, "dependencies", None)
@@ -316,8 +318,9 @@ class InnerGuard:
             endpoint,
             route=route,
             included=included,
-            is_mounted=is_mounted or id(endpoint) in self._hosts,
-            mounted=self._wrapped.get(id(endpoint), (endpoint, endpoint))[1],
+            is_mounted=is_mounted or bool(mounts),
+            # Middleware of a mount stands in front of what was mounted; the guard stands behind it.
+            mounted=getattr(mounts[0], "_base_app", endpoint) if mounts else endpoint,
             router_states=router_states,
         )
         memory: dict[Any, Leaf] = self._by_endpoint
@@ -328,46 +331,19 @@ class InnerGuard:
             memory, key = self._by_route, id(route)
         elif is_mounted:
             memory = self._mounted
-        if len(memory) >= _MOST_LEAVES:
+        if len(memory) >= MOST_REMEMBERED:
             memory.clear()
         memory[key] = leaf
         return leaf
 
-    def _inspect(self) -> None:
+    def _inspect(self) -> dict[int, list[Any]]:
         """Give every foreign route, and the router's own default, a handler that decides first."""
         router = self.router
         if self._default is not router.default:
             if getattr(router.default, "__func__", None) is not Router.not_found:
                 router.default = guarded_default(router.default)
             self._default = router.default
-        seen = self._seen.get(id(router))
-        if seen is None or seen[1] != router.routes:
-            routes = list(router.routes)
-            self._inspect_routes(routes)
-            self._seen[id(router)] = (router, routes)
-
-    def _inspect_included(self, included: Any) -> None:
-        seen = self._seen.get(id(included))
-        routes = included.original_router.routes
-        if seen is None or seen[1] != routes:
-            candidates = included.effective_candidates()
-            found = [
-                getattr(each, "starlette_route", None) or getattr(each, "original_route", None) for each in candidates
-            ]
-            self._inspect_routes([each for each in found if each is not None])
-            if len(self._seen) >= _MOST_LEAVES:
-                self._seen.clear()
-            self._seen[id(included)] = (included, list(routes))
-
-    def _inspect_routes(self, routes: list[Any]) -> None:
-        for route in routes:
-            if not names_endpoint(route):
-                guard_foreign(route)
-            elif isinstance(route, Host):
-                self._hosts[id(route.app)] = (route.app, route.host)
-            elif isinstance(route, Mount):
-                # Middleware of the mount stands in front of what was mounted; the guard stands behind it.
-                self._wrapped[id(route.app)] = (route.app, getattr(route, "_base_app", route.app))
+        return self._places.in_router(router)
 
 
 def instrument(router: Router) -> InnerGuard:

@@ -17,16 +17,16 @@ def guard_foreign(route: BaseRoute) -> None:
         ConfigurationError: it takes no attribute, so it cannot be guarded.
     """
     handle = route.handle
-    if getattr(handle, _IS_GUARDED, False):
+    if getattr(handle, _IS_GUARDED, None) is route:  # a copy of a route has the handler of the one it was copied from
         return
 
     async def decide_first(scope: Scope, receive: Receive, send: Send) -> None:
         watched = _watched(scope)
         if not watched.final:
-            watched.guard.decide_foreign(watched)
+            watched.guard.decide_foreign(watched, route)
         await handle(scope, receive, send)
 
-    setattr(decide_first, _IS_GUARDED, True)
+    setattr(decide_first, _IS_GUARDED, route)
     try:
         route.handle = decide_first  # type: ignore[method-assign]
     except AttributeError:

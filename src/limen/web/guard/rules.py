@@ -1,8 +1,8 @@
-"""Rules for leaves that the guard cannot see into: they are denied until a rule for their path is declared."""
+"""Rules for leaves that the guard cannot see into: they are denied until a rule of their own is declared."""
 
-import re
+from typing import Any
 
-from starlette.routing import compile_path
+from starlette.routing import Host
 
 from limen.core.errors import ConfigurationError
 from limen.guard.requirements import Requirement
@@ -14,15 +14,13 @@ OWN_DEFAULT = "*"
 class PathRules:
     """What is declared for mounted foreign applications, static files, frontends and the pages of the documentation.
 
-    A path is the one of the mount, from the protected application's root, such as ``/static``; a template as routes
-    have them is welcome (``/{tenant}/static``). An application mounted by host is named by that host, and the handler
-    that a router calls when nothing matched by ``*``. Paths are compared as the router matched them, never decoded
-    again.
+    A rule belongs to the leaf that is registered under exactly this name, such as ``/static`` or ``/{tenant}/files``
+    (`name_below`); the handler that a router calls when nothing matched is ``*``. The path of a request is never
+    compared with a rule: the router's match says which leaf it is, and a path may match several templates.
     """
 
     def __init__(self) -> None:
-        self._exact: dict[str, Requirement] = {}
-        self._templates: list[tuple[str, re.Pattern[str], Requirement]] = []
+        self._rules: dict[str, Requirement] = {}
 
     def declare(self, path: str, requirement: Requirement) -> None:
         """Declare what is required below a path.
@@ -30,34 +28,34 @@ class PathRules:
         Raises:
             ConfigurationError: there is another rule for this path already.
         """
-        name = _normal(path)
-        present = dict(self.items()).get(name)
-        if present is not None and present != requirement:
+        name = normal_name(path)
+        if self._rules.setdefault(name, requirement) != requirement:
             raise ConfigurationError(f"two different rules are declared for {name}")
-        if present is None and "{" in name:
-            self._templates.append((name, compile_path(name)[0], requirement))
-        elif present is None:
-            self._exact[name] = requirement
 
-    def find(self, path: str) -> Requirement | None:
-        """Return the rule for a path, or None."""
-        name = _normal(path)
-        requirement = self._exact.get(name)
-        if requirement is not None:
-            return requirement
-        return next((rule for _, pattern, rule in self._templates if pattern.match(name)), None)
-
-    def find_template(self, path: str) -> str | None:
-        """Return the declared path that is the rule for a leaf's template, or None."""
-        name = _normal(path)
-        if name in dict(self.items()):
-            return name
-        return next((declared for declared, pattern, _ in self._templates if pattern.match(name)), None)
+    def find(self, name: str) -> Requirement | None:
+        """Return the rule for the leaf of this name, or None."""
+        return self._rules.get(normal_name(name))
 
     def items(self) -> list[tuple[str, Requirement]]:
-        """Return every declared path and its rule."""
-        return [*self._exact.items(), *((name, requirement) for name, _, requirement in self._templates)]
+        """Return every declared name and its rule."""
+        return list(self._rules.items())
 
 
-def _normal(path: str) -> str:
+def name_below(above: str, route: Any) -> str:
+    """Return the name under which rules know what a route leads to.
+
+    It is the path as it is registered, parameters and all, from the application's root. What is mounted by host is
+    named by the host's pattern, and so is all that is below it: ``files.example/static``.
+
+    Args:
+        above: the name of what the route's router is mounted as; empty for the application's own.
+        route: a mount, a host or another route; a foreign one that has no path is named by its class.
+    """
+    if isinstance(route, Host):
+        return f"{above}//{route.host}" if above else route.host
+    return above + str(getattr(route, "path", f"<{type(route).__name__}>"))
+
+
+def normal_name(path: str) -> str:
+    """Return a name without the slash at its end, which means nothing."""
     return path.rstrip("/") or "/"

@@ -98,7 +98,7 @@ class GuardState:
         answered: the answer has begun.
         blocked: an answer without a decision was kept back.
         endpoint: what was registered where the request was allowed to go.
-        base_path: ``root_path`` as the server gave it, which is no part of declared paths.
+        below: the name of the mount that the request has entered, as rules know it; empty in the application itself.
         live_leaf: the leaf for which the store was asked again in this request.
     """
 
@@ -108,6 +108,7 @@ class GuardState:
     credential: Any = None
     parent: "GuardState | None" = None
     endpoint: object = None
+    below: str = ""
     live_leaf: object = None
     entered = decided = answered = blocked = False
     _origin: Origin | None = None
@@ -119,7 +120,6 @@ class GuardState:
         # find, and that alone costs more than all the rest of the guard.
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._client: tuple[str, int] | None = scope.get("client")
-        self.base_path: str = scope.get("root_path", "")
 
     @property
     def request_id(self) -> str:

@@ -12,7 +12,7 @@ from limen.web.guard.dispatch import InnerGuard, instrument
 from limen.web.guard.leaves import Leaf, names_endpoint
 from limen.web.guard.marks import Statement
 from limen.web.guard.own_routes import OwnRoutes
-from limen.web.guard.rules import OWN_DEFAULT, PathRules
+from limen.web.guard.rules import OWN_DEFAULT, PathRules, name_below, normal_name
 
 _DEEPEST = 32
 
@@ -22,7 +22,7 @@ class ListedLeaf:
     """One leaf of an application.
 
     Attributes:
-        path: its path as a template, from the application's root.
+        path: its path as a template, from the application's root; below a host, from that.
         methods: the HTTP methods; empty where it takes all, or is a WebSocket.
         leaf: what is required there.
         is_own: it is one of limen's own routes.
@@ -67,8 +67,7 @@ def _walk_route(guard: InnerGuard, route: Any, prefix: str, included: Any, depth
             leaf = guard.leaf_of(endpoint, None, included, is_mounted=False)
             yield ListedLeaf(prefix + path, methods, leaf, is_own=True)
     elif not names_endpoint(route):
-        path = prefix + str(getattr(route, "path", f"<{type(route).__name__}>"))
-        yield ListedLeaf(path, frozenset(), _opaque(route), is_foreign=True)
+        yield ListedLeaf(name_below(prefix, route), frozenset(), _opaque(route), is_foreign=True)
     elif isinstance(route, Mount | Host):
         yield from _walk_mounted(guard, route, prefix, included, depth)
     elif isinstance(route, Route | WebSocketRoute):
@@ -96,11 +95,11 @@ def _walk_included(guard: InnerGuard, included: Any, prefix: str, depth: int) ->
 
 def _walk_mounted(guard: InnerGuard, route: Any, prefix: str, included: Any, depth: int) -> Iterator[ListedLeaf]:
     leaf = guard.leaf_of(route.app, None, included, is_mounted=True)
-    below = prefix + route.path if isinstance(route, Mount) else prefix
+    name = name_below(prefix, route)
     if leaf.router is None:
-        yield ListedLeaf(below if isinstance(route, Mount) else route.host, frozenset(), leaf)
+        yield ListedLeaf(name, frozenset(), leaf)
     else:
-        yield from walk(leaf.router, below, depth + 1)
+        yield from walk(leaf.router, name, depth + 1)
 
 
 def _walk_frontends(group: Any, prefix: str, included_prefix: str) -> Iterator[ListedLeaf]:
@@ -122,9 +121,11 @@ def faults(
     for each in listed:
         stated = each.leaf.stated
         if each.leaf.declared_by_path:
-            declared = rules.find_template(each.path)
-            used.add(declared)
-            if declared is None and each.is_foreign:
+            name = normal_name(each.path)
+            if each.is_foreign and name in used and name.endswith(">"):
+                found.append(f"{each.name}: two foreign routes without a path; one rule cannot mean both")
+            used.add(name)
+            if rules.find(name) is None and each.is_foreign:
                 found.append(
                     f"{each.name}: a foreign route, whose endpoint the guard cannot see; "
                     f"declare gate.mount_rule({each.path!r}, …)"

@@ -1,0 +1,74 @@
+"""What stands in a router: by which route it enters a leaf, and which routes are foreign and have to decide first."""
+
+import operator
+from typing import Any
+
+from starlette.routing import Host, Match, Mount
+from starlette.types import Scope
+
+from limen.web.guard.foreign import guard_foreign
+from limen.web.guard.leaves import names_endpoint
+
+MOST_REMEMBERED = 20_000
+"""What one router remembers; routes that are made and thrown away again must not fill the memory."""
+
+_ByEndpoint = dict[int, list[Any]]
+
+
+class Places:
+    """The routes of one router and of the routers included there, looked at again whenever they are others."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[object, list[Any], _ByEndpoint]] = {}
+
+    def in_router(self, router: Any) -> _ByEndpoint:
+        """Return a router's routes by the identity of their endpoint, after guarding what is foreign among them."""
+        seen = self._seen.get(id(router))
+        if seen is not None and _are_the_same(seen[1], router.routes):
+            return seen[2]
+        return self._look_at(router, router.routes, router.routes)
+
+    def in_included(self, included: Any) -> _ByEndpoint:
+        """Return the same of a router that FastAPI keeps as included."""
+        routes = included.original_router.routes
+        seen = self._seen.get(id(included))
+        if seen is not None and _are_the_same(seen[1], routes):
+            return seen[2]
+        candidates = included.effective_candidates()
+        found = [getattr(each, "starlette_route", None) or getattr(each, "original_route", None) for each in candidates]
+        return self._look_at(included, routes, [each for each in found if each is not None])
+
+    def _look_at(self, owner: object, routes: list[Any], effective: list[Any]) -> _ByEndpoint:
+        seen = list(routes)
+        places: _ByEndpoint = {}
+        for route in list(effective):
+            if not names_endpoint(route):
+                guard_foreign(route)
+            endpoint = route.app if isinstance(route, Mount | Host) else getattr(route, "endpoint", None)
+            places.setdefault(id(endpoint), []).append(route)
+        if len(self._seen) >= MOST_REMEMBERED:
+            self._seen.clear()
+        self._seen[id(owner)] = (owner, seen, places)
+        return places
+
+
+def chosen(places: _ByEndpoint, endpoint: object, scope: Scope) -> Any:
+    """Return the mount, host or route by which a router is about to enter an endpoint; None where it cannot be told.
+
+    The router does not say. Where one application stands at several places, they are asked as the router asks them.
+    """
+    found = places.get(id(endpoint), [])
+    if len(found) > 1:
+        answers = [(route.matches(scope)[0], route) for route in found]
+        found = [route for wanted in (Match.FULL, Match.PARTIAL) for match, route in answers if match is wanted]
+    return found[0] if found else None
+
+
+def mounts_of(places: _ByEndpoint, endpoint: object) -> list[Any]:
+    """Return the mounts and hosts that lead to an application."""
+    return [each for each in places.get(id(endpoint), ()) if isinstance(each, Mount | Host)]
+
+
+def _are_the_same(seen: list[Any], routes: list[Any]) -> bool:
+    """Tell whether these are the very same routes: routes of the frameworks that are merely alike are equal."""
+    return len(seen) == len(routes) and all(map(operator.is_, seen, routes))
