@@ -3,6 +3,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -17,6 +18,13 @@ LIMEN = Path(sys.executable).parent / "limen"
 WITHIN_SECONDS = 20
 
 
+def _take_the_terminal() -> None:
+    # Its controlling terminal: without one Ctrl-C is a character like any other. And whoever starts the tests in the
+    # background has them ignore Ctrl-C, which every program inherits.
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A command in a terminal of its own."""
 
@@ -29,8 +37,7 @@ class Terminal:
             stderr=theirs,
             env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"},
             start_new_session=True,
-            # Its controlling terminal: without one Ctrl-C is a character like any other.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no thread runs here
+            preexec_fn=_take_the_terminal,  # noqa: PLW1509 - no thread runs here
         )
         os.close(theirs)
         self.shown = ""
