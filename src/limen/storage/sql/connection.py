@@ -6,7 +6,7 @@ from typing import Any
 
 from limen.core.clock import Clock
 
-Parameters = Mapping[str, object]
+Parameters = Mapping[str, object] | tuple[object, ...]
 Row = tuple[Any, ...]
 
 

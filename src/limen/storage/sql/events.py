@@ -10,7 +10,7 @@ from limen.storage.sql.connection import Connection
 
 _INSERT = """
 INSERT INTO limen_events (time, event, outcome, actor, source, user_agent, target, request_id, data)
-VALUES (:time, :event, :outcome, :actor, :source, :user_agent, :target, :request_id, :data)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _PAGE = """
@@ -48,17 +48,17 @@ def record(connection: Connection, event: Event) -> None:
     origin = event.origin
     connection.run(
         _INSERT,
-        {
-            "time": connection.now(),
-            "event": event.name.value,
-            "outcome": event.outcome.value,
-            "actor": event.actor,
-            "source": origin.address,
-            "user_agent": origin.user_agent,
-            "target": event.target,
-            "request_id": origin.request_id,
-            "data": _encode(dict(event.data)).decode(),
-        },
+        (
+            connection.now(),
+            event.name.value,
+            event.outcome.value,
+            event.actor,
+            origin.address,
+            origin.user_agent,
+            event.target,
+            origin.request_id,
+            _encode(dict(event.data)).decode(),
+        ),
     )
 
 
