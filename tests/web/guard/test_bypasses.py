@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, Body, FastAPI, HTTPException
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.core.errors import Conflict, Forbidden, LimenError
 from limen.core.principal import ANONYMOUS, Principal, PrincipalKind
-from limen.fastapi import CurrentPrincipal, permissions, public, roles
+from limen.fastapi import CurrentPrincipal, live, permissions, public, roles
 from limen.web.cors import CorsPolicy
 from limen.web.guard import protect
 from tests.web.guard.kit import CopyingMiddleware, Counted, SmallGate, call
@@ -295,6 +295,57 @@ async def test_what_was_allowed_once_is_decided_anew_for_others() -> None:
     gate.people["checker"] = Principal(demoted.sub, demoted.kind, demoted.roles, frozenset())
     assert (await call(app, "/leaf", "checker")).status == 403
     assert len(counted.ran) == 2
+
+
+# --- objects that are called
+
+
+class _OnlyAdmins:
+    @roles("admin")
+    def __call__(self) -> int:
+        return 1
+
+
+async def test_a_requirement_on_the_call_of_a_dependency_object_is_decided_at_dispatch() -> None:
+    """Before the body is read, and whether the dependency is overridden or not."""
+    counted, only_admins = Counted(), _OnlyAdmins()
+    app = FastAPI()
+
+    @app.post("/leaf")
+    def leaf(payload: dict[str, int] = Body(), who: int = Depends(only_admins)) -> None:
+        counted.ran.append("leaf")
+
+    app.get("/included", dependencies=[Depends(only_admins)])(counted.handler())
+    protect(app, SmallGate())
+    assert (await call(app, "/leaf", "maker", method="POST", body=b"{")).status == 403
+    app.dependency_overrides[only_admins] = lambda: 1
+    assert (await call(app, "/leaf", "maker", method="POST", body=b"{}")).status == 403
+    assert (await call(app, "/included", "maker")).status == 403
+    assert counted.ran == []
+    assert (await call(app, "/leaf", "admin", method="POST", body=b"{}")).status == 200
+
+
+async def test_a_requirement_on_the_call_of_an_endpoint_object_is_decided_at_dispatch() -> None:
+    """`live` there asks the store; `public` there opens nothing, as it is not on what was registered."""
+
+    class Live:
+        @live
+        def __call__(self) -> int:
+            return 1
+
+    class Public:
+        @public
+        def __call__(self) -> int:
+            return 1
+
+    app, gate = FastAPI(), SmallGate()
+    app.add_api_route("/live", Live())
+    app.add_api_route("/public", Public())
+    protect(app, gate)
+    assert (await call(app, "/live")).status == 401
+    assert (await call(app, "/live", "maker")).status == 200
+    assert gate.live_asked == ["id-of-maker"]
+    assert (await call(app, "/public")).status == 401
 
 
 # --- the seal, and who answers

@@ -201,3 +201,22 @@ async def test_a_declared_rule_may_be_live() -> None:
     gate.ended.add("maker")
     assert (await call(app, "/files/a", "maker")).status == 401
     assert counted.ran == ["application"]
+
+
+@pytest.mark.parametrize("path", LIVE)
+async def test_a_failure_that_nobody_foresaw_is_answered_as_problem_details(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault of the gate is 500 with a trace id, not the framework's plain text, and it is logged."""
+
+    class Broken(SmallGate):
+        async def live(self, principal: Principal) -> Principal:
+            raise RuntimeError("a fault")
+
+    counted = Counted()
+    reply = await call(_app(counted, Broken()), path, "checker", method="POST", body=b'{"a": 1}')
+    assert (reply.status, reply.headers["content-type"]) == (500, "application/problem+json")
+    assert reply.json()["trace_id"]
+    assert b"a fault" not in reply.body
+    assert "a live check failed" in caplog.text
+    assert counted.ran == []

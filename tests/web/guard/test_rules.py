@@ -7,9 +7,10 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Host, Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from limen.core.errors import ConfigurationError
-from limen.fastapi import roles
+from limen.core.errors import ConfigurationError, CredentialMissing, RoleRequired
+from limen.fastapi import live, roles
 from limen.web.guard import protect
 from tests.web.guard.kit import Counted, SmallGate, call
 from tests.web.guard.rows import ForeignRoute
@@ -141,3 +142,92 @@ def _without_path() -> ForeignRoute:
     route = ForeignRoute("/foreign", Counted())
     del route.path
     return route
+
+
+# --- a public rule beside restrictions
+
+
+async def test_a_public_rule_inside_restricting_dependencies_is_refused_at_start() -> None:
+    """Both are told, instead of one silently winning."""
+    app = FastAPI(openapi_url=None, dependencies=[roles("admin")])
+    app.mount("/files", Counted().application())
+    protection = protect(app, SmallGate())
+    protection.public_mount("/files")
+    with pytest.raises(ConfigurationError, match="/files: its rule is public, but dependencies around it restrict it"):
+        await protection.ensure_started()
+
+
+async def test_a_public_rule_inside_restricting_dependencies_lets_nobody_in() -> None:
+    """Also where it comes to be while the application runs."""
+    counted = Counted()
+    app = FastAPI(openapi_url=None, dependencies=[roles("admin")])
+    app.get("/leaf")(counted.handler())
+    protection = protect(app, SmallGate())
+    await protection.ensure_started()
+    app.mount("/files", counted.application())
+    protection.public_mount("/files")
+    for who in (None, "maker", "admin"):
+        assert (await call(app, "/files/x", who)).status == 403
+    assert counted.ran == []
+
+
+async def test_the_pages_of_the_documentation_may_be_public_in_a_restricted_application() -> None:
+    """They describe what is restricted; `public_docs` names them one by one."""
+    app = FastAPI(dependencies=[roles("admin")])
+    app.get("/leaf")(Counted().handler())
+    protect(app, SmallGate()).public_docs()
+    assert (await call(app, "/openapi.json")).status == 200
+    assert (await call(app, "/leaf", "maker")).status == 403
+
+
+# --- below an opaque mount
+
+
+class _Noting:
+    """Middleware around an application, which makes it opaque."""
+
+    def __init__(self, app: ASGIApp, ran: list[str]) -> None:
+        self.app = app
+        self.ran = ran
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.ran.append("middleware")
+        await self.app(scope, receive, send)
+
+
+async def test_below_an_opaque_mount_the_rule_decides_and_decorators_still_hold() -> None:
+    """Nothing is decided, and nothing dispatched, a second time by the scope that the mount was entered with."""
+    counted = Counted()
+    sub, gate = FastAPI(), SmallGate()
+    sub.get("/plain")(counted.handler("plain"))
+    sub.get("/admin")(roles("admin")(counted.handler("admin")))
+    sub.post("/pay")(live(counted.handler("pay")))
+    app = FastAPI()
+    app.mount("/o", _Noting(sub, counted.ran))
+    protect(app, gate).public_mount("/o")
+    assert (await call(app, "/o/plain")).status == 200
+    assert (await call(app, "/o/pay", "maker", method="POST")).status == 200
+    assert gate.live_asked == ["id-of-maker"]
+    with pytest.raises(CredentialMissing):  # the application below answered it by itself, as an error of its own
+        await call(app, "/o/pay", method="POST")
+    with pytest.raises(RoleRequired):
+        await call(app, "/o/admin", "maker")
+    assert counted.ran == ["middleware", "plain", "middleware", "pay", "middleware", "middleware"]
+
+
+async def test_below_an_opaque_mount_an_application_that_is_mounted_elsewhere_too_guards_itself() -> None:
+    """It was put under guard where it is seen; the way around that mount is no way around the guard."""
+    counted = Counted()
+    sub = FastAPI(openapi_url=None)
+    sub.get("/leaf")(counted.handler("leaf"))
+    sub.mount("/files", counted.application("files"))
+    app = FastAPI()
+    app.mount("/o", _Noting(sub, []))
+    app.mount("/seen", sub)
+    protection = protect(app, SmallGate())
+    protection.public_mount("/o")
+    protection.public_mount("/seen/files")
+    assert (await call(app, "/seen/files/x")).status == 200
+    assert (await call(app, "/o/leaf")).status == 401
+    assert (await call(app, "/o/files/x")).status == 401
+    assert counted.ran == ["files"]

@@ -23,6 +23,7 @@ from limen.web.guard.leaves import (
     Leaf,
     dispatches_as_known,
     innermost_position,
+    is_framework_page,
     learn_fastapi,
     make_leaf,
 )
@@ -75,6 +76,11 @@ class WatchedScope(dict[str, Any]):
             LimenError: the request may not enter this leaf.
             LiveCheckNeeded: the store has to be asked first.
         """
+        if self.final:
+            # Below an opaque leaf this may be the router of an application that nobody put under guard. One that was
+            # has a guard of its own, which watches with a scope of its own.
+            dict.update(self, child, **more)
+            return
         if more or type(child) is not dict:
             child = dict(child, **more)
         endpoint = child.get("endpoint")
@@ -91,15 +97,13 @@ class WatchedScope(dict[str, Any]):
                 or state.parent is not None
             ):
                 self.guard.enter(self, child, leaf)
-                if self.final:
-                    self.entered = child
             else:
                 # Sound because sets of roles and of permissions never change, and a plain leaf asks for nothing else.
                 self.final = True
                 self.entered = child
                 state.endpoint = endpoint
                 state.decided = True
-        elif not self.final:
+        else:
             self.guard.enter_without_endpoint(self)
         dict.update(self, child)
 
@@ -193,14 +197,12 @@ class InnerGuard:
             if place is None:
                 raise state.undeclared()
             self._decide_declared(scope, leaf, name_below(scope.below, place))
+            scope.entered = child
         elif leaf.contradiction:
-            _log.error(
-                "a route is public and restricted at once; nobody gets in",
-                extra={"endpoint": repr(leaf.endpoint), "request_id": state.request_id},
-            )
-            raise PolicyDenied("What is declared for this route contradicts itself.")
+            raise self._contradiction(leaf, state)
         else:
             self._decide(scope, leaf, leaf.required_for(scope.get("method", "")), is_final=True)
+            scope.entered = child
             if leaf.is_plain and state.principal.is_authenticated:
                 leaf.met_by = (state.principal.roles, state.principal.permissions)
 
@@ -263,12 +265,22 @@ class InnerGuard:
         declared = state.rules.find(name)
         if declared is None:
             raise state.undeclared()
-        if leaf is not None and not leaf.requirement.public and not declared.public:
-            declared &= leaf.requirement
+        if leaf is not None and not leaf.requirement.public:
+            if not declared.public:
+                declared &= leaf.requirement
+            elif not is_framework_page(leaf.endpoint):
+                raise self._contradiction(leaf, state)
         if declared.live and leaf is None:
             raise PolicyDenied("A live check cannot be made for this path.")
         self._decide(scope, leaf, declared, is_final=True)
         state.below = name
+
+    def _contradiction(self, leaf: Leaf, state: GuardState) -> LimenError:
+        _log.error(
+            "a route is public and restricted at once; nobody gets in",
+            extra={"endpoint": repr(leaf.endpoint), "request_id": state.request_id},
+        )
+        return PolicyDenied("What is declared for this route contradicts itself.")
 
     def _place(self, scope: WatchedScope, leaf: Leaf) -> Any:
         places = self._inspect() if leaf.included is None else self._places.in_included(leaf.included)

@@ -1,8 +1,9 @@
 """What is written on an endpoint: marks, and how they are read back.
 
-Restrictions are followed through ``__wrapped__``, ``functools.partial``, methods and base classes, so that a wrong
-order of decorators loses nothing. `public` counts only on the very object that was registered: ``functools.wraps``
-copies ``__dict__``, and classes inherit, so a mark that travelled would open a route nobody opened.
+Restrictions are followed through ``__wrapped__``, ``functools.partial``, methods, base classes and the ``__call__`` of
+an object, so that a wrong order of decorators loses nothing. `public` counts only on the very object that was
+registered: ``functools.wraps`` copies ``__dict__``, and classes inherit, so a mark that travelled would open a route
+nobody opened.
 """
 
 import functools
@@ -93,16 +94,21 @@ def own_mark(target: object) -> Mark | None:
 def layers(endpoint: object) -> Iterator[object]:
     """Yield the endpoint and, from the outside in, everything it wraps."""
     seen: set[int] = set()
-    layer: object = endpoint
-    while layer is not None and id(layer) not in seen:
+    waiting: list[object] = [endpoint]
+    while waiting:
+        layer = waiting.pop()
+        if layer is None or id(layer) in seen:
+            continue
         seen.add(id(layer))
         yield layer
         if isinstance(layer, functools.partial):
-            layer = layer.func
+            waiting.append(layer.func)
         elif inspect.ismethod(layer):
-            layer = layer.__func__
+            waiting.append(layer.__func__)
         else:
-            layer = getattr(layer, "__wrapped__", None)
+            if not (inspect.isroutine(layer) or inspect.isclass(layer)):
+                waiting.append(getattr(type(layer), "__call__", None))  # noqa: B004 - what a call of the object runs
+            waiting.append(getattr(layer, "__wrapped__", None))
 
 
 def read_marks(endpoint: object) -> Statement:

@@ -166,11 +166,17 @@ class GuardState:
         """Ask the store again, once for this leaf, and go on with the principal of now.
 
         Raises:
-            LimenError: it is no longer active.
+            LimenError: it is no longer active, or the gate failed in a way that nobody foresaw.
         """
         state: GuardState | None = self
         while state is not None:
-            state.principal = await state.gate.live(state.principal)
+            try:
+                state.principal = await state.gate.live(state.principal)
+            except LimenError:
+                raise
+            except Exception as error:
+                _log.exception("a live check failed", extra={"request_id": self.request_id})
+                raise LimenError() from error
             state.live_leaf = leaf
             state = state.parent
 

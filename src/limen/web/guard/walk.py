@@ -9,7 +9,7 @@ from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 from limen.authz.roles import RoleCatalogue
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.guard.dispatch import InnerGuard, instrument
-from limen.web.guard.leaves import Leaf, names_endpoint
+from limen.web.guard.leaves import Leaf, is_framework_page, names_endpoint
 from limen.web.guard.marks import Statement
 from limen.web.guard.own_routes import OwnRoutes
 from limen.web.guard.rules import OWN_DEFAULT, PathRules, name_below, normal_name
@@ -125,7 +125,10 @@ def faults(
             if each.is_foreign and name in used and name.endswith(">"):
                 found.append(f"{each.name}: two foreign routes without a path; one rule cannot mean both")
             used.add(name)
-            if rules.find(name) is None and each.is_foreign:
+            rule = rules.find(name)
+            if rule is not None and rule.public and stated.restriction and not is_framework_page(each.leaf.endpoint):
+                found.append(f"{each.name}: its rule is public, but dependencies around it restrict it")
+            if rule is None and each.is_foreign:
                 found.append(
                     f"{each.name}: a foreign route, whose endpoint the guard cannot see; "
                     f"declare gate.mount_rule({each.path!r}, …)"
