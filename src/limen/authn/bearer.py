@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from limen.authn.ended import EndedSessions
 from limen.authn.strategy import NOT_MINE, Authenticated, Outcome, PresentedCredential, Rejected
@@ -12,6 +13,7 @@ from limen.crypto.claims import AccessClaims
 from limen.crypto.claims_cache import ClaimsCache, digest_of
 from limen.crypto.jwt import TokenError, TokenVerifier
 
+_PERSON: Final = PrincipalKind.PERSON
 _log = logging.getLogger(__name__)
 
 PermissionsOf = Callable[[frozenset[str]], frozenset[str]]
@@ -87,14 +89,15 @@ class BearerStrategy:
         return self.recall(credential) or NOT_MINE
 
     def _remember(self, digest: bytes, claims: AccessClaims, kid: str) -> Authenticated:
+        # By place: with their names it takes a third longer, and this is for each new token.
         principal = Principal(
-            sub=claims.sub,
-            kind=PrincipalKind.PERSON,
-            roles=claims.roles,
-            permissions=self._permissions_of(claims.roles),
-            sid=claims.sid,
-            client_id=claims.client_id,
-            authentication=Authentication(claims.amr, claims.auth_time),
+            claims.sub,
+            _PERSON,
+            claims.roles,
+            self._permissions_of(claims.roles),
+            claims.sid,
+            claims.client_id,
+            Authentication(claims.amr, claims.auth_time),
         )
         known = Authenticated(principal, claims.exp)
         self._cache.put_by_digest(digest, known, kid)

@@ -34,9 +34,9 @@ def origin_of(scope: Scope) -> Origin:
             user_agent = value
     client = scope.get("client")
     return Origin(
-        request_id=_request_id(request_ids),
-        address=canonical_address(client[0]) if client else "",
-        user_agent=_printable(user_agent[:_MOST_BYTES_READ]) if user_agent else "",
+        _request_id(request_ids),
+        canonical_address(client[0]) if client else "",
+        _printable(user_agent[:_MOST_BYTES_READ]) if user_agent else "",
     )
 
 
