@@ -247,6 +247,14 @@ class InnerGuard:
         """Return a leaf for whoever lists the application's leaves."""
         return self._new_leaf(endpoint, route, included, is_mounted=is_mounted)
 
+    def inspect_included(self, included: Any) -> None:
+        """Look at an included router before it is entered, or listed.
+
+        Raises:
+            ConfigurationError: it is entered by code of its own.
+        """
+        self._places.in_included(included)
+
     # --- deciding
 
     def _decide(self, scope: WatchedScope, leaf: Leaf | None, requirement: Requirement, *, is_final: bool) -> None:
@@ -367,9 +375,9 @@ def instrument(router: Router) -> InnerGuard:
     present = vars(router).get(_GUARD_OF_ROUTER)
     if isinstance(present, InnerGuard):
         return present
-    routing = sys.modules.get("fastapi.routing")
-    if routing is not None:
-        learn_fastapi(routing)
+    fastapi = sys.modules.get("fastapi")
+    if fastapi is not None and hasattr(fastapi, "FastAPI"):
+        learn_fastapi(fastapi.routing, fastapi.FastAPI)
     if not dispatches_as_known(router):
         raise ConfigurationError(f"{type(router).__name__} dispatches by code of its own, which the guard cannot watch")
     holder, name = innermost_position(router)

@@ -20,6 +20,12 @@ KNOWN_MATCHES: list[Any] = [Route.matches, WebSocketRoute.matches, Mount.matches
 KNOWN_DISPATCH: list[Any] = [Router.app]
 """Functions that dispatch as the guard expects it, and as its self-test checks."""
 
+KNOWN_CALLS: list[Any] = [(Starlette.__call__, Starlette.build_middleware_stack)]
+"""How applications take a connection and hand it through their middleware to their router."""
+
+KNOWN_INCLUSIONS: list[Any] = []
+"""How routers that FastAPI keeps as included find and enter their routes."""
+
 
 @dataclass(eq=False, slots=True)
 class Leaf:
@@ -112,19 +118,27 @@ def _stated_leaf(endpoint: object, route: Any, included: Any, stated: Statement)
 
 def router_of(app: object) -> Router | None:
     """Return the router of an application that the guard can see into; None for one that it cannot."""
-    router = app.router if isinstance(app, Starlette) else app
-    if (
-        not isinstance(router, Router)
-        or type(router).__call__ is not Router.__call__
-        or not dispatches_as_known(router)
-    ):
+    if isinstance(app, Starlette) and not calls_as_known(app):
         return None
-    return router
+    router = app.router if isinstance(app, Starlette) else app
+    return router if isinstance(router, Router) and dispatches_as_known(router) else None
+
+
+def calls_as_known(app: Starlette) -> bool:
+    """Tell whether the class of the application reaches its router by the framework's own code, and by nothing else."""
+    return (type(app).__call__, type(app).build_middleware_stack) in KNOWN_CALLS
 
 
 def dispatches_as_known(router: Router) -> bool:
     """Tell whether the router dispatches by the framework's own code."""
-    return type(router).app in KNOWN_DISPATCH and "app" not in vars(router)
+    kind = type(router)
+    return kind.__call__ is Router.__call__ and kind.app in KNOWN_DISPATCH and "app" not in vars(router)
+
+
+def includes_as_known(router: Any) -> bool:
+    """Tell whether a router that was included enters its routes by the framework's own code."""
+    own = vars(router)
+    return (type(router).matches, type(router).handle) in KNOWN_INCLUSIONS and not {"matches", "handle"} & own.keys()
 
 
 def is_opaque(endpoint: object) -> bool:
@@ -141,12 +155,19 @@ def is_framework_page(endpoint: object) -> bool:
 
 
 def names_endpoint(route: object) -> bool:
-    """Tell whether a route names its endpoint when it matches, by the framework's own code."""
+    """Tell whether a route names its endpoint when it matches, by the framework's own code.
+
+    What a mount names may be a router, which decides later: until then only the framework's code may run.
+    """
+    if isinstance(route, Mount | Host) and (
+        type(route).handle not in {Mount.handle, Host.handle} or "handle" in vars(route)
+    ):
+        return False
     return type(route).matches in KNOWN_MATCHES and "matches" not in vars(route)  # type: ignore[attr-defined]
 
 
-def learn_fastapi(routing: Any) -> None:
-    """Let the guard know FastAPI's routes and routers."""
+def learn_fastapi(routing: Any, application: Any) -> None:
+    """Let the guard know FastAPI's routes, routers and applications."""
     known = (routing.APIRoute.matches, routing.APIWebSocketRoute.matches)
     included = getattr(routing, "_IncludedRouter", None)
     group = getattr(routing, "_FrontendRouteGroup", None)
@@ -155,6 +176,11 @@ def learn_fastapi(routing: Any) -> None:
             KNOWN_MATCHES.append(matches)
     if routing.APIRouter.app not in KNOWN_DISPATCH:
         KNOWN_DISPATCH.append(routing.APIRouter.app)
+    calls = (application.__call__, application.build_middleware_stack)
+    if calls not in KNOWN_CALLS:
+        KNOWN_CALLS.append(calls)
+    if included is not None and not KNOWN_INCLUSIONS:
+        KNOWN_INCLUSIONS.append((routing.APIRouter.matches, routing.APIRouter.handle))
 
 
 def innermost_position(router: Router) -> tuple[object, str]:

@@ -7,9 +7,10 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from limen.core.errors import LimenError, PolicyDenied
+from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
 from limen.web.cors import Cors, origin_allowed, preflight_answer
 from limen.web.guard.dispatch import instrument, refuse
+from limen.web.guard.leaves import calls_as_known
 from limen.web.guard.rules import PathRules
 from limen.web.guard.sockets import UndecidedAnswerError, serve_socket
 from limen.web.guard.state import GUARD_KEY, Gate, GuardState
@@ -169,9 +170,14 @@ def put_guard_around(app: Starlette, protection: Starting) -> None:
     """Put both positions of the guard into an application.
 
     Raises:
-        ConfigurationError: its router cannot be guarded.
+        ConfigurationError: it or its router cannot be guarded.
     """
     instrument(app.router)
+    if not calls_as_known(app):
+        raise ConfigurationError(
+            f"{type(app).__name__} takes connections by code of its own (__call__ or build_middleware_stack), which "
+            "would run before the guard decides; make middleware of it"
+        )
     app.add_middleware(OuterGuard, protection=protection)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from starlette.routing import Host, Match, Mount
 from starlette.types import Scope
 
+from limen.core.errors import ConfigurationError
 from limen.web.guard.foreign import guard_foreign
-from limen.web.guard.leaves import names_endpoint
+from limen.web.guard.leaves import includes_as_known, names_endpoint
 
 MOST_REMEMBERED = 20_000
 """What one router remembers; routes that are made and thrown away again must not fill the memory."""
@@ -29,14 +30,18 @@ class Places:
         return self._look_at(router, router.routes, router.routes)
 
     def in_included(self, included: Any) -> _ByEndpoint:
-        """Return the same of a router that FastAPI keeps as included."""
+        """Return the same of a router that FastAPI keeps as included.
+
+        Raises:
+            ConfigurationError: it is entered by code of its own.
+        """
         routes = included.original_router.routes
         seen = self._seen.get(id(included))
         if seen is not None and _are_the_same(seen[1], routes):
             return seen[2]
         candidates = included.effective_candidates()
-        found = [getattr(each, "starlette_route", None) or getattr(each, "original_route", None) for each in candidates]
-        return self._look_at(included, routes, [each for each in found if each is not None])
+        found = [getattr(each, "starlette_route", None) or getattr(each, "original_route", each) for each in candidates]
+        return self._look_at(included, routes, found)
 
     def _look_at(self, owner: object, routes: list[Any], effective: list[Any]) -> _ByEndpoint:
         seen = list(routes)
@@ -44,6 +49,12 @@ class Places:
         for route in list(effective):
             if not names_endpoint(route):
                 guard_foreign(route)
+            router = getattr(route, "original_router", None)
+            if router is not None and not includes_as_known(router):
+                raise ConfigurationError(
+                    f"{type(router).__name__} is included, and matches or handles by code of its own, which would run "
+                    "before the guard decides; mount it and declare a rule for its path"
+                )
             endpoint = route.app if isinstance(route, Mount | Host) else getattr(route, "endpoint", None)
             places.setdefault(id(endpoint), []).append(route)
         if len(self._seen) >= MOST_REMEMBERED:

@@ -81,6 +81,7 @@ def _walk_route(guard: InnerGuard, route: Any, prefix: str, included: Any, depth
 
 
 def _walk_included(guard: InnerGuard, included: Any, prefix: str, depth: int) -> Iterator[ListedLeaf]:
+    guard.inspect_included(included)
     for candidate in included.effective_candidates():
         if hasattr(candidate, "effective_candidates"):
             yield from _walk_included(guard, candidate, prefix, depth)

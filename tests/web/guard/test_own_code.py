@@ -1,0 +1,187 @@
+"""Code of the application that stands in the place of the framework's does not run before the decision."""
+
+from typing import Any
+
+import fastapi.routing
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Match, Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from limen.core.errors import ConfigurationError
+from limen.fastapi import roles
+from limen.web.guard import protect
+from tests.web.guard.kit import Counted, SmallGate, call
+
+RAN: list[str] = []
+"""What ran of the classes below; the seal lets a 404 pass, so they answer that."""
+
+INCLUDED_ROUTERS = hasattr(fastapi.routing, "_IncludedRouter")
+
+
+async def _answer(name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    RAN.append(name)
+    await PlainTextResponse("secret", 404)(scope, receive, send)
+
+
+class OwnCall(FastAPI):
+    """An application that answers some paths by itself."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].endswith("/side"):
+            await _answer("call", scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+
+class OwnStack(Starlette):
+    """An application that puts something else in front of its router."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        async def first(scope: Scope, receive: Receive, send: Send) -> None:
+            await _answer("stack", scope, receive, send)
+
+        return first
+
+
+class OwnRouterCall(Router):
+    """A router that answers before it dispatches."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _answer("router", scope, receive, send)
+
+
+class OwnHandle(APIRouter):
+    """A router that is entered by code of its own."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _answer("handle", scope, receive, send)
+
+
+class OwnMatches(APIRouter):
+    """A router that is matched by code of its own."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        RAN.append("matches")
+        return Match.FULL, {}
+
+
+class OwnMount(Mount):
+    """A mount that answers before what is mounted."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _answer("mount", scope, receive, send)
+
+
+class OwnRoute(APIRoute):
+    """A foreign route, as equal to others as all FastAPI's are."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.FULL if scope["path"] == "/f" else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _answer("route", scope, receive, send)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_ran() -> None:
+    RAN.clear()
+
+
+async def _endpoint() -> None:
+    RAN.append("endpoint")
+
+
+@pytest.mark.parametrize("mounted", [OwnCall(), OwnStack(), OwnRouterCall()])
+async def test_a_mounted_application_with_code_of_its_own_is_opaque(mounted: Any) -> None:
+    """It is closed until a rule is declared, and the rule then decides."""
+    app = FastAPI(openapi_url=None)
+    app.mount("/own", mounted)
+    protect(app, SmallGate())
+    assert (await call(app, "/own/side")).status == 401
+    assert (await call(app, "/own/side", "admin")).status == 403
+    assert RAN == []
+    declared = FastAPI(openapi_url=None)
+    declared.mount("/own", mounted)
+    protect(declared, SmallGate()).mount_rule("/own", roles("maker"))
+    assert (await call(declared, "/own/side", "admin")).status == 403
+    assert (await call(declared, "/own/side", "maker")).body == b"secret"
+
+
+@pytest.mark.parametrize("kind", [OwnCall, OwnStack])
+def test_an_application_with_code_of_its_own_cannot_be_protected(kind: type[Starlette]) -> None:
+    """Its code would run outside of the guard; silence would pass for protection."""
+    with pytest.raises(ConfigurationError, match="by code of its own"):
+        protect(kind(), SmallGate())
+
+
+def test_an_application_whose_router_has_a_call_of_its_own_cannot_be_protected() -> None:
+    """The guard stands inside of that call."""
+    app = Starlette()
+    app.router = OwnRouterCall(routes=[])
+    with pytest.raises(ConfigurationError, match="by code of its own"):
+        protect(app, SmallGate())
+
+
+if INCLUDED_ROUTERS:
+
+    @pytest.mark.parametrize("kind", [OwnHandle, OwnMatches])
+    @pytest.mark.parametrize("nested", [False, True])
+    async def test_an_included_router_with_code_of_its_own_is_refused(kind: type[APIRouter], nested: bool) -> None:
+        """Where the application is protected, or, included later, at its start; and while it runs."""
+        app = FastAPI(openapi_url=None)
+        app.get("/leaf")(_endpoint)
+        protection = protect(app, SmallGate())
+        app.include_router(_around(kind(), nested=nested))
+        with pytest.raises(ConfigurationError, match="by code of its own"):
+            await protection.ensure_started()
+        assert RAN == []
+
+    @pytest.mark.parametrize("nested", [False, True])
+    async def test_an_included_router_with_code_of_its_own_is_not_entered_later(nested: bool) -> None:
+        """Included while the application runs, it answers nobody."""
+        app = FastAPI(openapi_url=None)
+        app.get("/leaf")(_endpoint)
+        protection = protect(app, SmallGate())
+        await protection.ensure_started()
+        app.include_router(_around(OwnHandle(), nested=nested))
+        with pytest.raises(ConfigurationError, match="by code of its own"):
+            await call(app, "/r")
+        assert RAN == []
+
+    def _around(router: APIRouter, *, nested: bool) -> APIRouter:
+        router.add_api_route("/r", _endpoint)
+        if not nested:
+            return router
+        outer = APIRouter()
+        outer.include_router(router)
+        return outer
+
+
+async def test_a_foreign_route_that_is_replaced_by_an_equal_one_is_guarded_again() -> None:
+    """Equality of routes says nothing about who guards them."""
+    app = FastAPI(openapi_url=None)
+    app.router.routes.append(OwnRoute("/f", _endpoint))
+    protect(app, SmallGate()).mount_rule("/f", roles("admin"))
+    assert (await call(app, "/f")).status == 401
+    app.router.routes[-1] = OwnRoute("/f", _endpoint)
+    assert (await call(app, "/f")).status == 401
+    assert (await call(app, "/f", "maker")).status == 403
+    assert RAN == []
+
+
+async def test_a_mount_with_code_of_its_own_is_foreign() -> None:
+    """What is mounted there would decide itself, but later than that code."""
+    route: BaseRoute = OwnMount("/sub", routes=[Route("/leaf", Counted().endpoint())])
+    app = Starlette(routes=[route])
+    protection = protect(app, SmallGate())
+    with pytest.raises(ConfigurationError, match=r"/sub: a foreign route"):
+        await protection.ensure_started()
+    other = Starlette(routes=[OwnMount("/sub", routes=[Route("/leaf", Counted().endpoint())])])
+    protect(other, SmallGate()).mount_rule("/sub", roles("admin"))
+    assert (await call(other, "/sub/leaf")).status == 401
+    assert (await call(other, "/sub/leaf", "maker")).status == 403
+    assert RAN == []
