@@ -65,6 +65,20 @@ class TestTokens:
         )
         assert Signer(KEYS[0], "at+jwt").sign(made) == token()
 
+    def test_what_is_remembered_of_roles(self) -> None:
+        """Sets of roles found well-formed are not looked at again; a refused one is, and the memory is bounded."""
+        from limen.crypto import claims as module
+
+        for number in range(5000):
+            claims(roles=[f"held-{number}"])
+        assert frozenset({"held-4999"}) in module._written_sets
+        assert len(module._written_sets) <= 4096
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r": roles\Z"):
+                claims(roles=["held-4999", "new\nline"])
+            with pytest.raises(ValueError, match=r": amr, client_id\Z"):
+                claims(amr=["p w d"], client_id="li men")
+
     def test_the_closed_list_of_claims(self) -> None:
         """An access token carries these claims and no other (RFC 9068, section 2.2), and a header of three members."""
         header, payload, _ = parts(Signer(KEYS[0], "at+jwt").sign(claims()))
