@@ -14,6 +14,7 @@ from limen.web.guard.leaves import calls_as_known
 from limen.web.guard.rules import PathRules
 from limen.web.guard.sockets import UndecidedAnswerError, serve_socket
 from limen.web.guard.state import GUARD_KEY, Gate, GuardState
+from limen.web.guard.streams import go_on
 from limen.web.headers import ON_HTTP, ON_HTTPS, add_security_headers, is_https
 from limen.web.origin import new_request_id
 from limen.web.problems import send_problem
@@ -105,6 +106,8 @@ class OuterGuard:
                 message = {**message, "headers": headers}
             elif state.blocked and not state.answered:
                 raise UndecidedAnswerError
+            elif message.get("more_body") or state.ended:
+                go_on(state)
             return send(message)
 
         try:
@@ -113,10 +116,9 @@ class OuterGuard:
                 await pending
             scope["user"] = state.principal
             await self.app(scope, receive, sealed)
-        except LimenError as error:
-            await refuse(error, scope, sealed, state)
-        except UndecidedAnswerError:
-            state.blocked = True
+        except Exception as error:
+            if not await _is_settled(error, scope, sealed, state):
+                raise
         if state.blocked and not state.answered:
             await self._refuse_undecided(scope, sealed, state)
 
@@ -188,6 +190,15 @@ def is_guarded_by(state: GuardState | None, gate: Gate) -> bool:
             return True
         state = state.parent
     return False
+
+
+async def _is_settled(error: Exception, scope: Scope, send: Send, state: GuardState) -> bool:
+    """Answer an error of limen's, and tell whether there is nothing left for the framework to do about it."""
+    if isinstance(error, LimenError) and not state.ended:
+        await refuse(error, scope, send, state)
+        return True
+    # Whatever the application makes of the end of a stream, a group of exceptions for instance, says nothing new.
+    return isinstance(error, UndecidedAnswerError) or state.ended
 
 
 def _may_be_undecided(scope: Scope, state: GuardState, status: int) -> bool:

@@ -71,7 +71,7 @@ class Gate(Protocol):
         ...
 
     def still_valid(self, state: "GuardState") -> bool:
-        """Tell whether an open WebSocket may stay open: the token has not expired, the session has not ended."""
+        """Tell whether an open WebSocket or a streaming answer may go on: not expired, and its session not ended."""
         ...
 
     async def start(self) -> None:
@@ -97,6 +97,8 @@ class GuardState:
         decided: a leaf was allowed, or the request was refused.
         answered: the answer has begun.
         blocked: an answer without a decision was kept back.
+        ended: the answer was cut off, because what opened it is no longer valid.
+        ask_next: when a streaming answer is asked about next, in seconds of the monotonic clock; None before.
         endpoint: what was registered where the request was allowed to go.
         below: the name of the mount that the request has entered, as rules know it; empty in the application itself.
         live_leaf: the leaf for which the store was asked again in this request.
@@ -110,7 +112,8 @@ class GuardState:
     endpoint: object = None
     below: str = ""
     live_leaf: object = None
-    entered = decided = answered = blocked = False
+    entered = decided = answered = blocked = ended = False
+    ask_next: float | None = None
     _origin: Origin | None = None
 
     def __init__(self, gate: Gate, rules: PathRules, scope: Scope) -> None:
