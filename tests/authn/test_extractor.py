@@ -2,9 +2,16 @@
 
 import pytest
 
-from limen.authn.extractor import MAX_HEADER, extract
-from limen.authn.strategy import PresentedCredential
+from limen.authn.chain import AuthenticationChain
+from limen.authn.extractor import MAX_HEADER
+from limen.authn.strategy import PresentedCredential, Rejected
 from limen.core.errors import CredentialMalformed
+
+
+def extract(headers: list[tuple[bytes, bytes]]) -> object:
+    """Return what a chain without strategies finds: the credential, the error of a malformed one, or None."""
+    found = AuthenticationChain([]).recall(headers)
+    return found.error if isinstance(found, Rejected) else found
 
 
 def test_no_header_is_no_credential() -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Final
 
 from limen.authn.ended import EndedSessions
@@ -47,6 +48,7 @@ class BearerStrategy:
     ) -> None:
         self._verifier = verifier
         self._cache = cache
+        self._lookup = cache.get_by_digest
         self._ended = ended
         self._permissions_of = permissions_of
         self._clock = clock
@@ -55,7 +57,7 @@ class BearerStrategy:
         """Answer who sent this very value before, if the token is still in time and its session has not ended."""
         if authorization[:7] != b"Bearer ":
             return None
-        entry = self._cache.get(authorization[7:])
+        entry = self._lookup(sha256(authorization[7:]).digest())
         if entry is None:
             return None
         known = entry[0]

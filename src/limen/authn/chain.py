@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from limen.authn.extractor import authorization_of, read_authorization
+from limen.authn.extractor import read_authorization
 from limen.authn.strategy import Authenticated, NotMine, Outcome, PresentedCredential, Rejected, Strategy
 from limen.core.errors import CredentialMalformed, LimenError
 from limen.core.principal import Principal
@@ -32,17 +32,22 @@ class AuthenticationChain:
 
     def __init__(self, strategies: Sequence[Strategy]) -> None:
         self._strategies = tuple(strategies)
+        self._seen = tuple(strategy.seen for strategy in strategies)
         self.challenges = tuple(dict.fromkeys(strategy.challenge for strategy in strategies))
 
     def recall(self, headers: Iterable[tuple[bytes, bytes]]) -> Authenticated | Rejected | PresentedCredential | None:
         """Answer from memory where possible; else return the credential for `authenticate`; None for none."""
-        found = authorization_of(headers)
+        # Two headers are malformed: which of them counts would depend on who reads (request smuggling past a proxy).
+        found = None
+        for name, value in headers:
+            if name == b"authorization":
+                if found is not None:
+                    return Rejected(CredentialMalformed("There must be one Authorization header."))
+                found = value
         if found is None:
             return None
-        if not isinstance(found, bytes):
-            return Rejected(found)
-        for strategy in self._strategies:
-            known = strategy.seen(found)
+        for seen in self._seen:
+            known = seen(found)
             if known is not None:
                 return known
         credential = read_authorization(found)
