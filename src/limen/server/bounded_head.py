@@ -1,24 +1,52 @@
-"""uvicorn's fast HTTP protocol, with a bound on the head of a request, which it does not have."""
+"""uvicorn's fast HTTP protocol, with the bounds on the head of a request that it does not have."""
+
+import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from limen.server.head_deadline import HeadDeadline, HeadLimits, Heads
 
 MOST_HEAD_BYTES = 64 * 1024
 
 
 class BoundedHeadProtocol(HttpToolsProtocol):
-    """Answers 400 to a request whose head does not end within 64 KiB and one read of the socket.
+    """Answers 400 to a head that does not end within 64 KiB and one read of the socket; closes where it is late.
 
     The parser underneath collects a head of any length: a few connections that never end theirs would fill the memory.
     """
 
+    heads = Heads(HeadLimits())
+    _deadline: HeadDeadline | None = None
     _in_head = False
     _began_just_now = False
     _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Await the first head."""
+        super().connection_made(transport)
+        self._deadline = HeadDeadline(self.heads, transport, self.client)
+        self._deadline.follow(self.loop, self.cycle)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Await nothing any more."""
+        if self._deadline is not None:
+            self._deadline.end()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to the WebSocket protocol, which has timeouts of its own."""
+        if self._deadline is not None:
+            self._deadline.end()
+            self._deadline = None
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived; count it where the head has not ended with it."""
         self._began_just_now = False
         super().data_received(data)
+        if self._deadline is not None:
+            # Whatever it was, a blank line or the rest of a refused body: uvicorn has stopped its own clock for it.
+            self._deadline.follow(self.loop, self.cycle)
         if not self._in_head or self._began_just_now:
             return
         self._head_bytes += len(data)
@@ -34,3 +62,12 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         """End counting."""
         self._in_head = False
         super().on_headers_complete()
+
+
+def fast_protocol(limits: HeadLimits) -> type[asyncio.Protocol]:
+    """Make the protocol for one server, which counts by itself."""
+
+    class Limited(BoundedHeadProtocol):
+        heads = Heads(limits)
+
+    return Limited

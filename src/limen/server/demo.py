@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from limen.core.errors import ConfigurationError, NotFound, UsernameTaken
 from limen.server.addresses import bind
 from limen.server.docs import add_docs
-from limen.server.private_file import write_private
+from limen.server.private_file import require_own_file, require_own_folder, write_private
 from limen.server.process import serve
 from limen.settings import Settings
 from limen.wiring import Limen
@@ -26,6 +26,8 @@ ACCOUNTS = ("maker", "checker", "super-checker", "admin")
 """The demo's accounts; each holds the role of its name."""
 
 SECRET_BYTES = 48
+_SECRET_FILES = ("demo.env", "demo-accounts.json")
+_DATABASES = ("limen.db", "orders.db")
 _EXAMPLE = "limen.server.orders"
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is mistaken for another
 _GROUP = 5
@@ -104,11 +106,13 @@ def prepare(folder: Path) -> Demo:
     """Make the settings, the secrets and the accounts that are missing; what is there stays as it is.
 
     Raises:
-        ConfigurationError: the folder cannot be used, or the accounts' passwords were lost.
+        ConfigurationError: the folder cannot be used, somebody else could put files into it, or the accounts'
+            passwords were lost.
     """
     folder = folder.absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_own(folder)
         settings_file = _settings_file(folder)
         accounts_file = folder / "demo-accounts.json"
         settings = load_settings(settings_file)
@@ -123,6 +127,16 @@ def prepare(folder: Path) -> Demo:
             f"remove {folder} to begin anew"
         )
     return Demo(settings, settings_file, accounts, accounts_file, fresh)
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse what a stranger may have planted: accounts would get their passwords, databases go through their links."""
+    require_own_folder(folder)
+    for name in _SECRET_FILES:
+        require_own_file(folder / name, secret=True)
+    for name in _DATABASES:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            require_own_file(folder / f"{name}{suffix}")
 
 
 def _settings_file(folder: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from limen.server.addresses import BACKLOG, url_of
+from limen.server.head_deadline import HeadLimits
 from limen.settings import Settings
 from limen.web.logs import configure_logging
 
@@ -70,7 +71,14 @@ class _Server(uvicorn.Server):
             self._on_ready()
 
 
-def serve(app: Any, listener: socket.socket, settings: Settings, on_ready: Callable[[str], None]) -> None:
+def serve(
+    app: Any,
+    listener: socket.socket,
+    settings: Settings,
+    on_ready: Callable[[str], None],
+    *,
+    heads: HeadLimits = HeadLimits(),  # noqa: B008 - frozen
+) -> None:
     """Serve until SIGTERM or SIGINT, and end the process then with 0, after the requests under way were answered.
 
     Forwarding headers are not believed here (uvicorn would take them from any local process, and rewrite the peer's
@@ -82,12 +90,13 @@ def serve(app: Any, listener: socket.socket, settings: Settings, on_ready: Calla
         listener: a bound socket.
         settings: for the log.
         on_ready: called with the address once connections are accepted.
+        heads: how long, and on how many connections of one peer, the head of a request is awaited.
 
     Raises:
         ConfigurationError, LimenError: what kept the application from starting, or from ending well.
     """
     lifespan = _Lifespan(app)
-    server = _Server(_configuration(lifespan), lambda: on_ready(url_of(listener)))
+    server = _Server(_configuration(lifespan, heads), lambda: on_ready(url_of(listener)))
     restore = configure_logging(settings.log_level, settings.log_format, loggers=("limen", "uvicorn"))
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,12 +113,11 @@ def serve(app: Any, listener: socket.socket, settings: Settings, on_ready: Calla
         listener.close()
 
 
-def _configuration(app: Any) -> uvicorn.Config:
+def _configuration(app: Any, heads: HeadLimits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",
-        # h11, where the fast parser is not installed, bounds the head by itself.
-        http=_fast_protocol() or "h11",
+        http=_protocol(heads),
         lifespan="on",
         log_config=None,
         # Its own lines about starting and ending say nothing that ours do not.
@@ -125,12 +133,14 @@ def _configuration(app: Any) -> uvicorn.Config:
     )
 
 
-def _fast_protocol() -> type[asyncio.Protocol] | None:
+def _protocol(heads: HeadLimits) -> type[asyncio.Protocol]:
     if find_spec("httptools") is None:
-        return None
-    from limen.server.bounded_head import BoundedHeadProtocol
+        from limen.server.timed_head import plain_protocol
 
-    return BoundedHeadProtocol
+        return plain_protocol(heads)
+    from limen.server.bounded_head import fast_protocol
+
+    return fast_protocol(heads)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

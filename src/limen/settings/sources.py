@@ -15,6 +15,7 @@ ENV_FILE = "LIMEN_ENV_FILE"
 # Names that the test suite of limen reads, not limen.
 _TESTS = "LIMEN_TEST_"
 _GROUP_OR_OTHERS = 0o077
+_ROOT = 0
 _LONGEST_NAME = 64
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ def env_file(given: str | os.PathLike[str] | None, environ: Mapping[str, str]) -
     A ``.env`` that merely lies in the working directory is never read: whoever starts limen elsewhere would take over
     that folder's settings. The operator's word (the environment) stands before the application's.
 
-    Raises ConfigurationError when it cannot be read, or when others than its owner can.
+    Raises ConfigurationError when it cannot be read, when others than its owner can, or when its owner is a
+    stranger: somebody who is neither the caller nor root, and would choose the secrets.
     """
     named = environ.get(ENV_FILE) or given
     if not named:
@@ -41,6 +43,11 @@ def env_file(given: str | os.PathLike[str] | None, environ: Mapping[str, str]) -
         raise ConfigurationError(f"the settings file is not a plain file: {path}")
     if os.name == "posix" and status.st_mode & _GROUP_OR_OTHERS:
         raise ConfigurationError(f"the settings file holds secrets and others can open it; run: chmod 600 {path}")
+    if os.name == "posix" and status.st_uid not in {os.geteuid(), _ROOT}:
+        raise ConfigurationError(
+            f"the settings file belongs to user {status.st_uid}, who could choose the secrets; "
+            f"it must be yours or root's: {path}"
+        )
     return path
 
 

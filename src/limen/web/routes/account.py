@@ -9,6 +9,7 @@ from starlette.responses import Response
 from limen.core.errors import AccountNotActive, NotFound, SessionEnded
 from limen.features.accounts.service import AccountService
 from limen.web.body import read_json
+from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
 from limen.web.starlette import live
 
@@ -65,13 +66,14 @@ def account_routes(accounts: AccountService, *, prefix: str) -> Routes:
         if principal.sid is None:
             raise SessionEnded()
         body = await read_json(request.scope, request.receive, PasswordChange)
-        await accounts.change_password(
+        changing = accounts.change_password(
             principal.sub,
             body.current_password,
             body.new_password,
             sid=principal.sid,
             origin=origin_of(request),
         )
+        await while_connected(request.receive, changing)
         return no_content()
 
     return {

@@ -9,6 +9,7 @@ from limen.core.errors import NotFound
 from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
 from limen.web.body import read_json
+from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, origin_of
 from limen.web.starlette import public
 
@@ -62,7 +63,8 @@ def login_routes(login: LoginService, accounts: AccountService, *, prefix: str, 
         if not registration_open:
             raise NotFound("Registration is closed.")
         body = await read_json(request.scope, request.receive, Registration)
-        account = await accounts.create(body.username, body.password, email=body.email, origin=origin_of(request))
+        making = accounts.create(body.username, body.password, email=body.email, origin=origin_of(request))
+        account = await while_connected(request.receive, making)
         return json_answer(Registered(account.id, account.username), 201)
 
     @public
@@ -70,6 +72,7 @@ def login_routes(login: LoginService, accounts: AccountService, *, prefix: str, 
     async def log_in(request: Request) -> Response:
         """Exchange a username and a password for an access and a refresh token."""
         body = await read_json(request.scope, request.receive, Credentials)
-        return tokens_answer(await login.login(body.username, body.password, origin=origin_of(request)))
+        checking = login.login(body.username, body.password, origin=origin_of(request))
+        return tokens_answer(await while_connected(request.receive, checking))
 
     return {f"{prefix}/register": {"POST": register}, f"{prefix}/login": {"POST": log_in}}
