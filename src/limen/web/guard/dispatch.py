@@ -8,7 +8,7 @@ dependencies and handler. That is a habit of the routers, not a promise: the ans
 
 import logging
 import sys
-from typing import Any, cast
+from typing import Any
 
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -161,7 +161,7 @@ class InnerGuard:
             if watched.entered is not None:
                 # Tracing and exception handlers, which stand outside, find what they would find without the guard. Not
                 # by the scope's own `update`: it may be the watched one of an outer application.
-                dict.update(cast("dict[str, Any]", scope), watched.entered)
+                dict.update(scope, watched.entered)
                 if "route" in watched:
                     scope["route"] = watched["route"]
 
@@ -300,8 +300,7 @@ class InnerGuard:
         try:
             await state.check_live(leaf)
             scope["user"] = state.principal
-            watched = self._watch(scope, state)
-            await self.app(watched, receive, send)
+            await self.app(self._watch(scope, state), receive, send)
         except LiveCheckNeeded:
             _log.error("a second dispatch reached another leaf", extra={"request_id": state.request_id})
             await refuse(PolicyDenied(), scope, send, state)

@@ -18,6 +18,10 @@ Table = Mapping[str, Mapping[str, Endpoint]]
 """Endpoints by path, then by HTTP method."""
 
 
+_NO_MATCH: tuple[Match, Scope] = (Match.NONE, {})
+"""What most requests are told; the routers do not look into the scope of what does not match."""
+
+
 class _Resource:
     """What is at one path."""
 
@@ -59,7 +63,7 @@ class OwnRoutes(BaseRoute):
         if resource is None:
             root: str = scope.get("root_path", "")
             if not root and not self._templates:
-                return Match.NONE, {}
+                return _NO_MATCH
             return self._matches_slowly(scope, path[len(root) :] if root and path.startswith(root) else path)
         return self._matched(scope, resource, {})
 
