@@ -86,6 +86,13 @@ class OwnRoute(APIRoute):
         await _answer("route", scope, receive, send)
 
 
+class OwnIncludedRoute(OwnRoute):
+    """The same, for an inclusion."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.FULL if scope["path"] == "/in/f" else Match.NONE), {}
+
+
 @pytest.fixture(autouse=True)
 def _nothing_ran() -> None:
     RAN.clear()
@@ -150,6 +157,19 @@ if INCLUDED_ROUTERS:
         app.include_router(_around(OwnHandle(), nested=nested))
         with pytest.raises(ConfigurationError, match="by code of its own"):
             await call(app, "/r")
+        assert RAN == []
+
+    async def test_a_foreign_route_in_an_included_router_is_not_opened_by_the_rule_of_another() -> None:
+        """Its path there is the one without the prefix, which a mount of the application may have as well."""
+        app, router = FastAPI(openapi_url=None), APIRouter()
+        app.mount("/f", Counted().application())
+        protection = protect(app, SmallGate())
+        protection.public_mount("/f")
+        await protection.ensure_started()
+        router.routes.append(OwnIncludedRoute("/f", _endpoint))
+        app.include_router(router, prefix="/in")
+        with pytest.raises(ConfigurationError, match="inside an included router"):
+            await call(app, "/in/f")
         assert RAN == []
 
     def _around(router: APIRouter, *, nested: bool) -> APIRouter:

@@ -3,7 +3,7 @@
 import operator
 from typing import Any
 
-from starlette.routing import Host, Match, Mount
+from starlette.routing import Host, Match, Mount, Route
 from starlette.types import Scope
 
 from limen.core.errors import ConfigurationError
@@ -33,13 +33,21 @@ class Places:
         """Return the same of a router that FastAPI keeps as included.
 
         Raises:
-            ConfigurationError: it is entered by code of its own.
+            ConfigurationError: it is entered by code of its own, or one of its routes has no name for rules.
         """
         routes = included.original_router.routes
         seen = self._seen.get(id(included))
         if seen is not None and _are_the_same(seen[1], routes):
             return seen[2]
         candidates = included.effective_candidates()
+        for each in candidates:
+            # FastAPI's own kind of route is not copied for an inclusion, so its path is not the one that a rule names.
+            shared = None if getattr(each, "starlette_route", None) else getattr(each, "original_route", None)
+            if shared is not None and isinstance(shared, Route) and not names_endpoint(shared):
+                raise ConfigurationError(
+                    f"{type(shared).__name__} {shared.path} matches by code of its own inside an included router; add "
+                    "it to the application itself, and declare a rule for its path"
+                )
         found = [getattr(each, "starlette_route", None) or getattr(each, "original_route", each) for each in candidates]
         return self._look_at(included, routes, found)
 
