@@ -373,6 +373,21 @@ def test_open_settings_file_is_refused(tmp_path: Path, mode: int) -> None:
 
 
 @pytest.mark.usefixtures("good")
+def test_strangers_settings_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A settings file of a user who is neither the caller nor root is refused; the caller's is taken."""
+    path = write(tmp_path / "theirs.env", "LIMEN_ACCESS_TTL=301\n")
+    stranger = 65534
+    if os.geteuid() == 0:
+        assert Settings.load(env_file=path).access_ttl == 301
+        os.chown(path, stranger, stranger)
+    else:
+        # Nobody but root can give a file away: the caller becomes another instead.
+        monkeypatch.setattr(os, "geteuid", lambda: stranger)
+    (line,) = refusal(env_file=path)
+    assert "belongs to user" in line
+
+
+@pytest.mark.usefixtures("good")
 def test_unreadable_settings_file_is_refused(tmp_path: Path) -> None:
     """A named file that is missing, a folder or not UTF-8 stops the start instead of being passed over."""
     latin = tmp_path / "latin.env"
