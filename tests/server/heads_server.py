@@ -1,5 +1,6 @@
-"""A server with short deadlines for request heads, for tests: ``heads_server.py FOLDER PORT httptools|h11``."""
+"""A server with short deadlines for request heads, for tests: ``heads_server.py FOLDER PORT httptools|h11 LIMITS``."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -12,8 +13,7 @@ from limen.server.process import serve
 from limen.server.standalone import application
 from tests.support.gates import settings_for
 
-LIMITS = HeadLimits(seconds=1.5, patient=20, hurried_seconds=0.3, most=40)
-
 if __name__ == "__main__":
     settings = settings_for(Path(sys.argv[1]))
-    serve(application(settings), bind("127.0.0.1", int(sys.argv[2])), settings, lambda _: None, heads=LIMITS)
+    limits = HeadLimits(**json.loads(sys.argv[4]))
+    serve(application(settings), bind("127.0.0.1", int(sys.argv[2])), settings, lambda _: None, heads=limits)

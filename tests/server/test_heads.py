@@ -1,6 +1,8 @@
 """Connections on which no whole request head arrives, at real servers with either HTTP protocol."""
 
 import contextlib
+import dataclasses
+import json
 import os
 import socket
 import subprocess
@@ -12,24 +14,24 @@ from pathlib import Path
 import httpx
 import pytest
 
-from limen.server.head_deadline import peer_of
+from limen.server.head_deadline import HeadLimits, peer_of
 from tests.server.conftest import READY_WITHIN_SECONDS, free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("heads_server.py")
-SECONDS = 1.5  # as the script has it
+SECONDS = 1.5
+PROTOCOLS = ["httptools", "h11"]
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: limen\r\n\r\n"
 HALF = WHOLE[:-2] + b"X-Half: "
 
 
-@pytest.fixture(scope="module", params=["httptools", "h11"])
-def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a running server with short deadlines."""
-    tmp_path = tmp_path_factory.mktemp("heads")
+@contextlib.contextmanager
+def running(folder: Path, protocol: str, limits: HeadLimits) -> Iterator[int]:
+    """Run a server with an HTTP protocol and limits; yield its port."""
     number = free_port()
-    with (tmp_path / "log.txt").open("wb") as log:
+    with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, SCRIPT, tmp_path, str(number), request.param],
+            [sys.executable, SCRIPT, folder, str(number), protocol, json.dumps(dataclasses.asdict(limits))],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=log,
             stderr=log,
@@ -37,7 +39,7 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     try:
         deadline = time.monotonic() + READY_WITHIN_SECONDS
         while True:
-            assert process.poll() is None, (tmp_path / "log.txt").read_text()
+            assert process.poll() is None, (folder / "log.txt").read_text()
             assert time.monotonic() < deadline
             with contextlib.suppress(OSError), connected(number):
                 break
@@ -46,6 +48,14 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="module", params=PROTOCOLS)
+def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a running server with short deadlines."""
+    limits = HeadLimits(seconds=SECONDS, patient=20, hurried_seconds=0.3, most=1000)
+    with running(tmp_path_factory.mktemp("heads"), request.param, limits) as number:
+        yield number
 
 
 def connected(port: int) -> socket.socket:
@@ -115,25 +125,45 @@ def test_a_request_that_takes_long_is_not_cut_off(port: int) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 4")
 
 
-def test_one_peer_cannot_take_all_places(port: int) -> None:
-    """Beyond the patient number a peer is closed sooner, beyond the most at once; then there is room again."""
+def closed_of(connections: list[socket.socket]) -> int:
+    """Count those that the server has closed."""
+    closed = 0
+    for connection in connections:
+        connection.setblocking(False)
+        try:
+            closed += connection.recv(1) == b""
+        except ConnectionError:
+            closed += 1
+        except BlockingIOError:
+            pass
+    return closed
+
+
+def test_one_peer_with_many_is_waited_for_less(port: int) -> None:
+    """Beyond the patient number the deadline is short; everybody is answered, and places are given back."""
     with contextlib.ExitStack() as held:
         connections = [held.enter_context(connected(port)) for _ in range(60)]
         time.sleep(0.8)
-        closed = 0
-        for connection in connections:
-            connection.setblocking(False)
-            try:
-                closed += connection.recv(1) == b""
-            except ConnectionError:
-                closed += 1
-            except BlockingIOError:
-                pass
-        assert closed == 40
+        assert closed_of(connections) == 40
         assert httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=10, trust_env=False).status_code == 200
     time.sleep(SECONDS)
     with connected(port) as connection:
         assert open_for(connection) > SECONDS - 0.5, "places were not given back"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_one_peer_cannot_take_all_places(tmp_path: Path, protocol: str) -> None:
+    """Beyond the most of one peer, connections are closed at once; those that ask something do not count."""
+    limits = HeadLimits(seconds=60, patient=20, hurried_seconds=60, most=40)
+    with running(tmp_path, protocol, limits) as port, contextlib.ExitStack() as held:
+        asking = [held.enter_context(connected(port)) for _ in range(30)]
+        assert all(answered(connection) for connection in asking)
+        connections = [held.enter_context(connected(port)) for _ in range(60)]
+        deadline = time.monotonic() + 10
+        while (closed := closed_of(connections)) < 20 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert closed == 20
+        assert all(answered(connection) for connection in asking)
 
 
 @pytest.mark.parametrize(
