@@ -11,7 +11,7 @@ PICK = for python in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3
 	echo 'limen: Python 3.11 or newer is needed and no Python 3 was found' >&2; exit 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench setup lock clean
+.PHONY: help run test coverage lint bench setup lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -23,6 +23,9 @@ run: ## start the demo on http://HOST:PORT
 
 test: ## run the whole suite; ARGS="tests/core -x" runs a part
 	@$(call PICK,test)
+
+coverage: ## run the whole suite and count which lines it runs
+	@$(call PICK,coverage)
 
 lint: ## ruff, mypy and import-linter
 	@$(call PICK,lint)
