@@ -313,8 +313,8 @@ def test(environment: Environment, arguments: list[str]) -> int:
 def coverage(environment: Environment, arguments: list[str]) -> int:
     """Run the whole suite and count which lines it runs.
 
-    Not what CI does: on CPython 3.11, the counting of lines, greenlets of a thread that ended and a signal that comes at
-    that moment can make the interpreter spin for ever.
+    Not what CI does: on CPython 3.11, counting lines while the greenlets of a thread that ended are cleared can make the
+    interpreter spin for ever.
     """
     environment.ensure("test")
     code = whole_suite(environment, "--cov", "--cov-report=")
