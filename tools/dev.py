@@ -313,7 +313,7 @@ def test(environment: Environment, arguments: list[str]) -> int:
 def coverage(environment: Environment, arguments: list[str]) -> int:
     """Run the whole suite and count which lines it runs.
 
-    Not what CI does: on CPython 3.11, counting lines while the greenlets of a thread that ended are cleared can make the
+    Not what CI does: on CPython 3.11, counting lines while greenlets of a thread that ended are cleared can make the
     interpreter spin for ever.
     """
     environment.ensure("test")
