@@ -109,14 +109,14 @@ class Limen:
         return cls(Settings.load(env_file=env_file, **overrides), roles=roles, clock=clock)
 
     def _build(self, settings: Settings) -> None:
+        keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
         access_keys = _signing_keys(settings.jwt_access_secret, settings.jwt_access_secrets_accepted)
         refresh_signing_keys = _signing_keys(settings.jwt_refresh_secret, settings.jwt_refresh_secrets_accepted)
         refresh_keys = RefreshKeys(
             settings.jwt_refresh_secret.get_secret_value(),
             [secret.get_secret_value() for secret in settings.jwt_refresh_secrets_accepted],
         )
-        keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
-        self.door = door = Door(
+        self.door = Door(
             self.storage.issuing,
             terms=TokenTerms(
                 issuer=settings.issuer,
@@ -132,7 +132,7 @@ class Limen:
         )
         self.sessions = SessionService(
             self.storage.sessions,
-            door,
+            self.door,
             verifier=TokenVerifier(
                 refresh_keys.key_set,
                 issuer=settings.issuer,
@@ -148,6 +148,10 @@ class Limen:
             keep_ended_ms=keep_ended_ms,
             clock=self._clock,
         )
+        self._build_accounts(settings, keep_ended_ms)
+        self.chain = AuthenticationChain([self._bearer(settings, access_keys)])
+
+    def _build_accounts(self, settings: Settings, keep_ended_ms: int) -> None:
         self.accounts = AccountService(
             self.storage.accounts,
             hasher=PasswordHasher(settings.password_hasher, bcrypt_cost=settings.bcrypt_cost),
@@ -161,12 +165,14 @@ class Limen:
         )
         self.login = LoginService(
             self.accounts,
-            door,
+            self.door,
             record=self.sessions.record,
             pseudonym_key=hkdf_sha256(settings.jwt_access_secret.get_secret_value().encode(), b"limen/events/name/1"),
             client_id=settings.audience,
         )
-        bearer = BearerStrategy(
+
+    def _bearer(self, settings: Settings, access_keys: list[SigningKey]) -> BearerStrategy:
+        return BearerStrategy(
             TokenVerifier(
                 KeySet(access_keys),
                 issuer=settings.issuer,
@@ -182,7 +188,6 @@ class Limen:
             permissions_of=self._permissions_of,
             clock=self._clock,
         )
-        self.chain = AuthenticationChain([bearer])
 
     def _role_names(self) -> frozenset[str]:
         return self.catalogue.names

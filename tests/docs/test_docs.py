@@ -116,7 +116,7 @@ def test_no_path_of_a_machine(path: Path) -> None:
 
 def test_paths_of_machines_would_be_found() -> None:
     """The search sees home folders and temporary ones, and leaves routes and relative paths alone."""
-    assert MACHINE.findall("in /home/ann/limen, /tmp/x and /work/main")
+    assert len(MACHINE.findall("in /home/ann/limen and /tmp/x")) == 2
     assert not MACHINE.findall("GET /auth/login, var/demo.env, ../limen, sqlite:////absolute/path, tests/web/x.py")
 
 
