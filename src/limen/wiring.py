@@ -149,7 +149,8 @@ class Limen:
             clock=self._clock,
         )
         self._build_accounts(settings, keep_ended_ms)
-        self.chain = AuthenticationChain([self._bearer(settings, access_keys)])
+        self.bearer = self._bearer(settings, access_keys)
+        self.chain = AuthenticationChain([self.bearer])
 
     def _build_accounts(self, settings: Settings, keep_ended_ms: int) -> None:
         self.accounts = AccountService(
@@ -186,6 +187,7 @@ class Limen:
             self._seen,
             self.ended,
             permissions_of=self._permissions_of,
+            known_roles=self._role_names,
             clock=self._clock,
         )
 
@@ -362,11 +364,14 @@ class Limen:
         return replace(principal, roles=state.roles, permissions=self.catalogue.permissions_of(state.roles))
 
     def still_valid(self, state: Attribution) -> bool:
-        """Tell whether an open connection may stay open: credential in time, session not ended. Asks no store."""
+        """Tell whether an open connection may stay open: credential in time, session not ended, roles unchanged.
+
+        Asks no store.
+        """
         known = state.credential
         if not isinstance(known, Authenticated):
             return not state.principal.is_authenticated
-        return self._clock() < known.expires_at and known.principal.sid not in self.ended
+        return self.bearer.fault_of(known) is None
 
     async def _follow_ended(self) -> None:
         await self.sessions.catch_up()

@@ -1,14 +1,15 @@
 """The Bearer strategy: limen's own access tokens (RFC 6750, RFC 9068)."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final
 
 from limen.authn.ended import EndedSessions
 from limen.authn.strategy import NOT_MINE, Authenticated, Outcome, PresentedCredential, Rejected
 from limen.core.clock import Clock
-from limen.core.errors import SessionEnded, TokenExpired, TokenRejected
+from limen.core.errors import SessionEnded, TokenExpired, TokenRejected, TokenStale, Unauthenticated
 from limen.core.principal import Authentication, Principal, PrincipalKind
 from limen.crypto.claims import AccessClaims
 from limen.crypto.claims_cache import ClaimsCache, digest_of
@@ -20,18 +21,31 @@ _log = logging.getLogger(__name__)
 PermissionsOf = Callable[[frozenset[str]], frozenset[str]]
 """Answers the permissions that a set of roles gives."""
 
+KnownRoles = Callable[[], frozenset[str]]
+"""Answers the names of the roles there are; none at all where they are not known."""
+
+_NO_CHANGES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
+
+
+def _none_known() -> frozenset[str]:
+    return frozenset()
+
 
 class BearerStrategy:
     """Verifies access tokens, and remembers the claims of those it has seen.
 
-    The memory holds what a token says, not a verdict: every use asks the clock and the list of ended sessions again.
+    The memory holds what a token says, not a verdict: every use asks the clock, the list of ended sessions and the
+    changed roles again.
     Issuer, audience and keys cannot change under it: they are fixed when this strategy is made, and the memory with it.
 
     Args:
         verifier: of access tokens.
         cache: of the claims of tokens seen before.
         ended: the sessions that ended.
+        changed: the accounts whose roles were changed lately, by their ids, and the roles they hold now. It is asked
+            as it is at that moment, so whoever fills it keeps one object.
         permissions_of: what a set of roles gives.
+        known_roles: the roles there are. A role that is not among them is not given to the principal.
         clock: the time, in seconds since 1970 UTC.
     """
 
@@ -43,14 +57,18 @@ class BearerStrategy:
         cache: ClaimsCache[Authenticated],
         ended: EndedSessions,
         *,
+        changed: Mapping[str, frozenset[str]] = _NO_CHANGES,
         permissions_of: PermissionsOf,
+        known_roles: KnownRoles = _none_known,
         clock: Clock,
     ) -> None:
         self._verifier = verifier
         self._cache = cache
         self._lookup = cache.get_by_digest
         self._ended = ended
+        self._changed = changed
         self._permissions_of = permissions_of
+        self._known_roles = known_roles
         self._clock = clock
 
     def seen(self, authorization: bytes) -> Authenticated | None:
@@ -61,9 +79,9 @@ class BearerStrategy:
         if entry is None:
             return None
         known = entry[0]
-        if self._clock() < known.expires_at and known.principal.sid not in self._ended:
+        if self._clock() < known.expires_at and known.principal.sid not in self._ended and not self._changed:
             return known
-        return None
+        return known if self.fault_of(known) is None else None
 
     def recall(self, credential: PresentedCredential) -> Outcome | None:
         """Answer from memory or verify at once: nothing here waits."""
@@ -80,27 +98,39 @@ class BearerStrategy:
                 _log.debug("access token refused", extra={"reason": error.reason})
                 return Rejected(TokenExpired() if error.expired else TokenRejected())
             known = self._remember(digest, claims, kid)
+        fault = self.fault_of(known)
+        return known if fault is None else Rejected(fault)
+
+    def fault_of(self, known: Authenticated) -> Unauthenticated | None:
+        """Return why a credential that was verified may not be used any more; None where it may."""
         if self._clock() >= known.expires_at:
-            return Rejected(TokenExpired())
-        if known.principal.sid in self._ended:
-            return Rejected(SessionEnded())
-        return known
+            return TokenExpired()
+        principal = known.principal
+        if principal.sid in self._ended:
+            return SessionEnded()
+        # Sets are compared, not times: what a refresh that is under way will issue is either this very set or stale.
+        stated = known.stated_roles
+        if stated is not None and self._changed.get(principal.sub, stated) != stated:
+            return TokenStale()
+        return None
 
     async def authenticate(self, credential: PresentedCredential) -> Outcome:
         """The same answer as `recall`."""
         return self.recall(credential) or NOT_MINE
 
     def _remember(self, digest: bytes, claims: AccessClaims, kid: str) -> Authenticated:
+        names = self._known_roles()
+        roles = claims.roles if not names or claims.roles <= names else claims.roles & names
         # By place: with their names it takes a third longer, and this is for each new token.
         principal = Principal(
             claims.sub,
             _PERSON,
-            claims.roles,
-            self._permissions_of(claims.roles),
+            roles,
+            self._permissions_of(roles),
             claims.sid,
             claims.client_id,
             Authentication(claims.amr, claims.auth_time),
         )
-        known = Authenticated(principal, claims.exp)
+        known = Authenticated(principal, claims.exp, claims.roles)
         self._cache.put_by_digest(digest, known, kid)
         return known

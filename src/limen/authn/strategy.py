@@ -31,10 +31,13 @@ class Authenticated:
     Attributes:
         principal: whom the request is attributed to.
         expires_at: when the credential ends, in seconds since 1970 UTC.
+        stated_roles: the roles as the credential states them; the principal has those of them that exist. None for a
+            credential that states none, which cannot become stale.
     """
 
     principal: Principal
     expires_at: int
+    stated_roles: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,15 @@ class TokenExpired(Unauthenticated):
     oauth_error = "invalid_token"
 
 
+class TokenStale(Unauthenticated):
+    """The roles of the account have changed since the access token was issued."""
+
+    code = "token_stale"
+    title = "The access token no longer says which roles are held."
+    hint = "A role was granted or revoked since; refresh it, and the new one has the roles of now."
+    oauth_error = "invalid_token"
+
+
 class SessionEnded(Unauthenticated):
     """The session the credential belongs to is over."""
 
