@@ -11,6 +11,7 @@ from pathlib import Path
 from limen.authn.records import CurrentSession
 from limen.core.errors import Unavailable
 from limen.storage import SQLiteStorage
+from limen.storage.sql.statement import Statement, rows
 from limen.testing.contracts.contract import Opened, a_session, all_events, an_account, event, rotate, state
 from tests.storage.conftest import looking_into
 
@@ -81,6 +82,7 @@ START = """
 import asyncio, logging, resource, signal, sys
 from limen.core.errors import Unavailable
 from limen.storage import SQLiteStorage
+from limen.storage.sql.statement import Statement, rows
 
 logging.disable()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -117,7 +119,7 @@ async def test_a_database_that_may_not_grow(storage: SQLiteStorage) -> None:
     sessions = [await a_session(storage, account) for _ in range(10)]
     with looking_into(storage.path) as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    await storage.write(lambda connection: connection.rows(f"PRAGMA max_page_count = {pages + 20}", {}))
+    await storage.write(lambda: rows(Statement(f"PRAGMA max_page_count = {pages + 20}")))
     await until_full(storage)
     before = len(await all_events(storage))
     padded, *answers = await asyncio.gather(
@@ -130,7 +132,7 @@ async def test_a_database_that_may_not_grow(storage: SQLiteStorage) -> None:
     generations = [(await state(storage, opened.sid)).generation for opened in sessions]
     assert generations == [int(done) for done in acknowledged]
     assert len(await all_events(storage)) == before + sum(acknowledged)
-    await storage.write(lambda connection: connection.rows("PRAGMA max_page_count = 1000000", {}))
+    await storage.write(lambda: rows(Statement("PRAGMA max_page_count = 1000000")))
     again = [opened.after(b"full") if done else opened for opened, done in zip(sessions, acknowledged, strict=True)]
     assert await turned(storage, again, b"room") == [True] * 10
     with looking_into(storage.path) as connection:

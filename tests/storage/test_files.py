@@ -10,9 +10,9 @@ import pytest
 
 from limen.core.errors import ConfigurationError, Unavailable
 from limen.storage import SQLiteStorage, open_storage
-from limen.storage.sql.connection import Connection
 from limen.storage.sql.sqlite import path_of
 from limen.storage.sql.sqlite_file import connect
+from limen.storage.sql.statement import Statement, Steps, rows, run
 from limen.testing.contracts.contract import an_account, event
 from tests.storage.conftest import contents, replace_contents
 
@@ -70,9 +70,11 @@ async def test_nothing_is_touched_before_the_start(path: Path) -> None:
 async def test_every_switch_is_set(storage: SQLiteStorage) -> None:
     """Write-ahead log, flushed at each commit; foreign keys; no trust in the schema; a reader that cannot write."""
 
-    def read(connection: Connection) -> dict[str, object]:
-        names = ("journal_mode", "synchronous", "foreign_keys", "trusted_schema", "query_only", "busy_timeout")
-        return {name: connection.rows(f"PRAGMA {name}", {})[0][0] for name in names}
+    def read() -> Steps[dict[str, object]]:
+        switches: dict[str, object] = {}
+        for name in ("journal_mode", "synchronous", "foreign_keys", "trusted_schema", "query_only", "busy_timeout"):
+            ((switches[name],),) = yield from rows(Statement(f"PRAGMA {name}"))
+        return switches
 
     common = {
         "journal_mode": "wal",
@@ -89,7 +91,7 @@ async def test_what_reads_cannot_write(storage: SQLiteStorage) -> None:
     """A write that strays into the reading thread fails and changes nothing."""
     account = await an_account(storage)
     with pytest.raises(Unavailable):
-        await storage.read(lambda connection: connection.run("DELETE FROM limen_accounts", {}))
+        await storage.read(lambda: run(Statement("DELETE FROM limen_accounts")))
     assert await storage.accounts.by_id(account.id) == account
 
 

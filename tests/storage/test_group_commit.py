@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,18 +14,20 @@ import pytest
 
 from limen.core.errors import Busy, Conflict, Unavailable
 from limen.storage import SQLiteStorage
-from limen.storage.sql.connection import Connection
+from limen.storage.sql.database import Operation
+from limen.storage.sql.statement import Statement, Steps, rows, run
 from limen.testing.contracts.contract import a_session, all_events, an_account, event, rotate, state
 from tests.storage.conftest import contents, looking_into, replace_contents
 
-COUNT = "SELECT count(*) FROM limen_roles"
+ADD = Statement("INSERT INTO limen_roles (name, source) VALUES (:name, 'database')")
+COUNT = Statement("SELECT count(*) FROM limen_roles")
 
 
-def adds(name: str) -> Callable[[Connection], str]:
+def adds(name: str) -> Operation[str]:
     """An operation that inserts a role."""
 
-    def operation(connection: Connection) -> str:
-        connection.run("INSERT INTO limen_roles (name, source) VALUES (:name, 'database')", {"name": name})
+    def operation() -> Steps[str]:
+        yield from run(ADD, name=name)
         return name
 
     return operation
@@ -36,9 +38,10 @@ async def writer_held(storage: SQLiteStorage) -> AsyncIterator[None]:
     """Hold the writer inside a transaction, so that what is called meanwhile is queued."""
     holds, release = threading.Event(), threading.Event()
 
-    def operation(_: Connection) -> None:
+    def operation() -> Steps[None]:
         holds.set()
         assert release.wait(10)
+        yield from ()
 
     holding = asyncio.ensure_future(storage.write(operation))
     await asyncio.to_thread(holds.wait, 10)
@@ -125,16 +128,16 @@ async def test_nobody_is_answered_before_the_commit(storage: SQLiteStorage) -> N
 async def test_a_fault_is_its_own(storage: SQLiteStorage, fault: str) -> None:
     """Among operations that share a transaction, those with a fault fail and take back their own work only."""
 
-    def faulty(connection: Connection) -> None:
-        adds(f"faulty-{fault}")(connection)
+    def faulty() -> Steps[None]:
+        yield from adds(f"faulty-{fault}")()
         if fault == "integrity":
-            adds(f"faulty-{fault}")(connection)
+            yield from adds(f"faulty-{fault}")()
         elif fault == "python":
             raise ZeroDivisionError
         elif fault == "statement":
-            connection.run("INSERT INTO no_such_table VALUES (1)", {})
+            yield from run(Statement("INSERT INTO no_such_table VALUES (1)"))
         else:
-            adds("lone surrogate \ud800")(connection)
+            yield from adds("lone surrogate \ud800")()
 
     errors = {"integrity": Conflict, "python": ZeroDivisionError, "statement": Unavailable, "text": UnicodeEncodeError}
     async with writer_held(storage):
@@ -154,10 +157,10 @@ async def test_a_fault_is_its_own(storage: SQLiteStorage, fault: str) -> None:
 async def test_a_commit_that_fails_answers_everybody(storage: SQLiteStorage) -> None:
     """Where COMMIT itself fails, all of its operations are answered Unavailable, none is stored, and it goes on."""
 
-    def broken(connection: Connection) -> None:
+    def broken() -> Steps[None]:
         # Checked at COMMIT, not at the statement.
-        connection.run("PRAGMA defer_foreign_keys = ON", {})
-        connection.run("INSERT INTO limen_role_permissions (role, permission) VALUES ('nobody', 'a:b')", {})
+        yield from run(Statement("PRAGMA defer_foreign_keys = ON"))
+        yield from run(Statement("INSERT INTO limen_role_permissions (role, permission) VALUES ('nobody', 'a:b')"))
 
     async with writer_held(storage):
         calls: list[asyncio.Future[object]] = [
@@ -254,7 +257,7 @@ async def test_stop_finishes_what_is_queued(prepared: Path) -> None:
 
 async def test_another_process_that_writes_too_long(storage: SQLiteStorage) -> None:
     """A lock that another process does not give back in time is Unavailable, and no harm once it is given back."""
-    await storage.write(lambda connection: connection.rows("PRAGMA busy_timeout = 50", {}))
+    await storage.write(lambda: rows(Statement("PRAGMA busy_timeout = 50")))
     account = await an_account(storage)
     with looking_into(storage.path) as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -270,16 +273,20 @@ async def test_what_was_read_cannot_be_old(storage: SQLiteStorage, peer: SQLiteS
     """Between what an operation reads and what it writes no other process writes: the lock comes first."""
     read, other_waits = threading.Event(), threading.Event()
 
-    def operation(connection: Connection) -> int:
-        before = connection.rows(COUNT, {})
+    def counts() -> Steps[int]:
+        found = yield from rows(COUNT)
+        return int(found[0][0])
+
+    def operation() -> Steps[int]:
+        before = yield from counts()
         read.set()
         other_waits.wait(0.2)
-        adds("mine")(connection)
-        return int(before[0][0])
+        yield from adds("mine")()
+        return before
 
     mine = asyncio.ensure_future(storage.write(operation))
     await asyncio.to_thread(read.wait, 10)
-    other = asyncio.ensure_future(peer.write(lambda connection: int(connection.rows(COUNT, {})[0][0])))
+    other = asyncio.ensure_future(peer.write(counts))
     assert [await mine, await other] == [0, 1]
 
 
@@ -291,9 +298,9 @@ async def test_a_failure_of_the_file_is_survived(storage: SQLiteStorage) -> None
     whole = contents(storage.path)
     replace_contents(storage.path, os.urandom(len(whole)))
 
-    def uncached(connection: Connection) -> None:
-        connection.rows("PRAGMA shrink_memory", {})
-        connection.rows("SELECT count(*) FROM limen_sessions", {})
+    def uncached() -> Steps[None]:
+        yield from rows(Statement("PRAGMA shrink_memory"))
+        yield from rows(Statement("SELECT count(*) FROM limen_sessions"))
 
     for call in (storage.read, storage.write):
         for _ in range(3):

@@ -198,7 +198,7 @@ def test_processes_that_start_at_once(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0] * 3
     assert sum("database_migrated" in answer for answer in answers) == 1
     with looking_into(path) as connection:
-        assert connection.execute(migrations.READ_VERSION).fetchall() == [(migrations.REVISIONS[-1],)]
+        assert connection.execute(migrations.READ_VERSION.sqlite).fetchall() == [(migrations.REVISIONS[-1],)]
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 

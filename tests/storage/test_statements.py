@@ -41,16 +41,17 @@ def test_sessions_are_made_in_one_place() -> None:
             if SETS_A_SECRET.search(text):
                 places["sets"].add(name)
     assert places == {"makes": {"storage/sql/issuing.py"}, "sets": {"storage/sql/issuing.py"}}
-    assert MAKES_A_SESSION.search(_OPEN)
-    assert SETS_A_SECRET.search(_ROTATE)
+    assert MAKES_A_SESSION.search(_OPEN.sqlite)
+    assert SETS_A_SECRET.search(_ROTATE.sqlite)
 
 
 def test_both_ask_the_account_in_the_statement_itself() -> None:
     """Active, and of the epoch: conditions of the INSERT and the UPDATE, since what is read before may be old."""
-    for statement in (_OPEN, _ROTATE):
-        assert "a.status = 'active'" in statement
-        assert re.search(r"a\.session_epoch = (:epoch|limen_sessions\.account_epoch)", statement)
+    for statement in (_OPEN.sqlite, _ROTATE.sqlite, _OPEN.postgres, _ROTATE.postgres):
+        assert re.search(r"\bstatus = 'active'", statement)
+        assert re.search(r"\bsession_epoch = (:epoch|\$\d+|(limen_sessions|s)\.account_epoch)", statement)
         assert "RETURNING" in statement
+    assert "FOR SHARE" in _OPEN.postgres
 
 
 def test_no_value_is_written_into_a_statement() -> None:

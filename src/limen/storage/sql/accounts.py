@@ -1,63 +1,64 @@
 """Accounts: the subscriber's row, its status, its password hash and its roles."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from limen.core.errors import Conflict
 from limen.core.events import Event
 from limen.features.accounts.store import Account, AccountStatus, NewAccount, StatusChange
 from limen.features.sessions.store import EndReason
-from limen.storage.sql.connection import Connection, Row
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.roles import HELD_BY_ACCOUNT, role_names
 from limen.storage.sql.sessions import delete_all
+from limen.storage.sql.statement import NOBODY, Row, Statement, Steps, row, rows, run
 
 _COLUMNS = f"""
 id, username, email, status, password_hash, session_epoch, second_factor_required, created_at, ({HELD_BY_ACCOUNT})
 """
 
-_CREATE = """
+_CREATE = Statement("""
 INSERT INTO limen_accounts (id, username, email, status, password_hash, created_at)
-VALUES (:id, :username, :email, 'active', :password_hash, :now)
+VALUES (:id, :username, :email, 'active', :password_hash, @now)
 ON CONFLICT (username) DO NOTHING RETURNING id
-"""
+""")
 
 # A role that is not there, or is retired, inserts nothing, which is then an error.
-_GIVE_ROLE = """
+_GIVE_ROLE = Statement("""
 INSERT INTO limen_account_roles (account_id, role)
 SELECT :account_id, name FROM limen_roles WHERE name = :role AND source <> 'retired'
-"""
+""")
 
-_BY_USERNAME = f"SELECT {_COLUMNS} FROM limen_accounts WHERE username = :username"  # noqa: S608
+_BY_USERNAME = Statement(f"SELECT {_COLUMNS} FROM limen_accounts WHERE username = :username")  # noqa: S608
 
-_BY_ID = f"SELECT {_COLUMNS} FROM limen_accounts WHERE id = :id"  # noqa: S608
+_BY_ID = Statement(f"SELECT {_COLUMNS} FROM limen_accounts WHERE id = :id")  # noqa: S608
 
-_PAGE = f"""
+_PAGE = Statement(f"""
 SELECT {_COLUMNS} FROM limen_accounts
  WHERE username > :after AND (username LIKE :pattern ESCAPE '\\' OR email LIKE :pattern ESCAPE '\\')
  ORDER BY username LIMIT :limit
-"""  # noqa: S608
+""")  # noqa: S608
 
-_CHANGE_STATUS = """
+_CHANGE_STATUS = Statement("""
 UPDATE limen_accounts SET status = :to, session_epoch = session_epoch + :raise_epoch
- WHERE id = :id AND status = :of AND :of <> :to RETURNING id
-"""
+ WHERE id = :id AND status = :of RETURNING id
+""")
 
-_STATUS = "SELECT status FROM limen_accounts WHERE id = :id"
+_STATUS = Statement("SELECT status FROM limen_accounts WHERE id = :id")
 
-_CHANGE_PASSWORD = """
+_CHANGE_PASSWORD = Statement("""
 UPDATE limen_accounts SET password_hash = :new_hash, session_epoch = session_epoch + :raise_epoch
  WHERE id = :id AND password_hash = :seen_hash AND status = 'active' RETURNING session_epoch
-"""
+""")
 
 # Only a session that was alive before the epoch was raised may move on: one of an older epoch is dead and stays so.
-_KEEP_SESSION = """
+_KEEP_SESSION = Statement("""
 UPDATE limen_sessions SET account_epoch = :epoch
  WHERE id = :sid AND account_id = :account_id AND account_epoch = :epoch - 1
-"""
+""")
 
 
-class SQLiteAccounts:
+class SQLAccounts:
     """Implements `limen.features.accounts.store.AccountStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -68,47 +69,25 @@ class SQLiteAccounts:
 
         Raises Conflict, and nothing is written, where a role is not known to the database or the id is taken.
         """
-
-        def operation(connection: Connection) -> bool:
-            return _created(connection, account, event)
-
-        return await self._database.write(operation)
+        return await self._database.write(partial(_created, account, event))
 
     async def by_username(self, username: str) -> Account | None:
         """Find the account with this normalised username."""
-
-        def operation(connection: Connection) -> Account | None:
-            return _account(connection.row(_BY_USERNAME, {"username": username}))
-
-        return await self._database.read(operation)
+        return await self._database.read(partial(_by_username, username))
 
     async def by_id(self, account_id: str) -> Account | None:
         """Find the account with this id."""
-
-        def operation(connection: Connection) -> Account | None:
-            return _account(connection.row(_BY_ID, {"id": account_id}))
-
-        return await self._database.read(operation)
+        return await self._database.read(partial(_by_id, account_id))
 
     async def page(self, *, query: str, limit: int, after: str | None) -> Sequence[Account]:
         """List at most ``limit`` accounts after the username ``after``, in order; see the Protocol."""
-        parameters = {"pattern": f"%{_escaped(query.casefold())}%", "limit": limit, "after": after or ""}
-
-        def operation(connection: Connection) -> Sequence[Account]:
-            accounts = (_account(row) for row in connection.rows(_PAGE, parameters))
-            return [account for account in accounts if account is not None]
-
-        return await self._database.read(operation)
+        return await self._database.read(partial(_page, query, limit, after))
 
     async def change_status(
         self, account_id: str, *, of: AccountStatus, to: AccountStatus, event: Event, keep_ended_ms: int
     ) -> StatusChange:
         """Change the status if it is ``of``; where ``to`` is not active, every session ends with it."""
-
-        def operation(connection: Connection) -> StatusChange:
-            return _status_changed(connection, account_id, of, to, event, keep_ended_ms)
-
-        return await self._database.write(operation)
+        return await self._database.write(partial(_status_changed, account_id, of, to, event, keep_ended_ms))
 
     async def change_password(
         self,
@@ -122,77 +101,99 @@ class SQLiteAccounts:
         keep_ended_ms: int = 0,
     ) -> bool:
         """Replace the hash if it is still ``seen_hash`` and the account is active; see the Protocol."""
-
-        def operation(connection: Connection) -> bool:
-            row = connection.row(
-                _CHANGE_PASSWORD,
-                {"id": account_id, "seen_hash": seen_hash, "new_hash": new_hash, "raise_epoch": int(end_others)},
-            )
-            if row is None:
-                return False
-            if end_others:
-                kept = {"sid": keep_sid or "", "account_id": account_id, "epoch": row[0]}
-                moved = connection.run(_KEEP_SESSION, kept)
-                delete_all(
-                    connection,
-                    account_id,
-                    reason=EndReason.PASSWORD_CHANGED,
-                    keep_ended_ms=keep_ended_ms,
-                    keep_sid=keep_sid if moved else None,
-                )
-            record(connection, event)
-            return True
-
-        return await self._database.write(operation)
+        hashes = {"seen_hash": seen_hash, "new_hash": new_hash}
+        if not end_others:
+            return await self._database.write(partial(_rehashed, account_id, hashes, event))
+        return await self._database.write(
+            partial(_password_changed, account_id, hashes, event, keep_sid, keep_ended_ms)
+        )
 
 
-def _created(connection: Connection, account: NewAccount, event: Event) -> bool:
-    row = connection.row(
+def _created(account: NewAccount, event: Event) -> Steps[bool]:
+    inserted = yield from row(
         _CREATE,
-        {
-            "id": account.id,
-            "username": account.username,
-            "email": account.email,
-            "password_hash": account.password_hash,
-            "now": connection.now(),
-        },
+        id=account.id,
+        username=account.username,
+        email=account.email,
+        password_hash=account.password_hash,
     )
-    if row is None:
+    if inserted is None:
         return False
     for role in account.roles:
-        if not connection.run(_GIVE_ROLE, {"account_id": account.id, "role": role}):
+        given = yield from run(_GIVE_ROLE, account_id=account.id, role=role)
+        if not given:
             raise Conflict("A role that the account is to hold does not exist.")
-    record(connection, event)
+    yield from record(event)
     return True
 
 
+def _by_username(username: str) -> Steps[Account | None]:
+    return _account((yield from row(_BY_USERNAME, username=username)))
+
+
+def _by_id(account_id: str) -> Steps[Account | None]:
+    return _account((yield from row(_BY_ID, id=account_id)))
+
+
+def _page(query: str, limit: int, after: str | None) -> Steps[Sequence[Account]]:
+    pattern = f"%{_escaped(query.casefold())}%"
+    found = yield from rows(_PAGE, pattern=pattern, limit=limit, after=after or "")
+    return [account for account in map(_account, found) if account is not None]
+
+
 def _status_changed(
-    connection: Connection, account_id: str, of: AccountStatus, to: AccountStatus, event: Event, keep_ended_ms: int
-) -> StatusChange:
+    account_id: str, of: AccountStatus, to: AccountStatus, event: Event, keep_ended_ms: int
+) -> Steps[StatusChange]:
     leaves = to is not AccountStatus.ACTIVE
-    row = connection.row(_CHANGE_STATUS, {"id": account_id, "of": of.value, "to": to.value, "raise_epoch": int(leaves)})
-    if row is None:
-        found = connection.row(_STATUS, {"id": account_id})
+    changed = None
+    if of is not to:
+        changed = yield from row(_CHANGE_STATUS, id=account_id, of=of.value, to=to.value, raise_epoch=int(leaves))
+    if changed is None:
+        found = yield from row(_STATUS, id=account_id)
         return StatusChange(changed=False, status=_status(found[0]) if found else None)
     if leaves:
-        delete_all(connection, account_id, reason=EndReason.ACCOUNT_STATUS, keep_ended_ms=keep_ended_ms)
-    record(connection, event)
+        yield from delete_all(account_id, reason=EndReason.ACCOUNT_STATUS, keep_ended_ms=keep_ended_ms)
+    yield from record(event)
     return StatusChange(changed=True, status=to)
 
 
-def _account(row: Row | None) -> Account | None:
-    if row is None:
+def _rehashed(account_id: str, hashes: dict[str, str], event: Event) -> Steps[bool]:
+    if (yield from row(_CHANGE_PASSWORD, id=account_id, raise_epoch=0, **hashes)) is None:
+        return False
+    yield from record(event)
+    return True
+
+
+def _password_changed(
+    account_id: str, hashes: dict[str, str], event: Event, keep_sid: str | None, keep_ended_ms: int
+) -> Steps[bool]:
+    changed = yield from row(_CHANGE_PASSWORD, id=account_id, raise_epoch=1, **hashes)
+    if changed is None:
+        return False
+    moved = yield from run(_KEEP_SESSION, sid=keep_sid or NOBODY, account_id=account_id, epoch=changed[0])
+    yield from delete_all(
+        account_id,
+        reason=EndReason.PASSWORD_CHANGED,
+        keep_ended_ms=keep_ended_ms,
+        keep_sid=keep_sid if moved else None,
+    )
+    yield from record(event)
+    return True
+
+
+def _account(found: Row | None) -> Account | None:
+    if found is None:
         return None
     return Account(
-        id=row[0],
-        username=row[1],
-        email=row[2],
-        status=_status(row[3]),
-        password_hash=row[4],
-        session_epoch=row[5],
-        second_factor_required=bool(row[6]),
-        created_at=row[7],
-        roles=role_names(row[8]),
+        id=str(found[0]),
+        username=found[1],
+        email=found[2],
+        status=_status(found[3]),
+        password_hash=found[4],
+        session_epoch=found[5],
+        second_factor_required=bool(found[6]),
+        created_at=found[7],
+        roles=role_names(found[8]),
     )
 
 

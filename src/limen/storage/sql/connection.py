@@ -1,17 +1,16 @@
-"""What an operation is given to work with."""
+"""What drives an operation on SQLite."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from limen.core.clock import Clock
+from limen.storage.sql.statement import Ask, Row, Steps, Wanted
 
-Parameters = Mapping[str, object] | tuple[object, ...]
-Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 class Connection:
-    """What an operation is given: statements on the one connection of its thread, and the database's clock."""
+    """Statements on the one connection of its thread, and the database's clock."""
 
     __slots__ = ("_clock", "_raw")
 
@@ -28,19 +27,25 @@ class Connection:
         """
         return round(self._clock() * 1000)
 
-    def rows(self, sql: str, parameters: Parameters) -> list[Row]:
-        """Run a statement and fetch all of its rows: a RETURNING that is not read to its end is not done."""
-        return self._raw.execute(sql, parameters).fetchall()
+    def drive(self, steps: Steps[T]) -> T:
+        """Run an operation to its end, statement by statement, and return what it returns."""
+        answer: Any = None
+        try:
+            while True:
+                answer = self._answer(steps.send(answer))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            steps.close()
 
-    def row(self, sql: str, parameters: Parameters) -> Row | None:
-        """Run a statement that yields at most one row."""
-        rows = self._raw.execute(sql, parameters).fetchall()
-        return rows[0] if rows else None
-
-    def run(self, sql: str, parameters: Parameters) -> int:
-        """Run a statement; return how many rows it changed."""
-        return self._raw.execute(sql, parameters).rowcount
-
-    def run_many(self, sql: str, parameters: Sequence[Parameters]) -> None:
-        """Run a statement once for each set of parameters."""
-        self._raw.executemany(sql, parameters)
+    def _answer(self, ask: Ask) -> list[Row] | int | None:
+        statement, parameters, wanted = ask
+        if wanted is Wanted.NOTHING:
+            now = self.now()
+            self._raw.executemany(statement.sqlite, [{**each, "now": now} for each in parameters])
+            return None
+        if statement.asks_clock:
+            parameters["now"] = self.now()
+        cursor = self._raw.execute(statement.sqlite, parameters)
+        return cursor.fetchall() if wanted is Wanted.ROWS else cursor.rowcount

@@ -6,17 +6,17 @@ from typing import Any
 import msgspec
 
 from limen.core.events import Event
-from limen.storage.sql.connection import Connection
+from limen.storage.sql.statement import Statement, Steps, rows, run
 
-_INSERT = """
+_INSERT = Statement("""
 INSERT INTO limen_events (time, event, outcome, actor, source, user_agent, target, request_id, data)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+VALUES (@now, :event, :outcome, :actor, :source, :user_agent, :target, :request_id, :data)
+""")
 
-_PAGE = """
+_PAGE = Statement("""
 SELECT seq, time, event, outcome, actor, source, user_agent, target, request_id, data
   FROM limen_events WHERE seq > :after ORDER BY seq LIMIT :limit
-"""
+""")
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -43,26 +43,27 @@ class StoredEvent:
     data: dict[str, Any] = field(hash=False, kw_only=True)
 
 
-def record(connection: Connection, event: Event) -> None:
-    """Insert the event, in the transaction that the connection is in."""
+def record(event: Event) -> Steps[None]:
+    """Insert the event, in the transaction of its act."""
+    yield from run(_INSERT, **columns_of(event))
+
+
+def columns_of(event: Event) -> dict[str, Any]:
+    """Return the event as the parameters of a statement that inserts it."""
     origin = event.origin
-    connection.run(
-        _INSERT,
-        (
-            connection.now(),
-            event.name.value,
-            event.outcome.value,
-            event.actor,
-            origin.address,
-            origin.user_agent,
-            event.target,
-            origin.request_id,
-            _encode(dict(event.data)).decode(),
-        ),
-    )
+    return {
+        "event": event.name.value,
+        "outcome": event.outcome.value,
+        "actor": event.actor,
+        "source": origin.address,
+        "user_agent": origin.user_agent,
+        "target": event.target,
+        "request_id": origin.request_id,
+        "data": _encode(dict(event.data)).decode(),
+    }
 
 
-def page(connection: Connection, *, limit: int, after: int) -> list[StoredEvent]:
+def page(*, limit: int, after: int) -> Steps[list[StoredEvent]]:
     """Return at most ``limit`` records that follow the record numbered ``after``, in order."""
-    rows = connection.rows(_PAGE, {"after": after, "limit": limit})
-    return [StoredEvent(*columns, data=msgspec.json.decode(data)) for *columns, data in rows]
+    found = yield from rows(_PAGE, after=after, limit=limit)
+    return [StoredEvent(*columns, data=msgspec.json.decode(data)) for *columns, data in found]

@@ -1,117 +1,175 @@
 """The two statements that bring a credential into being. Nobody but `limen.authn.issuing` has a use for them."""
 
+from functools import partial
+
 from limen.authn.records import CurrentSession, NewSession, Rotation
 from limen.core.events import Event
-from limen.storage.sql.connection import Connection, Row
 from limen.storage.sql.database import Database
-from limen.storage.sql.events import record
+from limen.storage.sql.events import columns_of, record
 from limen.storage.sql.roles import HELD_BY_SESSION, role_names
+from limen.storage.sql.statement import Row, Statement, Steps, row
 
-_RETURNING = f"""
-RETURNING generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id, ({HELD_BY_SESSION})
-"""
+_COLUMNS = "generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id"
+
+_RETURNING = f"RETURNING {_COLUMNS}, ({HELD_BY_SESSION})"
+
+# PostgreSQL does the act and its record in one statement: one round trip, one commit, and no row without its record.
+_RECORDED = f"""
+, recorded AS (
+    INSERT INTO limen_events (time, event, outcome, actor, source, user_agent, target, request_id, data)
+    SELECT n.t, :event, :outcome, :actor, :source, :user_agent, :target, :request_id, :data FROM done, n)
+SELECT {_COLUMNS},
+       (SELECT json_agg(held.role) FROM limen_account_roles held JOIN limen_roles known ON known.name = held.role
+         WHERE known.source <> 'retired' AND held.account_id = done.account_id)
+  FROM done
+"""  # noqa: S608
 
 # The conditions are part of the INSERT: between the proof (a hash takes a quarter of a second) and this statement the
-# account may have been disabled, or its password changed, which raises the epoch. The writer's transaction holds the
-# lock that FOR SHARE takes elsewhere.
-_OPEN = f"""
+# account may have been disabled, or its password changed, which raises the epoch. SQLite's writer holds the lock that
+# FOR SHARE takes on PostgreSQL: without it a reset that commits meanwhile would not be seen.
+_OPEN = Statement(
+    f"""
 INSERT INTO limen_sessions (
     id, account_id, account_epoch, kind, generation, token_hash, kid, rotated_at, idle_until, ends_at, created_at,
     auth_time, amr, acr, client_id, user_agent, address)
-SELECT :sid, a.id, a.session_epoch, :kind, 0, :token_hash, :kid, :now, :now + min(:refresh_ttl, :max_ttl),
-       :now + :max_ttl, :now, :now, :amr, :acr, :client_id, :user_agent, :address
+SELECT :sid, a.id, a.session_epoch, :kind, 0, :token_hash, :kid, @now, @now + min(:refresh_ttl, :max_ttl),
+       @now + :max_ttl, @now, @now, :amr, :acr, :client_id, :device, :address
   FROM limen_accounts a
  WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch
    AND :factors >= CASE WHEN a.second_factor_required THEN 2 ELSE 1 END
 {_RETURNING}
-"""  # noqa: S608
+""",  # noqa: S608
+    postgres=f"""
+WITH n AS MATERIALIZED (SELECT @now AS t),
+account AS (
+    SELECT id, session_epoch FROM limen_accounts
+     WHERE id = :account_id AND status = 'active' AND session_epoch = :epoch
+       AND :factors >= CASE WHEN second_factor_required THEN 2 ELSE 1 END
+       FOR SHARE),
+done AS (
+    INSERT INTO limen_sessions (
+        id, account_id, account_epoch, kind, generation, token_hash, kid, rotated_at, idle_until, ends_at, created_at,
+        auth_time, amr, acr, client_id, user_agent, address)
+    SELECT :sid, account.id, account.session_epoch, :kind, 0, :token_hash, :kid, n.t,
+           n.t + LEAST(:refresh_ttl::bigint, :max_ttl::bigint), n.t + :max_ttl::bigint, n.t, n.t, :amr, :acr,
+           :client_id, :device, :address
+      FROM account, n
+    RETURNING account_id, {_COLUMNS})
+{_RECORDED}
+""",  # noqa: S608
+)
 
-_ROTATE = f"""
+_ROTATE = Statement(
+    f"""
 UPDATE limen_sessions
    SET generation = generation + 1, parent_hash = token_hash, token_hash = :next_hash, nonce = :nonce, kid = :kid,
-       rotated_at = :now, idle_until = min(:now + :refresh_ttl, ends_at)
+       rotated_at = @now, idle_until = min(@now + :refresh_ttl, ends_at)
  WHERE id = :sid AND kind = 'refresh' AND generation = :generation AND token_hash = :presented_hash
-   AND :now < idle_until AND :now < ends_at AND account_id = :account_id
+   AND @now < idle_until AND @now < ends_at AND account_id = :account_id
    AND EXISTS (SELECT 1 FROM limen_accounts a
                 WHERE a.id = limen_sessions.account_id AND a.status = 'active'
                   AND a.session_epoch = limen_sessions.account_epoch)
 {_RETURNING}
-"""  # noqa: S608
+""",  # noqa: S608
+    postgres=f"""
+WITH n AS MATERIALIZED (SELECT @now AS t),
+done AS (
+    UPDATE limen_sessions s
+       SET generation = s.generation + 1, parent_hash = s.token_hash, token_hash = :next_hash, nonce = :nonce,
+           kid = :kid, rotated_at = n.t, idle_until = LEAST(n.t + :refresh_ttl, s.ends_at)
+      FROM limen_accounts a, n
+     WHERE s.id = :sid AND s.kind = 'refresh' AND s.generation = :generation AND s.token_hash = :presented_hash
+       AND n.t < s.idle_until AND n.t < s.ends_at AND s.account_id = :account_id
+       AND a.id = s.account_id AND a.status = 'active' AND a.session_epoch = s.account_epoch
+    RETURNING s.account_id, s.generation, s.kid, s.rotated_at, s.idle_until, s.ends_at, s.auth_time, s.amr, s.acr,
+              s.client_id)
+{_RECORDED}
+""",  # noqa: S608
+)
 
 
-class SQLiteIssuing:
-    """Implements `limen.authn.records.IssuingStore`."""
+class SQLIssuing:
+    """Implements `limen.authn.records.IssuingStore`.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: where it is done.
+        in_one: the engine records the event in the statement itself.
+    """
+
+    def __init__(self, database: Database, *, in_one: bool) -> None:
         self._database = database
+        self._opened = _opened_in_one if in_one else _opened
+        self._rotated = _rotated_in_one if in_one else _rotated
 
     async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
         """Insert the session by one conditional INSERT … SELECT from its account, and the event with it."""
-
-        def operation(connection: Connection) -> CurrentSession | None:
-            return _opened(connection, session, event)
-
-        return await self._database.write(operation)
+        return await self._database.write(partial(self._opened, session, event))
 
     async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
         """Replace the current secret by one conditional UPDATE that also asks the account, and write the event."""
-
-        def operation(connection: Connection) -> CurrentSession | None:
-            return _rotated(connection, rotation, event)
-
-        return await self._database.write(operation)
+        return await self._database.write(partial(self._rotated, rotation, event))
 
 
-def _opened(connection: Connection, session: NewSession, event: Event) -> CurrentSession | None:
-    row = connection.row(
-        _OPEN,
-        {
-            "sid": session.sid,
-            "account_id": session.account_id,
-            "epoch": session.account_epoch,
-            "kind": session.kind,
-            "factors": session.factors,
-            "token_hash": session.token_hash,
-            "kid": session.kid,
-            "refresh_ttl": session.refresh_ttl_ms,
-            "max_ttl": session.max_ttl_ms,
-            "amr": " ".join(session.amr),
-            "acr": session.acr,
-            "client_id": session.client_id,
-            "user_agent": session.user_agent,
-            "address": session.address,
-            "now": connection.now(),
-        },
-    )
-    if row is None:
+def _opened(session: NewSession, event: Event) -> Steps[CurrentSession | None]:
+    found = yield from row(_OPEN, **_columns_of_session(session))
+    if found is None:
         return None
-    record(connection, event)
-    return _current(session.sid, session.account_id, row)
+    yield from record(event)
+    return _current(session.sid, session.account_id, found)
 
 
-def _rotated(connection: Connection, rotation: Rotation, event: Event) -> CurrentSession | None:
-    row = connection.row(
-        _ROTATE,
-        {
-            "sid": rotation.sid,
-            "account_id": rotation.account_id,
-            "generation": rotation.generation,
-            "presented_hash": rotation.presented_hash,
-            "next_hash": rotation.next_hash,
-            "nonce": rotation.nonce,
-            "kid": rotation.kid,
-            "refresh_ttl": rotation.refresh_ttl_ms,
-            "now": connection.now(),
-        },
-    )
-    if row is None:
+def _opened_in_one(session: NewSession, event: Event) -> Steps[CurrentSession | None]:
+    found = yield from row(_OPEN, **_columns_of_session(session), **columns_of(event))
+    return None if found is None else _current(session.sid, session.account_id, found)
+
+
+def _rotated(rotation: Rotation, event: Event) -> Steps[CurrentSession | None]:
+    found = yield from row(_ROTATE, **_columns_of_rotation(rotation))
+    if found is None:
         return None
-    record(connection, event)
-    return _current(rotation.sid, rotation.account_id, row)
+    yield from record(event)
+    return _current(rotation.sid, rotation.account_id, found)
 
 
-def _current(sid: str, account_id: str, row: Row) -> CurrentSession:
-    generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id, roles = row
+def _rotated_in_one(rotation: Rotation, event: Event) -> Steps[CurrentSession | None]:
+    found = yield from row(_ROTATE, **_columns_of_rotation(rotation), **columns_of(event))
+    return None if found is None else _current(rotation.sid, rotation.account_id, found)
+
+
+def _columns_of_session(session: NewSession) -> dict[str, object]:
+    return {
+        "sid": session.sid,
+        "account_id": session.account_id,
+        "epoch": session.account_epoch,
+        "kind": session.kind,
+        "factors": session.factors,
+        "token_hash": session.token_hash,
+        "kid": session.kid,
+        "refresh_ttl": session.refresh_ttl_ms,
+        "max_ttl": session.max_ttl_ms,
+        "amr": " ".join(session.amr),
+        "acr": session.acr,
+        "client_id": session.client_id,
+        "device": session.user_agent,
+        "address": session.address,
+    }
+
+
+def _columns_of_rotation(rotation: Rotation) -> dict[str, object]:
+    return {
+        "sid": rotation.sid,
+        "account_id": rotation.account_id,
+        "generation": rotation.generation,
+        "presented_hash": rotation.presented_hash,
+        "next_hash": rotation.next_hash,
+        "nonce": rotation.nonce,
+        "kid": rotation.kid,
+        "refresh_ttl": rotation.refresh_ttl_ms,
+    }
+
+
+def _current(sid: str, account_id: str, found: Row) -> CurrentSession:
+    generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id, roles = found
     # By place, in the order of the fields: with their names it takes a third longer, while the loop waits for the lock.
     return CurrentSession(
         sid,

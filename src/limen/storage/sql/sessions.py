@@ -1,64 +1,55 @@
 """Sessions: read one, end some. What opens and rotates them is in `issuing`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from limen.core.events import Event
 from limen.features.sessions.store import ALWAYS_READ_MS, Ended, EndReason, SessionState
-from limen.storage.sql.connection import Connection
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.roles import HELD_BY_SESSION, role_names
+from limen.storage.sql.statement import NOBODY, Statement, Steps, row, rows, run, run_each
 
-_READ = f"""
+# The clock in the same statement: one round trip. A row may then be younger than the clock by the time that the
+# statement takes to begin, which a judge allows for (`limen.features.sessions.service.CLOCK_STEP_MS`).
+_READ = Statement(f"""
 SELECT limen_sessions.account_id, account_epoch, kind, generation, token_hash, parent_hash, nonce, kid, rotated_at,
-       idle_until, ends_at, auth_time, amr, acr, client_id, a.status, a.session_epoch, ({HELD_BY_SESSION})
+       idle_until, ends_at, auth_time, amr, acr, client_id, a.status, a.session_epoch, ({HELD_BY_SESSION}), @now
   FROM limen_sessions JOIN limen_accounts a ON a.id = limen_sessions.account_id
  WHERE limen_sessions.id = :sid
-"""  # noqa: S608
+""")  # noqa: S608
 
-_DELETE = "DELETE FROM limen_sessions WHERE id = :sid AND account_id = :account_id RETURNING id"
+_DELETE = Statement("DELETE FROM limen_sessions WHERE id = :sid AND account_id = :account_id RETURNING id")
 
-_DELETE_ALL = "DELETE FROM limen_sessions WHERE account_id = :account_id AND id <> :keep_sid RETURNING id"
+_DELETE_ALL = Statement("DELETE FROM limen_sessions WHERE account_id = :account_id AND id <> :keep_sid RETURNING id")
 
-_LIST_AS_ENDED = """
+_LIST_AS_ENDED = Statement("""
 INSERT INTO limen_ended_sessions (id, account_id, reason, ended_at, keep_until)
-VALUES (:sid, :account_id, :reason, :now, :now + :keep) ON CONFLICT (id) DO NOTHING
-"""
+VALUES (:sid, :account_id, :reason, @now, @now + :keep) ON CONFLICT (id) DO NOTHING
+""")
 
-_RAISE_EPOCH = "UPDATE limen_accounts SET session_epoch = session_epoch + 1 WHERE id = :account_id"
+_RAISE_EPOCH = Statement("UPDATE limen_accounts SET session_epoch = session_epoch + 1 WHERE id = :account_id")
 
 # A clock that was ahead for a while, or steps back, must not hide what ends afterwards: the recent past is always read.
-_ENDED_SINCE = f"""
+_ENDED_SINCE = Statement(f"""
 SELECT id, ended_at, keep_until FROM limen_ended_sessions
- WHERE ended_at >= min(:since, :now - {ALWAYS_READ_MS}) AND keep_until > :now ORDER BY ended_at, id
-"""  # noqa: S608
+ WHERE ended_at >= @least(:since, @now - {ALWAYS_READ_MS}) AND keep_until > @now ORDER BY ended_at, id
+""")  # noqa: S608
 
 
-class SQLiteSessions:
+class SQLSessions:
     """Implements `limen.features.sessions.store.SessionStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def read(self, sid: str) -> SessionState | None:
-        """Read the session with its account, and then the clock, so that the row is never younger than ``now``."""
-
-        def operation(connection: Connection) -> SessionState | None:
-            return _state(connection, sid)
-
-        return await self._database.read(operation)
+        """Read the session, its account and the clock."""
+        return await self._database.read(partial(_state, sid))
 
     async def end(self, sid: str, *, account_id: str, reason: EndReason, event: Event, keep_ended_ms: int) -> bool:
         """Delete the session's row if it is this account's, and list it as ended; True for the one that deleted it."""
-
-        def operation(connection: Connection) -> bool:
-            if connection.row(_DELETE, {"sid": sid, "account_id": account_id}) is None:
-                return False
-            list_as_ended(connection, [sid], account_id=account_id, reason=reason, keep_ended_ms=keep_ended_ms)
-            record(connection, event)
-            return True
-
-        return await self._database.write(operation)
+        return await self._database.write(partial(_ended, sid, account_id, reason, event, keep_ended_ms))
 
     async def end_all(self, account_id: str, *, reason: EndReason, event: Event, keep_ended_ms: int) -> int:
         """Raise the account's epoch, delete all its sessions and list each as ended; return how many there were.
@@ -66,81 +57,77 @@ class SQLiteSessions:
         The epoch is raised, and the event written, also where there was no session: a login whose password is still
         being hashed must not open one afterwards. Only where there is no such account is nothing written.
         """
-
-        def operation(connection: Connection) -> int:
-            if not connection.run(_RAISE_EPOCH, {"account_id": account_id}):
-                return 0
-            ended = delete_all(connection, account_id, reason=reason, keep_ended_ms=keep_ended_ms)
-            record(connection, event)
-            return ended
-
-        return await self._database.write(operation)
+        return await self._database.write(partial(_all_ended, account_id, reason, event, keep_ended_ms))
 
     async def ended_since(self, since_ms: int) -> Sequence[Ended]:
         """List what ended at or after this time (milliseconds since 1970 UTC) and is still to be kept."""
-
-        def operation(connection: Connection) -> Sequence[Ended]:
-            rows = connection.rows(_ENDED_SINCE, {"since": since_ms, "now": connection.now()})
-            return [Ended(sid=sid, ended_at=ended_at, keep_until=keep_until) for sid, ended_at, keep_until in rows]
-
-        return await self._database.read(operation)
+        return await self._database.read(partial(_ended_since, since_ms))
 
     async def record(self, event: Event) -> None:
         """Write an event of an act that changed nothing: a refusal, or a failure."""
-
-        def operation(connection: Connection) -> None:
-            record(connection, event)
-
-        await self._database.write(operation)
+        await self._database.write(partial(record, event))
 
 
-def delete_all(
-    connection: Connection, account_id: str, *, reason: EndReason, keep_ended_ms: int, keep_sid: str | None = None
-) -> int:
+def delete_all(account_id: str, *, reason: EndReason, keep_ended_ms: int, keep_sid: str | None = None) -> Steps[int]:
     """Delete the account's sessions but ``keep_sid``, list each as ended, and return how many there were."""
-    rows = connection.rows(_DELETE_ALL, {"account_id": account_id, "keep_sid": keep_sid or ""})
-    sids = [row[0] for row in rows]
-    list_as_ended(connection, sids, account_id=account_id, reason=reason, keep_ended_ms=keep_ended_ms)
+    found = yield from rows(_DELETE_ALL, account_id=account_id, keep_sid=keep_sid or NOBODY)
+    sids = [str(sid) for (sid,) in found]
+    yield from list_as_ended(sids, account_id=account_id, reason=reason, keep_ended_ms=keep_ended_ms)
     return len(sids)
 
 
-def list_as_ended(
-    connection: Connection, sids: Sequence[str], *, account_id: str, reason: EndReason, keep_ended_ms: int
-) -> None:
+def list_as_ended(sids: Sequence[str], *, account_id: str, reason: EndReason, keep_ended_ms: int) -> Steps[None]:
     """Put sessions on the list that every process polls, so that their access tokens die early too."""
-    now = connection.now()
-    connection.run_many(
-        _LIST_AS_ENDED,
-        [
-            {"sid": sid, "account_id": account_id, "reason": reason.value, "now": now, "keep": keep_ended_ms}
-            for sid in sids
-        ],
-    )
+    each = {"account_id": account_id, "reason": reason.value, "keep": keep_ended_ms}
+    yield from run_each(_LIST_AS_ENDED, [{"sid": sid, **each} for sid in sids])
 
 
-def _state(connection: Connection, sid: str) -> SessionState | None:
-    row = connection.row(_READ, {"sid": sid})
-    if row is None:
+def _ended(sid: str, account_id: str, reason: EndReason, event: Event, keep_ended_ms: int) -> Steps[bool]:
+    deleted = yield from row(_DELETE, sid=sid, account_id=account_id)
+    if deleted is None:
+        return False
+    yield from list_as_ended([sid], account_id=account_id, reason=reason, keep_ended_ms=keep_ended_ms)
+    yield from record(event)
+    return True
+
+
+def _all_ended(account_id: str, reason: EndReason, event: Event, keep_ended_ms: int) -> Steps[int]:
+    raised = yield from run(_RAISE_EPOCH, account_id=account_id)
+    if not raised:
+        return 0
+    ended = yield from delete_all(account_id, reason=reason, keep_ended_ms=keep_ended_ms)
+    yield from record(event)
+    return ended
+
+
+def _ended_since(since_ms: int) -> Steps[Sequence[Ended]]:
+    found = yield from rows(_ENDED_SINCE, since=since_ms)
+    return [Ended(sid=str(sid), ended_at=ended_at, keep_until=keep_until) for sid, ended_at, keep_until in found]
+
+
+def _state(sid: str) -> Steps[SessionState | None]:
+    found = yield from row(_READ, sid=sid)
+    if found is None:
         return None
     return SessionState(
         sid=sid,
-        account_id=row[0],
-        account_epoch=row[1],
-        kind=row[2],
-        generation=row[3],
-        token_hash=row[4],
-        parent_hash=row[5],
-        nonce=row[6],
-        kid=row[7],
-        rotated_at=row[8],
-        idle_until=row[9],
-        ends_at=row[10],
-        auth_time=row[11],
-        amr=tuple(row[12].split()),
-        acr=row[13],
-        client_id=row[14],
-        account_status=row[15],
-        session_epoch=row[16],
-        roles=role_names(row[17]),
-        now=connection.now(),
+        account_id=str(found[0]),
+        account_epoch=found[1],
+        kind=found[2],
+        generation=found[3],
+        token_hash=found[4],
+        parent_hash=found[5],
+        nonce=found[6],
+        kid=found[7],
+        rotated_at=found[8],
+        idle_until=found[9],
+        ends_at=found[10],
+        auth_time=found[11],
+        amr=tuple(found[12].split()),
+        acr=found[13],
+        client_id=found[14],
+        account_status=found[15],
+        session_epoch=found[16],
+        roles=role_names(found[17]),
+        now=found[18],
     )

@@ -4,21 +4,23 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, Unavailable
 from limen.storage.sql import events, housekeeping, migrations, sqlite_file
-from limen.storage.sql.accounts import SQLiteAccounts
+from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.connection import Connection
+from limen.storage.sql.database import Operation
 from limen.storage.sql.events import StoredEvent
 from limen.storage.sql.group_commit import QUEUE_SIZE, Reader, Writer
-from limen.storage.sql.issuing import SQLiteIssuing
+from limen.storage.sql.issuing import SQLIssuing
 from limen.storage.sql.migrations import Standing
-from limen.storage.sql.roles import SQLiteRoles
-from limen.storage.sql.sessions import SQLiteSessions
+from limen.storage.sql.roles import SQLRoles
+from limen.storage.sql.sessions import SQLSessions
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +45,10 @@ class SQLiteStorage:
     def __init__(self, path: Path | str, *, clock: Clock = system_clock, queue_size: int = QUEUE_SIZE) -> None:
         self.path = Path(path)
         self.calls = 0
-        self.accounts = SQLiteAccounts(self)
-        self.sessions = SQLiteSessions(self)
-        self.issuing = SQLiteIssuing(self)
-        self.roles = SQLiteRoles(self)
+        self.accounts = SQLAccounts(self)
+        self.sessions = SQLSessions(self)
+        self.issuing = SQLIssuing(self, in_one=False)
+        self.roles = SQLRoles(self)
         self._writer = Writer(self.path, clock, queue_size=queue_size)
         self._reader = Reader(self.path, clock, queue_size=queue_size)
         self._starting = threading.Lock()
@@ -108,24 +110,24 @@ class SQLiteStorage:
 
     async def events(self, *, limit: int = 100, after: int = 0) -> Sequence[StoredEvent]:
         """Return at most ``limit`` records of the audit trail that follow the one numbered ``after``, in order."""
+        return await self.read(partial(events.page, limit=limit, after=after))
 
-        def operation(connection: Connection) -> Sequence[StoredEvent]:
-            return events.page(connection, limit=limit, after=after)
-
-        return await self.read(operation)
-
-    async def write(self, operation: Callable[[Connection], T]) -> T:
+    async def write(self, operation: Operation[T]) -> T:
         """Run the operation in a writing transaction; answer after it was committed to disk.
 
         Whoever is cancelled while waiting does not call it back: what is queued is done.
         """
         self.calls += 1
-        return await self._writer.submit(operation)
+        return await self._writer.submit(partial(_driven, operation))
 
-    async def read(self, operation: Callable[[Connection], T]) -> T:
+    async def read(self, operation: Operation[T]) -> T:
         """Run the operation where it can only read; each of its statements sees all that was committed before."""
         self.calls += 1
-        return await self._reader.submit(operation)
+        return await self._reader.submit(partial(_driven, operation))
+
+
+def _driven(operation: Operation[T], connection: Connection) -> T:
+    return connection.drive(operation())
 
 
 def path_of(database_url: str) -> Path:

@@ -11,6 +11,7 @@ from limen.core.errors import ConfigurationError
 from limen.storage.sql import migrations
 from limen.storage.sql.connection import Connection
 from limen.storage.sql.migrations import Standing
+from limen.storage.sql.statement import row
 
 _log = logging.getLogger(__name__)
 
@@ -100,14 +101,14 @@ def read_version(connection: sqlite3.Connection) -> str | None:
     ).fetchall()
     if not known:
         return None
-    rows = connection.execute(migrations.READ_VERSION).fetchall()
+    rows = connection.execute(migrations.READ_VERSION.sqlite).fetchall()
     return str(rows[0][0]) if rows else None
 
 
 def schema_version(connection: Connection) -> str | None:
     """Return the revision the database bears now, by a real read; None where the row is gone."""
-    row = connection.row(migrations.READ_VERSION, {})
-    return None if row is None else str(row[0])
+    found = connection.drive(row(migrations.READ_VERSION))
+    return None if found is None else str(found[0])
 
 
 def migrate(path: Path) -> None:

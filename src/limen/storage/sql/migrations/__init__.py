@@ -7,11 +7,12 @@ Alembic nor SQLAlchemy.
 from enum import StrEnum
 
 from limen.core.errors import ConfigurationError
+from limen.storage.sql.statement import Statement
 
 VERSION_TABLE = "limen_schema_version"
 """Not Alembic's default name: an application in the same database may use Alembic for its own tables."""
 
-READ_VERSION = "SELECT version_num FROM limen_schema_version"
+READ_VERSION = Statement("SELECT version_num FROM limen_schema_version")
 
 REVISIONS = ("0001",)
 """Every revision this version knows, oldest first; a test compares them with the files."""
