@@ -79,10 +79,10 @@ def test_the_migrations_build_what_the_code_declares(migrated: Path, tmp_path: P
     engine = create_engine(f"sqlite:///{declared}")
     METADATA.create_all(engine)
     engine.dispose()
-    assert len(_schema(migrated)) == len(METADATA.tables) == 7
+    assert len(_schema(migrated)) == len(METADATA.tables) == 10
     assert _schema(migrated) == _schema(declared)
     assert _checks(migrated) == _checks(declared)
-    assert sum(len(checks) for checks in _checks(migrated).values()) == 9
+    assert sum(len(checks) for checks in _checks(migrated).values()) == 11
 
 
 def test_alembic_finds_no_difference(migrated: Path) -> None:
@@ -129,7 +129,7 @@ async def test_a_newer_database_is_refused(prepared: Path) -> None:
         connection.execute("UPDATE limen_schema_version SET version_num = '9999'")
     before = contents(prepared)
     storage = SQLiteStorage(prepared)
-    with pytest.raises(ConfigurationError, match=r"newer limen.*'9999'.*'0001'"):
+    with pytest.raises(ConfigurationError, match=r"newer limen.*'9999'.*'0002'"):
         await storage.start()
     assert contents(prepared) == before
     with pytest.raises(Unavailable):

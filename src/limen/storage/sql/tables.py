@@ -43,7 +43,8 @@ ACCOUNTS = Table(
     "limen_accounts",
     METADATA,
     Column("id", IDENTIFIER, primary_key=True),
-    Column("username", String(64), nullable=False, unique=True),
+    # Compared byte by byte on PostgreSQL as on SQLite: what lists by name pages by name, whatever the locale.
+    Column("username", String(64).with_variant(String(64, collation="C"), "postgresql"), nullable=False, unique=True),
     # Not unique: an address that nobody verified proves nothing, and a refusal would reveal who is registered.
     Column("email", String(320)),
     # No list of states: a state that a later version adds must be readable, and count as «not active».
@@ -73,6 +74,27 @@ ROLE_PERMISSIONS = Table(
     METADATA,
     Column("role", String(128), ForeignKey("limen_roles.name", ondelete="CASCADE"), primary_key=True),
     Column("permission", String(256), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+ROLE_EXTENSIONS = Table(
+    "limen_role_extensions",
+    METADATA,
+    Column("role", String(128), ForeignKey("limen_roles.name", ondelete="CASCADE"), primary_key=True),
+    # The role whose permissions it has as well. It cannot go while another extends it.
+    Column("extends", String(128), ForeignKey("limen_roles.name"), primary_key=True, index=True),
+    CheckConstraint("role <> extends", name="extends"),
+    sqlite_with_rowid=False,
+)
+
+# One row. Whoever changes what a role means raises the version it has seen, so that two who change at once are told
+# apart; whoever might take away the last administrator locks it. Every process reads the roles anew when it differs.
+CATALOGUE = Table(
+    "limen_catalogue",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="id"),
     sqlite_with_rowid=False,
 )
 
@@ -131,6 +153,19 @@ ENDED_SESSIONS = Table(
     Column("account_id", IDENTIFIER, nullable=False),
     Column("reason", String(32), nullable=False),
     Column("ended_at", BigInteger, nullable=False, index=True),
+    Column("keep_until", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+# Which roles an account holds now, kept while an access token with other ones may be alive. A token whose roles are not
+# exactly these is stale: no times are compared, so a refresh that is under way cannot slip through.
+CHANGED_ROLES = Table(
+    "limen_changed_roles",
+    METADATA,
+    # No foreign key: what is listed here must outlive the account.
+    Column("account_id", IDENTIFIER, primary_key=True),
+    Column("roles", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False, index=True),
     Column("keep_until", BigInteger, nullable=False, index=True),
     sqlite_with_rowid=False,
 )

@@ -14,7 +14,7 @@ VERSION_TABLE = "limen_schema_version"
 
 READ_VERSION = Statement("SELECT version_num FROM limen_schema_version")
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision this version knows, oldest first; a test compares them with the files."""
 
 
