@@ -22,6 +22,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 
+from limen.core import metrics
 from limen.core.errors import Busy, ConfigurationError, Unavailable
 
 P = ParamSpec("P")
@@ -233,7 +234,9 @@ class _Crew:
                 result = call()
         except BaseException as raised:  # whatever it is, it is the caller's; this thread has to go on
             error = raised
-        self._mean += _WEIGHT * (time.perf_counter() - began - self._mean)
+        seconds = time.perf_counter() - began
+        metrics.HASH_SECONDS.observe(seconds)
+        self._mean += _WEIGHT * (seconds - self._mean)
         self._places.discard(job)
         job.deliver(result, error)
         # The same circle as in `run`.
@@ -241,6 +244,7 @@ class _Crew:
 
 
 _crews: weakref.WeakSet[_Crew] = weakref.WeakSet()
+metrics.HASH_QUEUE.read_by(lambda: sum(len(crew._waiting) for crew in _crews.copy()))
 
 
 def _lower_priority() -> None:

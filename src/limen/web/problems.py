@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from starlette.types import Scope, Send
 
+from limen.core import metrics
 from limen.core.errors import LimenError, Unauthenticated
 from limen.web.headers import OWN_JSON_HEADERS, RawHeaders
 
@@ -62,6 +63,7 @@ def problem(
         headers: further headers, such as ``Allow`` with a 405 (RFC 9110, section 15.5.6).
     """
     known = as_limen_error(error, trace_id)
+    metrics.REFUSALS.add(known.code)
     body: dict[str, object] = {
         "type": TYPE_PREFIX + known.code,
         "title": known.title,

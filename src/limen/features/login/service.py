@@ -5,6 +5,7 @@ import logging
 from hashlib import sha256
 
 from limen.authn.issuing import Door, Grant, Issued, Proof
+from limen.core import metrics
 from limen.core.errors import InvalidCredentials, LimenError
 from limen.core.events import Event, EventName, EventSink, Origin, Outcome
 from limen.features.accounts.service import AccountService, PasswordCheck
@@ -64,8 +65,10 @@ class LoginService:
                 )
             )
         if issued is None:
+            metrics.LOGINS.add("failure")
             await self._record(self._failure(check, username, origin))
             raise InvalidCredentials()
+        metrics.LOGINS.add("success")
         if check.outdated and check.account is not None:
             await self._rehash(check, password, origin)
         return issued

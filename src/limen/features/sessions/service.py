@@ -7,6 +7,7 @@ from hmac import compare_digest
 from limen.authn.ended import EndedSessions
 from limen.authn.issuing import Door, Issued, KeyGone
 from limen.authn.records import CurrentSession
+from limen.core import metrics
 from limen.core.clock import Clock
 from limen.core.errors import AccountNotActive, InvalidRefreshToken, SessionEnded, Unavailable
 from limen.core.events import Event, EventName, Origin, Outcome
@@ -114,11 +115,13 @@ class SessionService:
             presented = self._verifier.verify(token)
         except TokenError as error:
             # Not ours, or over: nobody's session ends because somebody made up a token.
+            metrics.REFRESHES.add("refused")
             _log.info("refresh token refused", extra={"reason": error.reason, "request_id": origin.request_id})
             raise InvalidRefreshToken() from None
         issued = await self._door.rotate(presented, origin)
         if issued is None:
-            issued = await self._judge(presented, origin)
+            return await self._judge(presented, origin)
+        metrics.REFRESHES.add("rotated")
         return issued
 
     async def _judge(self, presented: RefreshClaims, origin: Origin) -> Issued:
@@ -127,6 +130,7 @@ class SessionService:
         if verdict is Verdict.CURRENT:
             issued = await self._door.rotate(presented, origin)
             if issued is not None:
+                metrics.REFRESHES.add("rotated")
                 return issued
             row = await self._store.read(presented.sid)
             verdict = judge(presented, row, leeway_ms=self._leeway_ms)
@@ -147,6 +151,7 @@ class SessionService:
             # A process that does not have the key refuses and ends nothing: another process may have it.
             await self._refuse(presented, "key_gone", origin)
             raise InvalidRefreshToken() from None
+        metrics.REFRESHES.add("restated")
         await self._store.record(
             Event(
                 EventName.REFRESH_RESTATED,
@@ -160,6 +165,7 @@ class SessionService:
         return issued
 
     async def _refuse(self, presented: RefreshClaims, reason: str, origin: Origin) -> None:
+        metrics.REFRESHES.add("refused")
         _log.info("refresh token refused", extra={"reason": reason, "request_id": origin.request_id})
         key, now = (presented.sid, reason), self._clock()
         if 0 <= now - self._refused.get(key, 0.0) < REFUSAL_SECONDS:
@@ -183,6 +189,7 @@ class SessionService:
             name, reason = EventName.REFRESH_REUSED, EndReason.REUSE
             data = {"gap": row.generation - presented.gen, "age": row.now - row.rotated_at}
             _log.warning("a spent refresh token was used again; the session ends", extra={"sid": row.sid, **data})
+        metrics.REFRESHES.add("rolled_back" if verdict is Verdict.AHEAD else "reused")
         event = Event(name, Outcome.FAILURE, "", row.sid, origin, data)
         await self._store.end(
             row.sid, account_id=row.account_id, reason=reason, event=event, keep_ended_ms=self._keep_ended_ms
@@ -252,6 +259,7 @@ class SessionService:
         for entry in await self._store.ended_since(self._polled_until):
             self._ended.add(entry.sid, entry.keep_until)
             self._polled_until = max(self._polled_until, entry.ended_at - POLL_OVERLAP_MS)
+        metrics.ENDED_LIST_AGE.done()
 
 
 def _current(row: SessionState) -> CurrentSession:

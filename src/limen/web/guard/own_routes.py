@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from limen.core.errors import MethodNotAllowed
 from limen.web.guard.leaves import KNOWN_MATCHES
 from limen.web.guard.state import state_of
+from limen.web.measuring import measured
 from limen.web.problems import send_problem
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -29,7 +30,7 @@ class _Resource:
         self.path = path
         self.endpoints = {method.upper(): endpoint for method, endpoint in endpoints.items()}
         self.apps: dict[str, ASGIApp] = {
-            method: request_response(endpoint) for method, endpoint in self.endpoints.items()
+            method: measured(request_response(endpoint), method, path) for method, endpoint in self.endpoints.items()
         }
         if "GET" in self.endpoints:
             self.endpoints.setdefault("HEAD", self.endpoints["GET"])
