@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
     cors_origins: OriginList = ()
     docs: bool = False
+    shutdown_delay: int = Field(0, ge=0, le=300)
+    metrics_port: int = Field(0, ge=0, le=65535)
+    metrics_host: str = "127.0.0.1"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = "json"
 
