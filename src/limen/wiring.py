@@ -21,6 +21,7 @@ from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, LimenError, Unavailable
 from limen.core.events import Event, EventName
 from limen.core.principal import Principal
+from limen.core.probe import Probe
 from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, AccessClaims, RefreshClaims
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.hashing_pool import HashingPool
@@ -83,6 +84,8 @@ class Limen:
         self._pool = HashingPool()
         self._background: tuple[asyncio.Task[None], ...] = ()
         self._started = False
+        self._leaving = False
+        self._probe = Probe(self.storage.ping)
         self._protections: list[Protection] = []
         self._build(settings)
 
@@ -291,7 +294,7 @@ class Limen:
             asyncio.create_task(self._repeat(self._follow_ended, POLL_SECONDS), name="limen: ended sessions"),
             asyncio.create_task(self._repeat(self.storage.sweep, SWEEP_SECONDS), name="limen: housekeeping"),
         )
-        self._started = True
+        self._started, self._leaving = True, False
         _log.info("started", extra=self.settings.describe())
 
     async def stop(self) -> None:
@@ -317,14 +320,20 @@ class Limen:
             await self.stop()
 
     async def ready(self) -> None:
-        """Return where requests can be served.
+        """Return where requests can be served. The database is asked once a second at most, and for two at most.
 
         Raises:
-            Unavailable: not started, the database does not answer, or its schema is not this version's.
+            Unavailable: not started, about to end, the database does not answer, or its schema is behind this version.
         """
         if not self._started:
             raise Unavailable("limen has not been started.")
-        await self.storage.ping()
+        if self._leaving:
+            raise Unavailable("This process is about to end.")
+        await self._probe.ask()
+
+    def leave(self) -> None:
+        """Be ready no more, so that a balancer sends nobody new, while everything else goes on until `stop`."""
+        self._leaving = True
 
     @property
     def cors(self) -> "CorsPolicy":
