@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from limen import Limen
 from limen.core.events import NOWHERE
+from limen.core.probe import KEEP_SECONDS
 from tests.support.gates import PASSWORD, gate_for
 
 NEW_PASSWORD = "another battery, another horse"
@@ -300,11 +302,12 @@ def test_method_override_is_ignored(client: TestClient) -> None:
 
 
 def test_health(client: TestClient, gate: Limen) -> None:
-    """Alive and ready while it runs; alive and not ready once the database does not answer."""
+    """Alive and ready while it runs; alive and, a second later, not ready once the database does not answer."""
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}
     assert client.portal is not None
     client.portal.call(gate.storage.stop)
+    time.sleep(KEEP_SECONDS)
     assert client.get("/healthz").status_code == 200
     response = client.get("/readyz")
     assert code_of(response) == (503, "unavailable")
