@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import postgres as bed
 from tests.support.postgres import Cluster, Databases, rows
+from tests.support.processes import until
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = "CREATE TABLE t (i int PRIMARY KEY)"
@@ -48,15 +49,6 @@ def end(process: subprocess.Popen[str]) -> None:
 def is_gone(pid: int) -> bool:
     """Say whether no such process runs."""
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def until(condition: object, seconds: float = 20.0) -> bool:
-    """Wait for a condition."""
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return bool(condition())
 
 
 def test_a_database_is_empty_and_its_owner_is_no_superuser(postgres_url: str) -> None:

