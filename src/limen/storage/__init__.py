@@ -1,6 +1,7 @@
 """The databases that limen's stores live in."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 from limen.authn.records import IssuingStore
@@ -67,15 +68,24 @@ class Storage(Protocol):
         ...
 
 
-def open_storage(database_url: str, *, clock: Clock = system_clock) -> Storage:
+def open_storage(database_url: str, *, clock: Clock = system_clock, pool_size: int = 10) -> Storage:
     """Return the storage that the URL of ``LIMEN_DATABASE_URL`` names; `Storage.start` opens it.
+
+    ``pool_size`` is how many connections a process has to PostgreSQL at most; SQLite has no use for it.
 
     Raises ConfigurationError for an engine that this version does not know. The URL itself, which may hold a password,
     is not part of the message.
     """
     scheme = database_url.partition(":")[0]
-    if scheme != "sqlite":
+    if scheme == "sqlite":
+        return SQLiteStorage(path_of(database_url), clock=clock)
+    if scheme not in {"postgresql", "postgres"}:
         raise ConfigurationError(
-            "LIMEN_DATABASE_URL names a database that this version does not support. Write sqlite:///path/to/file."
+            "LIMEN_DATABASE_URL names a database that this version does not support. Write sqlite:///path/to/file or"
+            " postgresql://role@host/database, without the name of a driver."
         )
-    return SQLiteStorage(path_of(database_url), clock=clock)
+    if find_spec("asyncpg") is None:
+        raise ConfigurationError("LIMEN_DATABASE_URL names PostgreSQL: install limen[postgres], which brings asyncpg.")
+    from limen.storage.sql.postgres import PostgresStorage
+
+    return PostgresStorage(database_url, clock=clock, pool_size=pool_size)

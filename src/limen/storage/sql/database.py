@@ -21,6 +21,10 @@ class Database(Protocol):
         """
         ...
 
+    async def write_one(self, operation: Operation[T]) -> T:
+        """Run an operation of exactly one statement, which is then a transaction by itself; otherwise as `write`."""
+        ...
+
     async def read(self, operation: Operation[T]) -> T:
         """Run the operation where it can only read; each of its statements sees all that was committed before."""
         ...

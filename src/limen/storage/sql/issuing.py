@@ -97,17 +97,17 @@ class SQLIssuing:
     """
 
     def __init__(self, database: Database, *, in_one: bool) -> None:
-        self._database = database
+        self._write = database.write_one if in_one else database.write
         self._opened = _opened_in_one if in_one else _opened
         self._rotated = _rotated_in_one if in_one else _rotated
 
     async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
         """Insert the session by one conditional INSERT … SELECT from its account, and the event with it."""
-        return await self._database.write(partial(self._opened, session, event))
+        return await self._write(partial(self._opened, session, event))
 
     async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
         """Replace the current secret by one conditional UPDATE that also asks the account, and write the event."""
-        return await self._database.write(partial(self._rotated, rotation, event))
+        return await self._write(partial(self._rotated, rotation, event))
 
 
 def _opened(session: NewSession, event: Event) -> Steps[CurrentSession | None]:

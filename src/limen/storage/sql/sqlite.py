@@ -120,6 +120,10 @@ class SQLiteStorage:
         self.calls += 1
         return await self._writer.submit(partial(_driven, operation))
 
+    async def write_one(self, operation: Operation[T]) -> T:
+        """Run an operation of exactly one statement: here the same as `write`."""
+        return await self.write(operation)
+
     async def read(self, operation: Operation[T]) -> T:
         """Run the operation where it can only read; each of its statements sees all that was committed before."""
         self.calls += 1

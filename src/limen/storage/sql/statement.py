@@ -5,8 +5,9 @@ SQLite's thread, PostgreSQL's connection and the application's own transaction d
 """
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from enum import IntEnum
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -52,22 +53,29 @@ class Statement:
     Attributes:
         sqlite: the text for SQLite, with named parameters.
         postgres: the text for PostgreSQL, with parameters by number.
-        names: the parameters' names in the order of those numbers.
-        asks_clock: whether SQLite is to be told the time.
+        arguments: makes the parameters for PostgreSQL, in the order of those numbers, of the named ones.
+        asks_clock: whether it asks the database's clock.
     """
 
-    __slots__ = ("asks_clock", "names", "postgres", "sqlite")
+    __slots__ = ("arguments", "asks_clock", "postgres", "sqlite")
 
     def __init__(self, text: str, *, postgres: str | None = None) -> None:
         self.sqlite = _WORD.sub(lambda word: _SQLITE[word[1]], text)
-        self.asks_clock = ":now" in self.sqlite
+        self.asks_clock = "@now" in text
         named = _WORD.sub(lambda word: _POSTGRES[word[1]], text if postgres is None else postgres)
-        self.names = tuple(dict.fromkeys(_NAME.findall(named)))
-        numbers = {name: f"${number}" for number, name in enumerate(self.names, 1)}
+        names = list(dict.fromkeys(_NAME.findall(named)))
+        numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
         self.postgres = _NAME.sub(lambda name: numbers[name[1]], named)
+        self.arguments = _arguments(names)
 
     def __repr__(self) -> str:
         return f"Statement({self.sqlite.strip()!r})"
+
+
+def _arguments(names: list[str]) -> Callable[[Parameters], tuple[Any, ...]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda parameters: tuple(parameters[name] for name in names)
 
 
 class Wanted(IntEnum):

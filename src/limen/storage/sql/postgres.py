@@ -1,0 +1,222 @@
+"""limen's stores in PostgreSQL: for more than one process."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+import asyncpg
+
+from limen.core.clock import Clock, system_clock
+from limen.core.errors import Unavailable
+from limen.storage.sql import events, housekeeping, migrations
+from limen.storage.sql.accounts import SQLAccounts
+from limen.storage.sql.database import Operation
+from limen.storage.sql.events import StoredEvent
+from limen.storage.sql.issuing import SQLIssuing
+from limen.storage.sql.migrations import Standing
+from limen.storage.sql.postgres_faults import (
+    CONNECTION_IS_LOST,
+    TRIED_AGAIN,
+    is_lost,
+    translated,
+    translated_at_start,
+)
+from limen.storage.sql.postgres_pool import PostgresConnection, PostgresPool
+from limen.storage.sql.roles import SQLRoles
+from limen.storage.sql.sessions import SQLSessions
+from limen.storage.sql.statement import Steps, row
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+POOL_SIZE: Final = 10
+PING_SECONDS: Final = 2.0
+ATTEMPTS: Final = 5
+"""How often a transaction is tried that the database rolls back because of another one."""
+
+
+class PostgresStorage:
+    """All stores in one PostgreSQL database. Nothing is opened before `start`: it may be made before a process forks.
+
+    Any number of processes may use it at once; each event loop has connections of its own.
+
+    Args:
+        url: ``postgresql://…``.
+        clock: the system's clock, or one that tests turn: PostgreSQL stamps and judges every row by its own clock, and
+            is told how far this one has been turned.
+        pool_size: connections of one event loop at most.
+
+    Attributes:
+        calls: how many store verbs were called.
+    """
+
+    def __init__(self, url: str, *, clock: Clock = system_clock, pool_size: int = POOL_SIZE) -> None:
+        self.calls = 0
+        self._url = url
+        self._clock = clock
+        self._pool_size = pool_size
+        self._pools: dict[asyncio.AbstractEventLoop, PostgresPool] = {}
+        self._started = False
+        self.accounts = SQLAccounts(self)
+        self.sessions = SQLSessions(self)
+        self.issuing = SQLIssuing(self, in_one=True)
+        self.roles = SQLRoles(self)
+
+    async def start(self) -> None:
+        """Connect, and bring the schema up to date; a second call does nothing.
+
+        Raises ConfigurationError where the database refuses the role or is of a newer limen, Unavailable where it does
+        not answer.
+        """
+        if self._started:
+            return
+        try:
+            # Not from the pool: it is closed before a migration begins, which may want the last connection there is.
+            version = await self._version()
+            migrations.refuse_newer(version)
+            if migrations.standing(version) is Standing.BEHIND:
+                from limen.storage.sql.postgres_migration import migrate
+
+                await migrate(self._url)
+        except (asyncpg.PostgresError, *CONNECTION_IS_LOST) as error:
+            raise translated_at_start(error) from error
+        self._started = True
+
+    async def stop(self) -> None:
+        """Close the connections; it may be started again."""
+        self._started = False
+        pools, self._pools = self._pools, {}
+        own = asyncio.get_running_loop()
+        for loop, pool in pools.items():
+            if loop is own:
+                await pool.close()
+            else:
+                pool.abandon()
+
+    async def ping(self) -> None:
+        """Read from the database, and see that its schema is one this version can work with; Unavailable otherwise.
+
+        A newer schema is no fault of a process that already runs: a migration leaves the version before it working.
+        """
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                version = await self._reading(_version)
+        except TimeoutError:
+            raise Unavailable("The database does not answer in time.") from None
+        if migrations.standing(version) is Standing.BEHIND:
+            raise Unavailable("The schema of the database is not that of this version.")
+
+    async def sweep(self, limit: int = 10_000) -> int:
+        """Delete sessions expired for a day and entries of the ended list past their time, ``limit`` at most.
+
+        Returns how many were deleted. Safe to call at any time, from several processes.
+        """
+        return await housekeeping.sweep(self, limit)
+
+    async def events(self, *, limit: int = 100, after: int = 0) -> Sequence[StoredEvent]:
+        """Return at most ``limit`` records of the audit trail that follow the one numbered ``after``, in order."""
+        return await self.read(partial(events.page, limit=limit, after=after))
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Run the operation in a writing transaction; answer after it was committed to disk.
+
+        Whoever is cancelled while waiting does not call it back: what is begun is done.
+        """
+        self.calls += 1
+        return await asyncio.shield(asyncio.ensure_future(self._writing(operation)))
+
+    async def write_one(self, operation: Operation[T]) -> T:
+        """Run an operation of exactly one statement, which is a transaction by itself.
+
+        Whoever is cancelled meanwhile does not know whether it was done, as after a connection that was lost.
+        """
+        self.calls += 1
+        return await self._attempted(operation, _single)
+
+    async def read(self, operation: Operation[T]) -> T:
+        """Run the operation where it can only read; each of its statements sees all that was committed before."""
+        self.calls += 1
+        return await self._reading(operation)
+
+    async def _reading(self, operation: Operation[T]) -> T:
+        return await self._attempted(operation, PostgresConnection.drive)
+
+    async def _writing(self, operation: Operation[T]) -> T:
+        return await self._attempted(operation, _in_transaction)
+
+    async def _attempted(self, operation: Operation[T], how: "_Driver") -> T:
+        pool = self._pool()
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with pool.connection() as connection:
+                    found: T = await how(connection, operation(), self._clock_shift())
+                    return found
+            except TRIED_AGAIN as error:
+                if attempt == ATTEMPTS:
+                    raise translated(error) from error
+                await asyncio.sleep(random.uniform(0, 0.01) * 2**attempt)  # noqa: S311 - no secret
+            except (asyncpg.PostgresError, *CONNECTION_IS_LOST) as error:
+                raise translated(error) from error
+        raise Unavailable()
+
+    def _pool(self) -> PostgresPool:
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            if not self._started:
+                raise Unavailable("The database is not open.")
+            pool = self._pools[loop] = PostgresPool(self._url, self._pool_size)
+        return pool
+
+    def _clock_shift(self) -> int:
+        return 0 if self._clock is system_clock else round((self._clock() - time.time()) * 1000)
+
+    async def _version(self) -> str | None:
+        connection = await PostgresConnection.open(self._url)
+        try:
+            return await connection.drive(_version(), 0)
+        except asyncpg.UndefinedTableError:
+            return None
+        finally:
+            await connection.close()
+
+
+class _Driver(Protocol):
+    """How an operation is run on a connection."""
+
+    async def __call__(self, connection: PostgresConnection, steps: Steps[T], clock_shift: int, /) -> T: ...
+
+
+async def _in_transaction(connection: PostgresConnection, steps: Steps[T], clock_shift: int) -> T:
+    await connection.begin()
+    try:
+        found = await connection.drive(steps, clock_shift)
+    except Exception as error:
+        if not is_lost(error):
+            await connection.roll_back()
+        raise
+    await connection.commit()
+    return found
+
+
+async def _single(connection: PostgresConnection, steps: Steps[T], clock_shift: int) -> T:
+    """Run the one statement; a second one would be a second transaction, so there must be none."""
+    try:
+        answer = await connection.answer(next(steps), clock_shift)
+        steps.send(answer)
+    except StopIteration as end:
+        found: T = end.value
+        return found
+    finally:
+        steps.close()
+    raise AssertionError("an operation that was to be one statement asked for another")
+
+
+def _version() -> Steps[str | None]:
+    found = yield from row(migrations.READ_VERSION)
+    return None if found is None else str(found[0])

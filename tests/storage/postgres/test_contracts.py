@@ -1,0 +1,47 @@
+"""PostgreSQL against the contract of the stores; the fixtures are in ``conftest.py``."""
+
+from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
+from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
+from limen.testing.contracts.roles import RolesContract
+from limen.testing.contracts.sessions import SessionsContract
+from limen.testing.contracts.storage import StorageContract
+
+
+class TestOpen(OpenContract):
+    pass
+
+
+class TestRotate(RotateContract):
+    pass
+
+
+class TestRotateAgainstEnding(RotateAgainstEndingContract):
+    pass
+
+
+class TestSessions(SessionsContract):
+    pass
+
+
+class TestCreate(CreateContract):
+    pass
+
+
+class TestPage(PageContract):
+    pass
+
+
+class TestChangeStatus(ChangeStatusContract):
+    pass
+
+
+class TestChangePassword(ChangePasswordContract):
+    pass
+
+
+class TestRoles(RolesContract):
+    pass
+
+
+class TestStorage(StorageContract):
+    pass
