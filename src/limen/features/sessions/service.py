@@ -1,6 +1,9 @@
 """Sessions: refresh and the state machine behind it, every way to end one, and the live check."""
 
+import asyncio
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from hmac import compare_digest
 
@@ -9,13 +12,16 @@ from limen.authn.issuing import Door, Issued, KeyGone
 from limen.authn.records import CurrentSession
 from limen.core import metrics
 from limen.core.clock import Clock
-from limen.core.errors import AccountNotActive, InvalidRefreshToken, SessionEnded, Unavailable
+from limen.core.errors import AccountNotActive, InvalidRefreshToken, NotFound, SessionEnded, Unavailable
 from limen.core.events import Event, EventName, Origin, Outcome
+from limen.core.ids import is_uuid7
+from limen.core.pages import DEFAULT_PAGE, check_limit, check_place
 from limen.core.principal import Principal
 from limen.crypto.claims import RefreshClaims
 from limen.crypto.jwt import TokenError, TokenVerifier
 from limen.crypto.refresh import secret_hash, secret_of_text
-from limen.features.sessions.store import EndReason, SessionState, SessionStore
+from limen.features.sessions.devices import device_name
+from limen.features.sessions.store import EndReason, LivingSession, SessionState, SessionStore
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +74,27 @@ def _judge_secret(presented: RefreshClaims, row: SessionState, leeway_ms: int) -
     if leeway_ms > 0 and is_parent and -CLOCK_STEP_MS <= row.now - row.rotated_at <= leeway_ms:
         return Verdict.REPLAY
     return Verdict.REUSE
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """A living session, with a name for its device."""
+
+    session: LivingSession
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Some sessions, the newest first.
+
+    Attributes:
+        items: the sessions.
+        next: what to hand in as ``after`` for those that follow; None at the end.
+    """
+
+    items: Sequence[ListedSession]
+    next: str | None
 
 
 class SessionService:
@@ -214,23 +241,52 @@ class SessionService:
         if principal.sid is not None:
             await self._end(principal.sid, principal.sub, origin)
 
-    async def _end(self, sid: str, account_id: str, origin: Origin) -> None:
-        event = Event(
-            EventName.SESSION_ENDED, Outcome.SUCCESS, account_id, sid, origin, {"reason": EndReason.LOGOUT.value}
-        )
-        await self._store.end(
-            sid, account_id=account_id, reason=EndReason.LOGOUT, event=event, keep_ended_ms=self._keep_ended_ms
+    async def _end(
+        self, sid: str, account_id: str, origin: Origin, *, reason: EndReason = EndReason.LOGOUT, by: str | None = None
+    ) -> bool:
+        data: dict[str, object] = {"reason": reason.value}
+        if by is not None:
+            data["by"] = by
+        event = Event(EventName.SESSION_ENDED, Outcome.SUCCESS, account_id, sid, origin, data)
+        ended = await self._store.end(
+            sid, account_id=account_id, reason=reason, event=event, keep_ended_ms=self._keep_ended_ms
         )
         await self.catch_up()
+        return ended
 
-    async def logout_everywhere(self, account_id: str, *, actor: str, origin: Origin) -> int:
+    async def of_account(self, account_id: str, *, limit: int = DEFAULT_PAGE, after: str | None = None) -> SessionPage:
+        """List the living sessions of an account, the newest first: at most ``limit`` (1 to 200).
+
+        Raises:
+            InvalidInput: a limit out of range, or an ``after`` that no page has answered.
+        """
+        found = await self._store.of_account(account_id, limit=check_limit(limit) + 1, after=check_place(after))
+        items = []
+        for session in found[:limit]:
+            items.append(ListedSession(session, device_name(session.user_agent)))
+            # A header made to be slow to read takes milliseconds: others get their turn in between.
+            await asyncio.sleep(0)
+        return SessionPage(items, found[limit - 1].sid if len(found) > limit else None)
+
+    async def end_own(self, principal: Principal, sid: str, *, origin: Origin) -> None:
+        """End one session of the principal's own account, on this device or another.
+
+        Raises:
+            NotFound: there is no such session, or it is somebody else's: the two are not told apart.
+        """
+        # Not asked of the database where it cannot be an id: an engine with a type for ids would fail at it.
+        ended = is_uuid7(sid) and await self._end(
+            sid, principal.sub, origin, reason=EndReason.REVOKED, by=principal.sid
+        )
+        if not ended:
+            raise NotFound("There is no such session.")
+
+    async def logout_everywhere(
+        self, account_id: str, *, actor: str, origin: Origin, reason: EndReason = EndReason.LOGOUT_ALL
+    ) -> int:
         """End every session of an account and return how many there were."""
-        event = Event(
-            EventName.SESSIONS_ENDED, Outcome.SUCCESS, actor, account_id, origin, {"reason": EndReason.LOGOUT_ALL.value}
-        )
-        count = await self._store.end_all(
-            account_id, reason=EndReason.LOGOUT_ALL, event=event, keep_ended_ms=self._keep_ended_ms
-        )
+        event = Event(EventName.SESSIONS_ENDED, Outcome.SUCCESS, actor, account_id, origin, {"reason": reason.value})
+        count = await self._store.end_all(account_id, reason=reason, event=event, keep_ended_ms=self._keep_ended_ms)
         await self.catch_up()
         return count
 

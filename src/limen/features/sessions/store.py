@@ -16,6 +16,8 @@ class EndReason(StrEnum):
 
     LOGOUT = "logout"
     LOGOUT_ALL = "logout_all"
+    REVOKED = "revoked"
+    ADMINISTRATION = "administration"
     REUSE = "reuse"
     ROLLED_BACK = "rolled_back"
     PASSWORD_CHANGED = "password_changed"
@@ -63,6 +65,27 @@ class SessionState:
 
 
 @dataclass(frozen=True, slots=True)
+class LivingSession:
+    """What is shown of a session that is alive: nothing of it opens anything.
+
+    Attributes:
+        sid: its id.
+        kind: ``refresh`` or ``cookie``.
+        user_agent: what the client called itself when it logged in, at most 256 characters; not to be believed.
+        address: the peer's address at the login.
+        created_at: milliseconds since 1970 UTC.
+        last_used_at: when it was refreshed last, milliseconds since 1970 UTC.
+    """
+
+    sid: str
+    kind: str
+    user_agent: str
+    address: str
+    created_at: int
+    last_used_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """One entry of the list of ended sessions.
 
@@ -82,6 +105,13 @@ class SessionStore(Protocol):
 
     async def read(self, sid: str) -> SessionState | None:
         """Read the session with its account in a statement of its own, on a fresh snapshot of the primary."""
+        ...
+
+    async def of_account(self, account_id: str, *, limit: int, after: str | None) -> Sequence[LivingSession]:
+        """List at most ``limit`` living sessions of the account, the newest first, that follow the one named ``after``.
+
+        Alive is a session that is in time and of the present epoch of an active account.
+        """
         ...
 
     async def end(self, sid: str, *, account_id: str, reason: EndReason, event: Event, keep_ended_ms: int) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from limen.core.events import Event
-from limen.features.sessions.store import ALWAYS_READ_MS, Ended, EndReason, SessionState
+from limen.core.ids import is_uuid7
+from limen.features.sessions.store import ALWAYS_READ_MS, Ended, EndReason, LivingSession, SessionState
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.roles import HELD_BY_SESSION, role_names
@@ -18,6 +19,18 @@ SELECT limen_sessions.account_id, account_epoch, kind, generation, token_hash, p
   FROM limen_sessions JOIN limen_accounts a ON a.id = limen_sessions.account_id
  WHERE limen_sessions.id = :sid
 """)  # noqa: S608
+
+# The newest first: ids begin with the time. A row that cannot rotate any more is not shown, although it is still there.
+_LIVING = Statement("""
+SELECT s.id, s.kind, s.user_agent, s.address, s.created_at, s.rotated_at
+  FROM limen_sessions s JOIN limen_accounts a ON a.id = s.account_id
+ WHERE s.account_id = :account_id AND s.id < :before AND s.account_epoch = a.session_epoch AND a.status = 'active'
+   AND @now < s.idle_until AND @now < s.ends_at
+ ORDER BY s.id DESC LIMIT :limit
+""")
+
+_LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""No session has an id beyond this one."""
 
 _DELETE = Statement("DELETE FROM limen_sessions WHERE id = :sid AND account_id = :account_id RETURNING id")
 
@@ -47,6 +60,10 @@ class SQLSessions:
         """Read the session, its account and the clock."""
         return await self._database.read(partial(_state, sid))
 
+    async def of_account(self, account_id: str, *, limit: int, after: str | None) -> Sequence[LivingSession]:
+        """List at most ``limit`` living sessions of the account, the newest first, that follow ``after``."""
+        return await self._database.read(partial(_living, account_id, limit, after))
+
     async def end(self, sid: str, *, account_id: str, reason: EndReason, event: Event, keep_ended_ms: int) -> bool:
         """Delete the session's row if it is this account's, and list it as ended; True for the one that deleted it."""
         return await self._database.write(partial(_ended, sid, account_id, reason, event, keep_ended_ms))
@@ -65,7 +82,7 @@ class SQLSessions:
 
     async def record(self, event: Event) -> None:
         """Write an event of an act that changed nothing: a refusal, or a failure."""
-        await self._database.write(partial(record, event))
+        await self._database.write_one(partial(record, event))
 
 
 def delete_all(account_id: str, *, reason: EndReason, keep_ended_ms: int, keep_sid: str | None = None) -> Steps[int]:
@@ -105,8 +122,14 @@ def _ended_since(since_ms: int) -> Steps[Sequence[Ended]]:
     return [Ended(sid=str(sid), ended_at=ended_at, keep_until=keep_until) for sid, ended_at, keep_until in found]
 
 
+def _living(account_id: str, limit: int, after: str | None) -> Steps[Sequence[LivingSession]]:
+    found = yield from rows(_LIVING, account_id=account_id, before=after or _LAST, limit=limit)
+    return [LivingSession(str(sid), *columns) for sid, *columns in found]
+
+
 def _state(sid: str) -> Steps[SessionState | None]:
-    found = yield from row(_READ, sid=sid)
+    # PostgreSQL would call it an error: what is no id names no session.
+    found = (yield from row(_READ, sid=sid)) if is_uuid7(sid) else None
     if found is None:
         return None
     return SessionState(

@@ -1,7 +1,7 @@
 """The contract of the sessions."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -11,6 +11,7 @@ from limen.storage import Storage
 from limen.testing.contracts.contract import (
     BROKEN_EVENT,
     KEEP_ENDED,
+    REFRESH_TTL,
     SECOND,
     Contract,
     Opened,
@@ -83,6 +84,50 @@ class SessionsContract(Contract):
 
         _, youngest = await asyncio.gather(turn(opened), look())
         assert youngest >= 0
+
+    async def test_the_living_ones_are_listed(self, storage: Storage) -> None:
+        """Those of the account, the newest first, with where they came from; what ended is not among them."""
+        account, other = await an_account(storage), await an_account(storage)
+        opened = [await a_session(storage, account) for _ in range(3)]
+        await a_session(storage, other)
+        await end(storage, opened[0])
+        assert await rotate(storage, opened[1], b"next") is not None
+        listed = await storage.sessions.of_account(account.id, limit=50, after=None)
+        assert [each.sid for each in listed] == sorted((each.sid for each in opened[1:]), reverse=True)
+        by_sid = {each.sid: each for each in listed}
+        used, unused = by_sid[opened[1].sid], by_sid[opened[2].sid]
+        assert (used.kind, used.user_agent, used.address) == ("refresh", "browser/1", "192.0.2.8")
+        assert used.created_at <= unused.created_at == unused.last_used_at <= used.last_used_at
+        assert not await storage.sessions.of_account(NOBODY, limit=50, after=None)
+
+    async def test_the_list_comes_in_pages(self, storage: Storage) -> None:
+        """Following ``after`` meets every session once."""
+        account = await an_account(storage)
+        opened = [await a_session(storage, account) for _ in range(7)]
+        met: list[str] = []
+        after: str | None = None
+        while page := await storage.sessions.of_account(account.id, limit=3, after=after):
+            assert len(page) <= 3
+            met += [session.sid for session in page]
+            after = met[-1]
+        assert met == sorted((each.sid for each in opened), reverse=True)
+
+    async def test_what_cannot_be_used_is_not_listed(
+        self,
+        storage: Storage,
+        turn_clock: Callable[[int], None],
+        set_status: Callable[[str, str], Awaitable[None]],
+    ) -> None:
+        """A session whose account is not active, or whose time is over, is not shown, although its row is there."""
+        account = await an_account(storage)
+        opened = await a_session(storage, account)
+        await set_status(account.id, "under-review")
+        assert not await storage.sessions.of_account(account.id, limit=50, after=None)
+        await set_status(account.id, "active")
+        assert len(await storage.sessions.of_account(account.id, limit=50, after=None)) == 1
+        turn_clock(REFRESH_TTL + SECOND)
+        assert not await storage.sessions.of_account(account.id, limit=50, after=None)
+        assert await storage.sessions.read(opened.sid) is not None
 
     async def test_end_deletes_and_lists(self, storage: Storage, turn_clock: Callable[[int], None]) -> None:
         """An ended session is gone, stands on the list for the time it was given, and then no more."""

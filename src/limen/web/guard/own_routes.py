@@ -56,6 +56,7 @@ class OwnRoutes(BaseRoute):
         resources = [_Resource(prefix + path, endpoints) for path, endpoints in table.items()]
         self._exact = {each.path: each for each in resources if "{" not in each.path}
         self._templates = [each for each in resources if "{" in each.path]
+        self._beginnings = tuple({each.path.partition("{")[0] for each in self._templates})
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Name the endpoint for a request, or say that there is none."""
@@ -63,7 +64,7 @@ class OwnRoutes(BaseRoute):
         resource = self._exact.get(path)
         if resource is None:
             root: str = scope.get("root_path", "")
-            if not root and not self._templates:
+            if not root and not path.startswith(self._beginnings):
                 return _NO_MATCH
             return self._matches_slowly(scope, path[len(root) :] if root and path.startswith(root) else path)
         return self._matched(scope, resource, {})
@@ -72,7 +73,7 @@ class OwnRoutes(BaseRoute):
         resource = self._exact.get(path)
         if resource is not None:
             return self._matched(scope, resource, {})
-        if path.startswith(self.prefix):
+        if path.startswith(self._beginnings):
             for each in self._templates:
                 found: re.Match[str] | None = each.pattern.match(path)
                 if found:

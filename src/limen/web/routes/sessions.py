@@ -1,16 +1,18 @@
-"""``/auth/refresh``, ``/auth/logout`` and ``/auth/logout-all``."""
+"""``/auth/refresh``, ``/auth/logout``, ``/auth/logout-all`` and ``/auth/sessions``."""
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from limen.core.errors import SessionEnded
-from limen.features.sessions.service import SessionService
+from limen.features.sessions.devices import warm_up
+from limen.features.sessions.service import ListedSession, SessionService
 from limen.web.body import read_json, read_optional_json
 from limen.web.guard.state import state_of
 from limen.web.routes.endpoint import Routes, endpoint, no_content, origin_of, principal_of
+from limen.web.routes.lists import asked, list_answer, rfc3339
 from limen.web.routes.login import tokens_answer
-from limen.web.starlette import public
+from limen.web.starlette import live, public
 
 
 class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -19,8 +21,37 @@ class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
     refresh_token: str
 
 
+class ListedAs(msgspec.Struct):
+    """One session in a list. Times are RFC 3339 in UTC; ``current`` is the session that the request belongs to."""
+
+    id: str
+    kind: str
+    device: str
+    user_agent: str
+    address: str
+    created_at: str
+    last_used_at: str
+    current: bool
+
+
+def listed_as(listed: ListedSession, current_sid: str | None) -> ListedAs:
+    """Return what is shown of a session."""
+    session = listed.session
+    return ListedAs(
+        id=session.sid,
+        kind=session.kind,
+        device=listed.device,
+        user_agent=session.user_agent,
+        address=session.address,
+        created_at=rfc3339(session.created_at),
+        last_used_at=rfc3339(session.last_used_at),
+        current=session.sid == current_sid,
+    )
+
+
 def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
-    """Make the endpoints of refresh and logout under ``prefix``."""
+    """Make the endpoints of refresh, logout and the list of one's own sessions under ``prefix``."""
+    warm_up()
 
     @public
     @endpoint
@@ -52,7 +83,26 @@ def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
         await sessions.logout_everywhere(principal.sub, actor=principal.sub, origin=origin_of(request))
         return no_content()
 
+    @live
+    @endpoint
+    async def own_sessions(request: Request) -> Response:
+        """List the caller's living sessions, the newest first."""
+        principal = principal_of(request)
+        limit, after = asked(request)
+        page = await sessions.of_account(principal.sub, limit=limit, after=after)
+        return list_answer([listed_as(each, principal.sid) for each in page.items], page.next)
+
+    @live
+    @endpoint
+    async def end_own_session(request: Request) -> Response:
+        """End one of the caller's sessions."""
+        sid = str(request.path_params["id"])
+        await sessions.end_own(principal_of(request), sid, origin=origin_of(request))
+        return no_content()
+
     return {
+        f"{prefix}/sessions": {"GET": own_sessions},
+        f"{prefix}/sessions/{{id}}": {"DELETE": end_own_session},
         f"{prefix}/refresh": {"POST": refresh},
         f"{prefix}/logout": {"POST": logout},
         f"{prefix}/logout-all": {"POST": endpoint(logout_all)},
