@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from limen.authz.administration import ADMINISTRATION
     from limen.core.decision import Decision
     from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
     from limen.core.principal import Principal
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from limen.wiring import Limen
 
 __all__ = [
+    "ADMINISTRATION",
     "Conflict",
     "Decision",
     "Forbidden",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ADMINISTRATION": "limen.authz.administration",
     "Decision": "limen.core.decision",
     "Limen": "limen.wiring",
     "Principal": "limen.core.principal",

@@ -1,0 +1,24 @@
+"""The permissions of limen's own administration: what a role has to give so that its holders may administer."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Administration(StrEnum):
+    """What can be done to accounts, sessions, roles and the audit trail; each is asked for by a route of its own."""
+
+    ACCOUNTS_READ = "accounts:read"
+    ACCOUNTS_WRITE = "accounts:write"
+    ACCOUNTS_DELETE = "accounts:delete"
+    SESSIONS_END = "sessions:end"
+    ROLES_READ = "roles:read"
+    ROLES_WRITE = "roles:write"
+    ROLES_ASSIGN = "roles:assign"
+    EVENTS_READ = "events:read"
+
+
+ADMINISTRATION: Final[frozenset[str]] = frozenset(permission.value for permission in Administration)
+"""All of them. An administrator is an active account with a role that gives ``roles:assign``; one always remains."""
+
+DEFAULT_ROLE: Final = "admin"
+"""What the role is called that the stand-alone server begins with, where no application declares any."""

@@ -1,0 +1,27 @@
+"""The permissions of limen's own administration."""
+
+import limen
+from limen.authz.administration import ADMINISTRATION, Administration
+from limen.authz.permissions import permission_name
+
+
+def test_the_permissions_of_administration() -> None:
+    """Each of them is what the routes ask for by name; the set is public and holds plain text."""
+    assert {
+        "accounts:read",
+        "accounts:write",
+        "accounts:delete",
+        "sessions:end",
+        "roles:read",
+        "roles:write",
+        "roles:assign",
+        "events:read",
+    } == ADMINISTRATION
+    assert limen.ADMINISTRATION is ADMINISTRATION
+    assert {type(name) for name in ADMINISTRATION} == {str}
+
+
+def test_each_is_a_permission_like_any_other() -> None:
+    """An application can put them into its own roles, by name or as members."""
+    for each in Administration:
+        assert permission_name(each) == each.value
