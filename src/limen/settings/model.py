@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     )
 
     database_url: Annotated[str, _read(parsing.database_url)] = Field(repr=False)
+    database_pool: int = Field(10, ge=1, le=200)
     jwt_access_secret: SecretStr
     jwt_refresh_secret: SecretStr
     jwt_access_secrets_accepted: SecretList = ()
@@ -117,8 +118,8 @@ class Settings(BaseSettings):
         return tuple(_full_name(field) for field in cls.model_fields)
 
     @property
-    def database_path(self) -> Path:
-        """The file of the SQLite database; a relative one is relative to the working directory."""
+    def database_path(self) -> Path | None:
+        """The file of the SQLite database, relative to the working directory; None where the database is another."""
         return parsing.database_path(self.database_url)
 
     def describe(self) -> dict[str, object]:

@@ -80,14 +80,20 @@ def token_name(text: str) -> str:
 
 
 def database_url(text: str) -> str:
-    """Return the address of the database. Only a SQLite file is supported: ``sqlite:///path``, ``sqlite:////absolute``."""
-    scheme, found, _ = text.partition("://")
-    if found and scheme in {"postgresql", "postgres"}:
-        raise ValueError("names PostgreSQL, which is not supported yet: use sqlite:///path/to/limen.db")
+    """Return the address of the database: a SQLite file, or PostgreSQL, without the name of a driver."""
+    scheme, found, rest = text.partition("://")
     if "+" in scheme:
-        raise ValueError("names a driver: leave it out, as in sqlite:///path/to/limen.db")
+        raise ValueError(
+            "names a driver: leave it out, as in sqlite:///path/to/limen.db or postgresql://role@host/name"
+        )
+    if found and scheme in {"postgresql", "postgres"}:
+        if not text.isprintable() or " " in text or not rest.strip("/"):
+            raise ValueError("must be postgresql://role:password@host:5432/database")
+        return text
     if not text.startswith("sqlite:///") or not text.isprintable():
-        raise ValueError("must be sqlite:///path/to/limen.db (four slashes before an absolute path)")
+        raise ValueError(
+            "must be sqlite:///path/to/limen.db (four slashes before an absolute path) or postgresql://role@host/database"
+        )
     path = text.removeprefix("sqlite:///")
     if path in {"", ":memory:"} or path.endswith("/"):
         raise ValueError("must name a file: without one, every account and session is gone when the process ends")
@@ -96,6 +102,6 @@ def database_url(text: str) -> str:
     return text
 
 
-def database_path(url: str) -> Path:
-    """Return the file that a SQLite address names; a relative one is relative to the working directory."""
-    return Path(url.removeprefix("sqlite:///"))
+def database_path(url: str) -> Path | None:
+    """Return the file that a SQLite address names, relative to the working directory; None for PostgreSQL."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
