@@ -78,7 +78,7 @@ class Limen:
         self.catalogue = RoleCatalogue({} if roles is None else roles)
         self._roles_from_code = roles is not None
         self._clock = clock
-        self.storage: Storage = open_storage(settings.database_url, clock=clock)
+        self.storage: Storage = open_storage(settings.database_url, clock=clock, pool_size=settings.database_pool)
         self.ended = EndedSessions()
         self._seen: ClaimsCache[Authenticated] = ClaimsCache()
         self._pool = HashingPool()
