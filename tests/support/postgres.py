@@ -45,6 +45,8 @@ SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "64MB",
     "log_min_messages": "warning",
+    # In the folder of the data, where a killed server leaves nothing behind that nobody removes.
+    "dynamic_shared_memory_type": "mmap",
 }
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
@@ -348,11 +350,12 @@ def shared(meeting_point: Path) -> Iterator[Databases]:
 
 
 @contextmanager
-def own(*, durable: bool = True, **settings: str) -> Iterator[Cluster]:
+def own(*, durable: bool = True, place: Path | None = None, **settings: str) -> Iterator[Cluster]:
     """Run a server of a test's own, to be stopped, killed and started again.
 
     Args:
         durable: what was acknowledged survives a crash, as in production; else it is fast.
+        place: the folder to put its data in; that of `place_for_data` otherwise.
         settings: of the server, as in ``postgresql.conf``.
 
     Raises:
@@ -362,15 +365,15 @@ def own(*, durable: bool = True, **settings: str) -> Iterator[Cluster]:
         raise Lacking(NO_PROGRAMS)
     with tempfile.TemporaryDirectory(prefix="limen-postgres-") as name, (Path(name) / "users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        cluster = _make_watched(Path(name), {**(DURABLE if durable else FAST), **settings})
+        cluster = _make_watched(Path(name), {**(DURABLE if durable else FAST), **settings}, place)
         try:
             yield cluster
         finally:
             _remove(cluster.folder)
 
 
-def _make_watched(meeting_point: Path, settings: dict[str, str]) -> Cluster:
-    folder = Path(tempfile.mkdtemp(prefix="limen-postgres-", dir=place_for_data()))
+def _make_watched(meeting_point: Path, settings: dict[str, str], place: Path | None = None) -> Cluster:
+    folder = Path(tempfile.mkdtemp(prefix="limen-postgres-", dir=place or place_for_data()))
     _start_watch(meeting_point, folder)
     return Cluster.make(folder, settings)
 
