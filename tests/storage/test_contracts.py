@@ -1,5 +1,6 @@
 """SQLite against the contract of the stores; the fixtures are in ``conftest.py``."""
 
+from limen.testing.contracts.account_administration import DeleteContract, LastAdministratorContract, SetEmailContract
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
 from limen.testing.contracts.roles import RolesContract
@@ -36,6 +37,18 @@ class TestChangeStatus(ChangeStatusContract):
 
 
 class TestChangePassword(ChangePasswordContract):
+    pass
+
+
+class TestDelete(DeleteContract):
+    pass
+
+
+class TestSetEmail(SetEmailContract):
+    pass
+
+
+class TestLastAdministrator(LastAdministratorContract):
     pass
 
 

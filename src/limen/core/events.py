@@ -13,6 +13,8 @@ class EventName(StrEnum):
     ACCOUNT_ENABLED = "account_enabled"
     ACCOUNT_BLOCKED = "account_blocked"
     ACCOUNT_UNBLOCKED = "account_unblocked"
+    ACCOUNT_DELETED = "account_deleted"
+    EMAIL_CHANGED = "email_changed"
     LOGIN_SUCCEEDED = "login_succeeded"
     LOGIN_FAILED = "login_failed"
     PASSWORD_CHANGED = "password_changed"

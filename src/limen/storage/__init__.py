@@ -7,20 +7,24 @@ from typing import Protocol
 from limen.authn.records import IssuingStore
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
-from limen.features.accounts.store import AccountStore
+from limen.features.accounts.store import AccountAdministrationStore, AccountStore
 from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
 from limen.storage.sql.events import StoredEvent
 from limen.storage.sql.sqlite import SQLiteStorage, path_of
 
-__all__ = ["SQLiteStorage", "Storage", "StoredEvent", "open_storage"]
+__all__ = ["Accounts", "SQLiteStorage", "Storage", "StoredEvent", "open_storage"]
+
+
+class Accounts(AccountStore, AccountAdministrationStore, Protocol):
+    """The accounts, with what only an administrator does to them."""
 
 
 class Storage(Protocol):
     """All stores of one installation, on one database. Nothing is opened before `start`."""
 
     @property
-    def accounts(self) -> AccountStore:
+    def accounts(self) -> Accounts:
         """The accounts."""
         ...
 

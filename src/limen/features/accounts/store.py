@@ -9,11 +9,15 @@ from limen.core.events import Event
 
 
 class AccountStatus(StrEnum):
-    """Whether an account may be used. Everything but ``active`` is refused by the door and by every live check."""
+    """Whether an account may be used. Everything but ``active`` is refused by the door and by every live check.
+
+    ``deleted`` is final: only the id is left, so that what refers to it still refers to something.
+    """
 
     ACTIVE = "active"
     DISABLED = "disabled"
     BLOCKED = "blocked"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,10 @@ class AccountStore(Protocol):
         ...
 
     async def page(self, *, query: str, limit: int, after: str | None) -> Sequence[Account]:
-        """List at most ``limit`` accounts after the username ``after`` whose name or e-mail contains ``query``."""
+        """List at most ``limit`` accounts after the username ``after`` whose name or e-mail contains ``query``.
+
+        Deleted ones are not among them.
+        """
         ...
 
     async def change_status(
@@ -92,7 +99,10 @@ class AccountStore(Protocol):
         """Change the status if it is ``of``; where ``to`` is not active, end every session in the same transaction.
 
         Ending raises ``session_epoch``, deletes the session rows and lists each as ended, kept for ``keep_ended_ms``
-        milliseconds. The event is written only where something changed.
+        milliseconds. The event is written only where something changed. ``deleted`` is neither left nor entered here.
+
+        Raises:
+            Conflict: it would take away the last administrator; nothing is changed.
         """
         ...
 
@@ -112,4 +122,24 @@ class AccountStore(Protocol):
         With ``end_others`` the epoch is raised and every session but ``keep_sid`` ends in the same transaction; the one
         that is kept moves to the new epoch. Without it (a rehash of the same password) no session is touched.
         """
+        ...
+
+
+class AccountAdministrationStore(Protocol):
+    """What only an administrator does to an account. Every verb is one transaction, and the event is written in it."""
+
+    async def delete(self, account_id: str, *, event: Event, keep_ended_ms: int) -> bool:
+        """Erase what is personal and keep a tombstone: the id, with the status ``deleted``, for ever.
+
+        In one transaction name, e-mail and password go, every role is taken away and that is told to every process,
+        the epoch is raised, and every session ends. The name is free again. False, and nothing written, where there is
+        no such account, or it was deleted before.
+
+        Raises:
+            Conflict: it is the last administrator; nothing is changed.
+        """
+        ...
+
+    async def set_email(self, account_id: str, email: str | None, *, event: Event) -> bool:
+        """Replace the e-mail address; False, and nothing written, where there is no such account or it is deleted."""
         ...

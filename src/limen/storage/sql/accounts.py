@@ -9,7 +9,7 @@ from limen.features.accounts.store import Account, AccountStatus, NewAccount, St
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
-from limen.storage.sql.roles import HELD_BY_ACCOUNT, role_names
+from limen.storage.sql.roles import HELD_BY_ACCOUNT, list_changed_roles, refuse_last_administrator, role_names
 from limen.storage.sql.sessions import delete_all
 from limen.storage.sql.statement import NOBODY, Row, Statement, Steps, row, rows, run
 
@@ -35,16 +35,29 @@ _BY_ID = Statement(f"SELECT {_COLUMNS} FROM limen_accounts WHERE id = :id")  # n
 
 _PAGE = Statement(f"""
 SELECT {_COLUMNS} FROM limen_accounts
- WHERE username > :after AND (username LIKE :pattern ESCAPE '\\' OR email LIKE :pattern ESCAPE '\\')
+ WHERE username > :after AND status <> 'deleted'
+   AND (username LIKE :pattern ESCAPE '\\' OR email LIKE :pattern ESCAPE '\\')
  ORDER BY username LIMIT :limit
 """)  # noqa: S608
 
 _CHANGE_STATUS = Statement("""
 UPDATE limen_accounts SET status = :to, session_epoch = session_epoch + :raise_epoch
- WHERE id = :id AND status = :of RETURNING id
+ WHERE id = :id AND status = :of
 """)
 
-_STATUS = Statement("SELECT status FROM limen_accounts WHERE id = :id")
+_LOCK = Statement("SELECT status FROM limen_accounts WHERE id = :id @for_update")
+
+_TAKE_ROLES = Statement("DELETE FROM limen_account_roles WHERE account_id = :id")
+
+# A name with a space is nobody's: no registration can take it, and no login can find it.
+_BURY = Statement("""
+UPDATE limen_accounts
+   SET status = 'deleted', username = :tombstone, email = NULL, password_hash = NULL, second_factor_required = FALSE,
+       session_epoch = session_epoch + 1, roles_version = roles_version + 1
+ WHERE id = :id
+""")
+
+_SET_EMAIL = Statement("UPDATE limen_accounts SET email = :email WHERE id = :id AND status <> 'deleted'")
 
 _CHANGE_PASSWORD = Statement("""
 UPDATE limen_accounts SET password_hash = :new_hash, session_epoch = session_epoch + :raise_epoch
@@ -59,7 +72,7 @@ UPDATE limen_sessions SET account_epoch = :epoch
 
 
 class SQLAccounts:
-    """Implements `limen.features.accounts.store.AccountStore`."""
+    """Implements `limen.features.accounts.store.AccountStore` and `AccountAdministrationStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -108,6 +121,14 @@ class SQLAccounts:
             partial(_password_changed, account_id, hashes, event, keep_sid, keep_ended_ms)
         )
 
+    async def delete(self, account_id: str, *, event: Event, keep_ended_ms: int) -> bool:
+        """Erase what is personal, end every session and keep a tombstone; see the Protocol."""
+        return await self._database.write(partial(_deleted, account_id, event, keep_ended_ms))
+
+    async def set_email(self, account_id: str, email: str | None, *, event: Event) -> bool:
+        """Replace the e-mail address; False where there is no such account or it is deleted."""
+        return await self._database.write(partial(_email_set, account_id, email, event))
+
 
 def _created(account: NewAccount, event: Event) -> Steps[bool]:
     inserted = yield from row(
@@ -145,16 +166,37 @@ def _status_changed(
     account_id: str, of: AccountStatus, to: AccountStatus, event: Event, keep_ended_ms: int
 ) -> Steps[StatusChange]:
     leaves = to is not AccountStatus.ACTIVE
-    changed = None
-    if of is not to:
-        changed = yield from row(_CHANGE_STATUS, id=account_id, of=of.value, to=to.value, raise_epoch=int(leaves))
-    if changed is None:
-        found = yield from row(_STATUS, id=account_id)
+    found = yield from row(_LOCK, id=account_id)
+    if found is None or found[0] != of.value or AccountStatus.DELETED in (of, to) or of is to:
         return StatusChange(changed=False, status=_status(found[0]) if found else None)
+    if leaves:
+        yield from refuse_last_administrator(account_id)
+    yield from run(_CHANGE_STATUS, id=account_id, of=of.value, to=to.value, raise_epoch=int(leaves))
     if leaves:
         yield from delete_all(account_id, reason=EndReason.ACCOUNT_STATUS, keep_ended_ms=keep_ended_ms)
     yield from record(event)
     return StatusChange(changed=True, status=to)
+
+
+def _deleted(account_id: str, event: Event, keep_ended_ms: int) -> Steps[bool]:
+    found = yield from row(_LOCK, id=account_id)
+    if found is None or found[0] == AccountStatus.DELETED.value:
+        return False
+    yield from refuse_last_administrator(account_id)
+    yield from run(_TAKE_ROLES, id=account_id)
+    yield from run(_BURY, id=account_id, tombstone=f"deleted {account_id}")
+    yield from list_changed_roles(account_id, keep_ended_ms=keep_ended_ms)
+    yield from delete_all(account_id, reason=EndReason.ACCOUNT_STATUS, keep_ended_ms=keep_ended_ms)
+    yield from record(event)
+    return True
+
+
+def _email_set(account_id: str, email: str | None, event: Event) -> Steps[bool]:
+    changed = yield from run(_SET_EMAIL, id=account_id, email=email)
+    if not changed:
+        return False
+    yield from record(event)
+    return True
 
 
 def _rehashed(account_id: str, hashes: dict[str, str], event: Event) -> Steps[bool]:

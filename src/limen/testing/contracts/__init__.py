@@ -21,5 +21,8 @@ Races are part of the contract: a store that reads and then writes fails here.
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{suite}" for suite in ("accounts", "contract", "issuing", "roles", "sessions", "storage"))
+    *(
+        f"{__name__}.{suite}"
+        for suite in ("account_administration", "accounts", "contract", "issuing", "roles", "sessions", "storage")
+    )
 )

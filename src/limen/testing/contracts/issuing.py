@@ -92,9 +92,12 @@ class OpenContract(Contract):
     async def test_open_refuses_an_account_that_is_not_active(self, storage: Storage, status: AccountStatus) -> None:
         """Every state but active is refused, also with the epoch of now."""
         account = await an_account(storage)
-        await storage.accounts.change_status(
-            account.id, of=AccountStatus.ACTIVE, to=status, event=event(), keep_ended_ms=KEEP_ENDED
-        )
+        if status is AccountStatus.DELETED:
+            assert await storage.accounts.delete(account.id, event=event(), keep_ended_ms=KEEP_ENDED)
+        else:
+            await storage.accounts.change_status(
+                account.id, of=AccountStatus.ACTIVE, to=status, event=event(), keep_ended_ms=KEEP_ENDED
+            )
         await self._refused(storage, account, account_epoch=1)
 
     @pytest.mark.parametrize("seen", [-1, 0, 2])
