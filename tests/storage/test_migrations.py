@@ -79,7 +79,7 @@ def test_the_migrations_build_what_the_code_declares(migrated: Path, tmp_path: P
     engine = create_engine(f"sqlite:///{declared}")
     METADATA.create_all(engine)
     engine.dispose()
-    assert len(_schema(migrated)) == len(METADATA.tables) == 10
+    assert len(_schema(migrated)) == len(METADATA.tables) == 11
     assert _schema(migrated) == _schema(declared)
     assert _checks(migrated) == _checks(declared)
     assert sum(len(checks) for checks in _checks(migrated).values()) == 11
@@ -127,6 +127,7 @@ async def test_a_newer_database_is_refused(prepared: Path) -> None:
     """A version that is not known to the code is a newer one: no start, and the file stays as it is."""
     with looking_into(prepared) as connection:
         connection.execute("UPDATE limen_schema_version SET version_num = '9999'")
+        connection.execute("DELETE FROM limen_schema_compatible")
     before = contents(prepared)
     storage = SQLiteStorage(prepared)
     with pytest.raises(ConfigurationError, match=r"newer limen.*'9999'.*'0002'"):
@@ -134,6 +135,19 @@ async def test_a_newer_database_is_refused(prepared: Path) -> None:
     assert contents(prepared) == before
     with pytest.raises(Unavailable):
         await storage.accounts.by_username("ada")
+
+
+async def test_a_newer_database_that_says_it_suits_is_started_on(prepared: Path) -> None:
+    """Where the later migration lists this version, a process of it starts, and leaves the schema as it is."""
+    with looking_into(prepared) as connection:
+        connection.execute("UPDATE limen_schema_version SET version_num = '9999'")
+        listed = connection.execute("SELECT revision FROM limen_schema_compatible ORDER BY revision").fetchall()
+        assert listed[-1] == (migrations.REVISIONS[-1],)
+        storage = SQLiteStorage(prepared)
+        await storage.start()
+        await storage.ping()
+        await storage.stop()
+        assert connection.execute(migrations.READ_VERSION.sqlite).fetchall() == [("9999",)]
 
 
 async def test_readiness_reads_the_version(storage: SQLiteStorage) -> None:

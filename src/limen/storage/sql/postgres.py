@@ -77,8 +77,8 @@ class PostgresStorage:
             return
         try:
             # Not from the pool: it is closed before a migration begins, which may want the last connection there is.
-            version = await self._version()
-            migrations.refuse_newer(version)
+            version, compatible = await self._version()
+            migrations.refuse_newer(version, compatible=compatible)
             if migrations.standing(version) is Standing.BEHIND:
                 from limen.storage.sql.postgres_migration import migrate
 
@@ -176,12 +176,16 @@ class PostgresStorage:
     def _clock_shift(self) -> int:
         return 0 if self._clock is system_clock else round((self._clock() - time.time()) * 1000)
 
-    async def _version(self) -> str | None:
+    async def _version(self) -> tuple[str | None, bool]:
+        """Return the revision the database bears, and whether one that this version does not know suits it."""
         connection = await PostgresConnection.open(self._url)
         try:
-            return await connection.drive(_version(), 0)
-        except asyncpg.UndefinedTableError:
-            return None
+            try:
+                version = await connection.drive(_version(), 0)
+            except asyncpg.UndefinedTableError:
+                return None, False
+            is_newer = migrations.standing(version) is Standing.NEWER
+            return version, is_newer and await connection.drive(_is_compatible(), 0)
         finally:
             await connection.close()
 
@@ -215,6 +219,10 @@ async def _single(connection: PostgresConnection, steps: Steps[T], clock_shift: 
     finally:
         steps.close()
     raise AssertionError("an operation that was to be one statement asked for another")
+
+
+def _is_compatible() -> Steps[bool]:
+    return (yield from row(migrations.READ_COMPATIBLE, revision=migrations.REVISIONS[-1])) is not None
 
 
 def _version() -> Steps[str | None]:

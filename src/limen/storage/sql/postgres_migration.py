@@ -55,8 +55,10 @@ def _migrate_locked(connection: Connection) -> None:
     connection.exec_driver_sql("SELECT pg_advisory_xact_lock($1)", (_LOCK,))
     # Another process may have done it while this one waited for the lock.
     version = _version(connection)
-    migrations.refuse_newer(version)
-    if migrations.standing(version) is Standing.CURRENT:
+    if migrations.standing(version) is Standing.NEWER:
+        found = connection.exec_driver_sql(migrations.READ_COMPATIBLE.postgres, (migrations.REVISIONS[-1],)).first()
+        migrations.refuse_newer(version, compatible=found is not None)
+    if migrations.standing(version) is not Standing.BEHIND:
         return
     upgrade(connection)
     _log.info("database_migrated", extra={"from_revision": version, "to_revision": migrations.REVISIONS[-1]})

@@ -105,6 +105,15 @@ def read_version(connection: sqlite3.Connection) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
+def is_compatible(connection: sqlite3.Connection) -> bool:
+    """Tell whether a schema that this version does not know says that this version works with it."""
+    parameters = {"revision": migrations.REVISIONS[-1]}
+    try:
+        return bool(connection.execute(migrations.READ_COMPATIBLE.sqlite, parameters).fetchall())
+    except sqlite3.OperationalError:
+        return False
+
+
 def schema_version(connection: Connection) -> str | None:
     """Return the revision the database bears now, by a real read; None where the row is gone."""
     found = connection.drive(row(migrations.READ_VERSION))
@@ -119,9 +128,9 @@ def migrate(path: Path) -> None:
     connection = connect(path)
     try:
         version = read_version(connection)
+        migrations.refuse_newer(version, compatible=is_compatible(connection))
     finally:
         connection.close()
-    migrations.refuse_newer(version)
     if migrations.standing(version) is Standing.BEHIND:
         from limen.storage.sql.sqlite_migration import migrate_locked
 

@@ -12,7 +12,7 @@ from limen.core.errors import ConfigurationError
 from limen.storage.sql import migrations
 from limen.storage.sql.migrations import Standing
 from limen.storage.sql.migrations.upgrade import upgrade
-from limen.storage.sql.sqlite_file import connect, read_version
+from limen.storage.sql.sqlite_file import connect, is_compatible, read_version
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ def _migrate_in(connection: Connection) -> None:
     assert isinstance(raw, sqlite3.Connection)
     # Another process may have done it while this one waited for the lock.
     version = read_version(raw)
-    migrations.refuse_newer(version)
-    if migrations.standing(version) is Standing.CURRENT:
+    migrations.refuse_newer(version, compatible=is_compatible(raw))
+    if migrations.standing(version) is not Standing.BEHIND:
         connection.rollback()
         return
     upgrade(connection)

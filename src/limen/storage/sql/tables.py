@@ -170,6 +170,14 @@ CHANGED_ROLES = Table(
     sqlite_with_rowid=False,
 )
 
+# The code of which revision works with the schema as it is (`limen.storage.sql.migrations`).
+SCHEMA_COMPATIBLE = Table(
+    "limen_schema_compatible",
+    METADATA,
+    Column("revision", String(32), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 EVENTS = Table(
     "limen_events",
     METADATA,

@@ -12,6 +12,9 @@ from limen.storage.sql.statement import Statement
 VERSION_TABLE = "limen_schema_version"
 """Not Alembic's default name: an application in the same database may use Alembic for its own tables."""
 
+READ_COMPATIBLE = Statement("SELECT revision FROM limen_schema_compatible WHERE revision = :revision")
+"""Tells whether code that knows schemas up to a revision works with a later one: each migration says whose does."""
+
 READ_VERSION = Statement("SELECT version_num FROM limen_schema_version")
 
 REVISIONS = ("0001", "0002")
@@ -35,12 +38,13 @@ def standing(version: str | None) -> Standing:
     return Standing.CURRENT if version == REVISIONS[-1] else Standing.BEHIND
 
 
-def refuse_newer(version: str | None) -> None:
+def refuse_newer(version: str | None, *, compatible: bool = False) -> None:
     """Raise ConfigurationError for a database that a later version of limen has migrated already.
 
-    Statements of this version may mean something else in that schema; nothing is tried.
+    Statements of this version may mean something else in that schema; nothing is tried, unless the schema itself says
+    that this version works with it. So a process of the version before may start again while an upgrade is rolled out.
     """
-    if standing(version) is Standing.NEWER:
+    if standing(version) is Standing.NEWER and not compatible:
         raise ConfigurationError(
             f"The database is of a newer limen than this one: its schema is {version!r}, this version knows up to"
             f" {REVISIONS[-1]!r}. Start the newer version, or restore the backup that was made before it."

@@ -49,5 +49,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_limen_changed_roles_changed_at", "limen_changed_roles", ["changed_at"])
     op.create_index("ix_limen_changed_roles_keep_until", "limen_changed_roles", ["keep_until"])
+    # The code of which revision works with this schema as it is: a later one adds itself, and may take others away.
+    op.create_table(
+        "limen_schema_compatible",
+        sa.Column("revision", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("revision", name="pk_limen_schema_compatible"),
+        sqlite_with_rowid=False,
+    )
+    op.execute("INSERT INTO limen_schema_compatible (revision) VALUES ('0001'), ('0002')")
     if op.get_context().dialect.name == "postgresql":
         op.execute('ALTER TABLE limen_accounts ALTER COLUMN username TYPE varchar(64) COLLATE "C"')
