@@ -24,8 +24,17 @@ def _is_loopback_address(text: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(
+    host: str, port: int, *, host_from: str = "--host", port_from: str = "--port", inheritable: bool = True
+) -> socket.socket:
     """Take a port, without listening yet: whoever connects is refused until requests can be served.
+
+    Args:
+        host: the address.
+        port: the port; 0 takes a free one.
+        host_from: what named the address, for the message.
+        port_from: what named the port.
+        inheritable: whether a program that is started by this one may get it.
 
     Raises:
         ConfigurationError: this machine has no such address, or the port is not for everybody.
@@ -36,7 +45,7 @@ def bind(host: str, port: int) -> socket.socket:
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError):
-        raise ConfigurationError(f"--host {host} is not an address of this machine") from None
+        raise ConfigurationError(f"{host_from} {host} is not an address of this machine") from None
     listener = socket.socket(family, kind, protocol)
     try:
         # A port that was closed a moment ago is in TIME_WAIT; on Windows the switch would let two listen at once.
@@ -48,9 +57,11 @@ def bind(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise Unavailable(f"Port {port} of {host} is taken: another process listens there.") from None
         if error.errno == errno.EACCES:
-            raise ConfigurationError(f"--port {port} is for privileged processes only; take one from 1024 on") from None
-        raise ConfigurationError(f"--host {host} cannot be listened on: {error.strerror}") from None
-    listener.set_inheritable(True)
+            raise ConfigurationError(
+                f"{port_from} {port} is for privileged processes only; take one from 1024 on"
+            ) from None
+        raise ConfigurationError(f"{host_from} {host} cannot be listened on: {error.strerror}") from None
+    listener.set_inheritable(inheritable)
     return listener
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from limen.server.head_deadline import HeadDeadline, HeadLimits, Heads
 
@@ -52,6 +52,19 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection waits for a request of which nothing has come yet."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return not self._in_head and (cycle is None or cycle.response_complete)
+
+    def close_when_answered(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Close the connection after the request under way; of several that were sent at once, after the last."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None:
+            cycle.default_headers = headers
+            cycle.keep_alive = False
 
     def on_message_begin(self) -> None:
         """Begin to count: what else came in this read may belong to the request before."""

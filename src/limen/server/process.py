@@ -4,38 +4,65 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from importlib.util import find_spec
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
+from limen.core.errors import Busy
 from limen.server.addresses import BACKLOG, url_of
+from limen.server.exposition import MetricsServer, bind_metrics, of_this_process
+from limen.server.graceful import SHUTDOWN_SECONDS, SIGNALS, GracefulServer
 from limen.server.head_deadline import HeadLimits
+from limen.server.observing import gate_of, observe
 from limen.settings import Settings
 from limen.web.logs import configure_logging
+from limen.web.origin import new_request_id
+from limen.web.problems import send_problem
 
 KEEP_ALIVE_SECONDS = 15
-SHUTDOWN_SECONDS = 15
 MOST_CONNECTIONS = 4096
 MOST_WEBSOCKET_BYTES = 1024 * 1024
+INTERRUPTED = 130
+"""The exit code after a second signal, which cuts off what was under way."""
 
-Message = dict[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class _Lifespan:
-    """Keeps why an application did not start or end well, which uvicorn would only print with its traceback."""
+class Leash(Protocol):
+    """What a worker is held by: the connection to its supervisor."""
+
+    async def follow(self, server: GracefulServer) -> None:
+        """Tell that requests are answered from now on, and do what the supervisor says until it says no more."""
+        ...
+
+
+class _Front:
+    """Stands before the application: keeps why it did not start or end well, and refuses connections beyond the bound.
+
+    uvicorn would print the reason with its traceback, and refuse without saying when to come back.
+    """
 
     def __init__(self, app: Any) -> None:
         self._app = app
         self.failure: Exception | None = None
+        self.connections: set[Any] = set()
 
     def __call__(self, scope: Message, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
             return self._lifespan(scope, receive, send)
+        if len(self.connections) > MOST_CONNECTIONS:
+            return send_problem(
+                scope,
+                send,
+                Busy("There are too many connections."),
+                new_request_id(),
+                headers=[(b"connection", b"close")],
+            )
         answer: Awaitable[None] = self._app(scope, receive, send)
         return answer
 
@@ -58,19 +85,6 @@ class _Lifespan:
         await send({"type": last})
 
 
-class _Server(uvicorn.Server):
-    """Calls back once connections are accepted: not before the application has started."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and not self.should_exit:
-            self._on_ready()
-
-
 def serve(
     app: Any,
     listener: socket.socket,
@@ -78,8 +92,9 @@ def serve(
     on_ready: Callable[[str], None],
     *,
     heads: HeadLimits = HeadLimits(),  # noqa: B008 - frozen
+    leash: Leash | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, and end the process then with 0, after the requests under way were answered.
+    """Serve until SIGTERM or SIGINT, and return then, after the requests under way were answered.
 
     Forwarding headers are not believed here (uvicorn would take them from any local process, and rewrite the peer's
     address before limen looks at it), the server does not name itself, and there is no access log of its own: query
@@ -88,29 +103,73 @@ def serve(
     Args:
         app: the ASGI application.
         listener: a bound socket.
-        settings: for the log.
+        settings: for the log, the metrics and the delay of the shutdown.
         on_ready: called with the address once connections are accepted.
         heads: how long, and on how many connections of one peer, the head of a request is awaited.
+        leash: of a worker among others, who accept from the same socket.
 
     Raises:
         ConfigurationError, LimenError: what kept the application from starting, or from ending well.
+        SystemExit: a second signal ended it (130), or the first one before it had started (0).
     """
-    lifespan = _Lifespan(app)
-    server = _Server(_configuration(lifespan, heads), lambda: on_ready(url_of(listener)))
+    background: set[asyncio.Task[None]] = set()
+
+    def ready(server: GracefulServer) -> None:
+        if leash is not None:
+            background.add(asyncio.create_task(leash.follow(server)))
+        if metrics is not None:
+            background.add(asyncio.create_task(MetricsServer(metrics, of_this_process).serve()))
+        on_ready(url_of(listener))
+
+    metrics = None
+    try:
+        # Those of workers are asked for by their supervisor.
+        metrics = bind_metrics(settings) if leash is None else None
+        _serve(app, listener, settings, ready, heads, is_worker=leash is not None)
+    finally:
+        listener.close()
+        if metrics is not None:
+            metrics.close()
+
+
+def _serve(
+    app: Any,
+    listener: socket.socket,
+    settings: Settings,
+    on_ready: Callable[[GracefulServer], None],
+    heads: HeadLimits,
+    *,
+    is_worker: bool,
+) -> None:
+    front = _Front(app)
+    gate = gate_of(app)
+    server = GracefulServer(
+        _configuration(front, heads),
+        on_ready=on_ready,
+        on_leaving=lambda: None if gate is None else gate.leave(),
+        delay=settings.shutdown_delay,
+        one_by_one=is_worker,
+        force=not is_worker,
+    )
+    front.connections = server.server_state.connections
+    observe(gate, front.connections)
     restore = configure_logging(settings.log_level, settings.log_format, loggers=("limen", "uvicorn"))
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # uvicorn answers the first signal by finishing its work, and then sends it to whoever listened before.
+        for number in SIGNALS:
+            # For the time before and after uvicorn listens to them itself.
             signal.signal(number, _end)
     try:
         server.run(sockets=[listener])
     except SystemExit:
-        if lifespan.failure is not None:
-            raise lifespan.failure from None
+        if front.failure is not None:
+            raise front.failure from None
         raise
     finally:
         restore()
-        listener.close()
+    if front.failure is not None:
+        raise front.failure
+    if server.force_exit:
+        raise SystemExit(INTERRUPTED)
 
 
 def _configuration(app: Any, heads: HeadLimits) -> uvicorn.Config:
@@ -126,7 +185,6 @@ def _configuration(app: Any, heads: HeadLimits) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
-        limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         ws_max_size=MOST_WEBSOCKET_BYTES,

@@ -3,7 +3,7 @@
 import asyncio
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from limen.server.head_deadline import HeadDeadline, HeadLimits, Heads
 
@@ -32,6 +32,20 @@ class TimedHeadProtocol(H11Protocol):
             self._deadline.end()
             self._deadline = None
         super().handle_websocket_upgrade(event)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection waits for a request of which nothing has come yet."""
+        cycle: RequestResponseCycle | None = self.cycle
+        answered = cycle is None or cycle.response_complete
+        return answered and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+
+    def close_when_answered(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Close the connection after the request under way."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None:
+            cycle.default_headers = headers
+            cycle.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived, and go by whether a head is awaited after it."""

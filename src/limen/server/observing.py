@@ -1,0 +1,25 @@
+"""Tells the metrics where to look for what goes up and down: connections, and the database of a gate."""
+
+from collections.abc import Sized
+from typing import Any
+
+from limen.core import metrics
+from limen.web.guard.protection import protections
+from limen.wiring import Limen
+
+
+def gate_of(app: object) -> Limen | None:
+    """Return the gate that an application is protected by; None where there is none."""
+    for protection in protections(app):
+        if isinstance(protection.gate, Limen):
+            return protection.gate
+    return None
+
+
+def observe(gate: Limen | None, connections: Sized) -> None:
+    """Let the metrics of this process tell about a gate and the open connections of its server."""
+    metrics.CONNECTIONS.read_by(lambda: len(connections))
+    if gate is None:
+        return
+    storage: Any = gate.storage
+    metrics.DATABASE_CALLS.read_by(lambda: float(storage.calls))
