@@ -2,8 +2,10 @@
 
 from limen.testing.contracts.account_administration import DeleteContract, LastAdministratorContract, SetEmailContract
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
+from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
-from limen.testing.contracts.roles import RolesContract
+from limen.testing.contracts.role_assignment import AssignRolesContract
+from limen.testing.contracts.roles import RoleDefinitionsContract, RolesContract
 from limen.testing.contracts.sessions import SessionsContract
 from limen.testing.contracts.storage import StorageContract
 
@@ -53,6 +55,18 @@ class TestLastAdministrator(LastAdministratorContract):
 
 
 class TestRoles(RolesContract):
+    pass
+
+
+class TestRoleDefinitions(RoleDefinitionsContract):
+    pass
+
+
+class TestAssignRoles(AssignRolesContract):
+    pass
+
+
+class TestEvents(EventsContract):
     pass
 
 

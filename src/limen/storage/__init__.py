@@ -8,9 +8,9 @@ from limen.authn.records import IssuingStore
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
 from limen.features.accounts.store import AccountAdministrationStore, AccountStore
+from limen.features.events.store import EventStore, StoredEvent
 from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
-from limen.storage.sql.events import StoredEvent
 from limen.storage.sql.sqlite import SQLiteStorage, path_of
 
 __all__ = ["Accounts", "SQLiteStorage", "Storage", "StoredEvent", "open_storage"]
@@ -41,6 +41,11 @@ class Storage(Protocol):
     @property
     def roles(self) -> RoleStore:
         """The roles."""
+        ...
+
+    @property
+    def trail(self) -> EventStore:
+        """The audit trail."""
         ...
 
     @property

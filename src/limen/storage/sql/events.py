@@ -1,46 +1,59 @@
 """The audit trail: one row an act, in the transaction of the act."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
 from limen.core.events import Event
-from limen.storage.sql.statement import Statement, Steps, rows, run
+from limen.features.events.store import EventFilter, StoredEvent, Stretch
+from limen.storage.sql.database import Database
+from limen.storage.sql.statement import Row, Statement, Steps, row, rows, run
+
+LOOKED_AT: Final = 20_000
+"""Records that one page looks at: without an index a rare event may be far away, and a page is not to take seconds."""
 
 _INSERT = Statement("""
 INSERT INTO limen_events (time, event, outcome, actor, source, user_agent, target, request_id, data)
 VALUES (@now, :event, :outcome, :actor, :source, :user_agent, :target, :request_id, :data)
 """)
 
-_PAGE = Statement("""
-SELECT seq, time, event, outcome, actor, source, user_agent, target, request_id, data
-  FROM limen_events WHERE seq > :after ORDER BY seq LIMIT :limit
+_COLUMNS = "seq, time, event, outcome, actor, source, user_agent, target, request_id, data"
+
+_PAGE = Statement(f"""
+SELECT {_COLUMNS} FROM limen_events WHERE seq > :after ORDER BY seq LIMIT :limit
+""")  # noqa: S608
+
+_WANTED = """
+       (CAST(:event AS text) = '' OR event = CAST(:event AS text))
+   AND (CAST(:actor AS text) = '' OR actor = CAST(:actor AS text))
+   AND (CAST(:target AS text) = '' OR target = CAST(:target AS text))
+"""
+
+_FOLLOWING = Statement(f"""
+SELECT {_COLUMNS} FROM limen_events
+ WHERE seq > :after AND seq <= :until AND {_WANTED} ORDER BY seq LIMIT :limit
+""")  # noqa: S608
+
+_PRECEDING = Statement(f"""
+SELECT {_COLUMNS} FROM limen_events
+ WHERE seq < :before AND seq >= :until AND {_WANTED} ORDER BY seq DESC LIMIT :limit
+""")  # noqa: S608
+
+_END_AFTER = Statement("""
+SELECT max(seq), count(*) FROM (SELECT seq FROM limen_events WHERE seq > :after ORDER BY seq LIMIT :looked_at) stretch
 """)
 
+_END_BEFORE = Statement("""
+SELECT min(seq), count(*) FROM (
+    SELECT seq FROM limen_events WHERE seq < :before ORDER BY seq DESC LIMIT :looked_at) stretch
+""")
+
+_LAST = 2**63 - 1
+"""No record has a number beyond this one."""
+
 _encode = msgspec.json.Encoder(order="sorted").encode
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """A record of the audit trail as it lies in the database.
-
-    Attributes:
-        seq: grows with each record and is never used twice.
-        time: milliseconds since 1970 UTC by the database's clock.
-        source: the address the request came from.
-    """
-
-    seq: int
-    time: int
-    event: str
-    outcome: str
-    actor: str
-    source: str
-    user_agent: str
-    target: str
-    request_id: str
-    data: dict[str, Any] = field(hash=False, kw_only=True)
 
 
 def record(event: Event) -> Steps[None]:
@@ -63,7 +76,57 @@ def columns_of(event: Event) -> dict[str, Any]:
     }
 
 
+class SQLEvents:
+    """Implements `limen.features.events.store.EventStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def following(self, seq: int, *, wanted: EventFilter, limit: int) -> Stretch:
+        """Return at most ``limit`` records with numbers beyond ``seq``, the oldest first."""
+        return await self._database.read(partial(_following, seq, wanted, limit))
+
+    async def preceding(self, seq: int | None, *, wanted: EventFilter, limit: int) -> Stretch:
+        """Return the last records, at most ``limit``, with numbers before ``seq``; None: the last ones there are."""
+        return await self._database.read(partial(_preceding, _LAST if seq is None else seq, wanted, limit))
+
+
 def page(*, limit: int, after: int) -> Steps[list[StoredEvent]]:
     """Return at most ``limit`` records that follow the record numbered ``after``, in order."""
-    found = yield from rows(_PAGE, after=after, limit=limit)
+    return _stored((yield from rows(_PAGE, after=after, limit=limit)))
+
+
+def _following(after: int, wanted: EventFilter, limit: int) -> Steps[Stretch]:
+    end = yield from row(_END_AFTER, after=after, looked_at=LOOKED_AT)
+    until, count = _end(end)
+    found = yield from rows(_FOLLOWING, after=after, until=until, limit=limit + 1, **_values(wanted))
+    records = _stored(found[:limit])
+    return Stretch(records, _reached(records, until, is_cut=len(found) > limit, is_full=count == LOOKED_AT))
+
+
+def _preceding(before: int, wanted: EventFilter, limit: int) -> Steps[Stretch]:
+    end = yield from row(_END_BEFORE, before=before, looked_at=LOOKED_AT)
+    until, count = _end(end)
+    found = yield from rows(_PRECEDING, before=before, until=until, limit=limit + 1, **_values(wanted))
+    records = _stored(found[:limit])
+    reached = _reached(records, until, is_cut=len(found) > limit, is_full=count == LOOKED_AT)
+    return Stretch(records[::-1], reached)
+
+
+def _end(found: Row | None) -> tuple[int, int]:
+    """Return the number at which the stretch ends, and how many records there are up to it."""
+    return (found[0] or 0, found[1]) if found is not None else (0, 0)
+
+
+def _reached(records: Sequence[StoredEvent], until: int, *, is_cut: bool, is_full: bool) -> int | None:
+    if is_cut:
+        return records[-1].seq
+    return until if is_full else None
+
+
+def _values(wanted: EventFilter) -> dict[str, str]:
+    return {"event": wanted.event, "actor": wanted.actor, "target": wanted.target}
+
+
+def _stored(found: Sequence[Row]) -> list[StoredEvent]:
     return [StoredEvent(*columns, data=msgspec.json.decode(data)) for *columns, data in found]

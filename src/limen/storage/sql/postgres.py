@@ -12,10 +12,12 @@ import asyncpg
 
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import Unavailable
-from limen.storage.sql import events, housekeeping, migrations
+from limen.features.events.store import StoredEvent
+from limen.storage.sql import events, migrations
 from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.database import Operation
-from limen.storage.sql.events import StoredEvent
+from limen.storage.sql.events import SQLEvents
+from limen.storage.sql.housekeeping import Housekeeping
 from limen.storage.sql.issuing import SQLIssuing
 from limen.storage.sql.migrations import Standing
 from limen.storage.sql.postgres_faults import (
@@ -66,6 +68,8 @@ class PostgresStorage:
         self.sessions = SQLSessions(self)
         self.issuing = SQLIssuing(self, in_one=True)
         self.roles = SQLRoles(self)
+        self._housekeeping = Housekeeping(self)
+        self.trail = SQLEvents(self)
 
     async def start(self) -> None:
         """Connect, and bring the schema up to date; a second call does nothing.
@@ -116,7 +120,7 @@ class PostgresStorage:
 
         Returns how many were deleted. Safe to call at any time, from several processes.
         """
-        return await housekeeping.sweep(self, limit)
+        return await self._housekeeping.sweep(limit)
 
     async def events(self, *, limit: int = 100, after: int = 0) -> Sequence[StoredEvent]:
         """Return at most ``limit`` records of the audit trail that follow the one numbered ``after``, in order."""

@@ -11,12 +11,14 @@ from typing import TypeVar
 
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, Unavailable
-from limen.storage.sql import events, housekeeping, migrations, sqlite_file
+from limen.features.events.store import StoredEvent
+from limen.storage.sql import events, migrations, sqlite_file
 from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.connection import Connection
 from limen.storage.sql.database import Operation
-from limen.storage.sql.events import StoredEvent
+from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.group_commit import QUEUE_SIZE, Reader, Writer
+from limen.storage.sql.housekeeping import Housekeeping
 from limen.storage.sql.issuing import SQLIssuing
 from limen.storage.sql.migrations import Standing
 from limen.storage.sql.roles import SQLRoles
@@ -49,6 +51,8 @@ class SQLiteStorage:
         self.sessions = SQLSessions(self)
         self.issuing = SQLIssuing(self, in_one=False)
         self.roles = SQLRoles(self)
+        self._housekeeping = Housekeeping(self)
+        self.trail = SQLEvents(self)
         self._writer = Writer(self.path, clock, queue_size=queue_size)
         self._reader = Reader(self.path, clock, queue_size=queue_size)
         self._starting = threading.Lock()
@@ -106,7 +110,7 @@ class SQLiteStorage:
 
         Returns how many were deleted. Safe to call at any time, from several processes.
         """
-        return await housekeeping.sweep(self, limit)
+        return await self._housekeeping.sweep(limit)
 
     async def events(self, *, limit: int = 100, after: int = 0) -> Sequence[StoredEvent]:
         """Return at most ``limit`` records of the audit trail that follow the one numbered ``after``, in order."""

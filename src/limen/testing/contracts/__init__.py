@@ -23,6 +23,16 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{suite}"
-        for suite in ("account_administration", "accounts", "contract", "issuing", "roles", "sessions", "storage")
+        for suite in (
+            "account_administration",
+            "accounts",
+            "contract",
+            "events",
+            "issuing",
+            "role_assignment",
+            "roles",
+            "sessions",
+            "storage",
+        )
     )
 )
