@@ -1,6 +1,8 @@
 """PostgreSQL against the contract of the stores; the fixtures are in ``conftest.py``."""
 
+from limen.testing.contracts.account_administration import DeleteContract, LastAdministratorContract, SetEmailContract
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
+from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
 from limen.testing.contracts.roles import RolesContract
 from limen.testing.contracts.sessions import SessionsContract
@@ -39,7 +41,23 @@ class TestChangePassword(ChangePasswordContract):
     pass
 
 
+class TestDelete(DeleteContract):
+    pass
+
+
+class TestSetEmail(SetEmailContract):
+    pass
+
+
+class TestLastAdministrator(LastAdministratorContract):
+    pass
+
+
 class TestRoles(RolesContract):
+    pass
+
+
+class TestEvents(EventsContract):
     pass
 
 

@@ -1,5 +1,10 @@
-"""Removes what nobody can use any more: expired sessions, and the list of ended ones."""
+"""Removes what nobody can use any more: expired sessions, and the lists of what ended or changed.
 
+In small batches, so that nobody waits for it; what somebody works on is left for the next time. What reuse detection
+needs is in a session's own row, which goes only when no token of it can be alive.
+"""
+
+import json
 from collections.abc import Sequence
 from functools import partial
 
@@ -12,60 +17,86 @@ MARGIN_MS = 24 * 60 * 60 * 1000
 BATCH = 500
 """Rows that one transaction deletes at most: nobody waits longer for it than for a refresh."""
 
+MOST_PAGES = 100
+"""Pages of `BATCH` sessions that one sweep looks at; the next goes on from there."""
+
 # Walks the primary key: an index on what a rotation changes would make every refresh dearer.
 _WALK = Statement(f"""
 SELECT id, idle_until < @now - {MARGIN_MS} FROM limen_sessions WHERE id > :after ORDER BY id LIMIT :limit
 """)  # noqa: S608
 
-# Asks again: a refresh may have come in between. A row that somebody works on is left for the next time.
-_DELETE_EXPIRED = Statement(f"""
+# Asks again: a refresh may have come in between.
+_DELETE_EXPIRED = Statement(
+    f"""
 DELETE FROM limen_sessions
- WHERE id IN (SELECT id FROM limen_sessions WHERE id = :sid AND idle_until < @now - {MARGIN_MS} @skip_locked)
-   AND idle_until < @now - {MARGIN_MS}
-""")  # noqa: S608
+ WHERE id IN (SELECT value FROM json_each(:sids)) AND idle_until < @now - {MARGIN_MS}
+""",  # noqa: S608
+    postgres=f"""
+DELETE FROM limen_sessions
+ WHERE id IN (SELECT id FROM limen_sessions
+               WHERE id IN (SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST(:sids AS json)))
+                 AND idle_until < @now - {MARGIN_MS} FOR UPDATE SKIP LOCKED)
+""",  # noqa: S608
+)
 
 _DELETE_ENDED = Statement("""
 DELETE FROM limen_ended_sessions
  WHERE id IN (SELECT id FROM limen_ended_sessions WHERE keep_until < @now ORDER BY keep_until LIMIT :limit @skip_locked)
 """)
 
-
-async def sweep(database: Database, limit: int) -> int:
-    """Delete expired sessions and ended ones past their time, ``limit`` at most; return how many went."""
-    swept = await _sweep_ended(database, limit)
-    return swept + await _sweep_expired(database, limit - swept)
-
-
-async def _sweep_ended(database: Database, limit: int) -> int:
-    swept = 0
-    while swept < limit:
-        size = min(BATCH, limit - swept)
-        deleted = await database.write(partial(run, _DELETE_ENDED, limit=size))
-        swept += deleted
-        if deleted < size:
-            break
-    return swept
+_DELETE_CHANGED = Statement("""
+DELETE FROM limen_changed_roles
+ WHERE account_id IN (SELECT account_id FROM limen_changed_roles WHERE keep_until < @now
+                       ORDER BY keep_until LIMIT :limit @skip_locked)
+""")
 
 
-async def _sweep_expired(database: Database, limit: int) -> int:
-    swept, after = 0, NOBODY
-    while swept < limit and after:
-        after, expired = await database.read(partial(_expired, after))
-        if expired:
-            swept += await database.write(partial(_deleted, expired[: limit - swept]))
-    return swept
+class Housekeeping:
+    """Sweeps one database, a part of it each time.
+
+    Args:
+        database: what is swept. Several processes may sweep the same one.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._after = NOBODY
+
+    async def sweep(self, limit: int) -> int:
+        """Delete what is past its time, ``limit`` rows at most; return how many went."""
+        swept = 0
+        for statement in (_DELETE_ENDED, _DELETE_CHANGED):
+            swept += await self._sweep_list(statement, limit - swept)
+        return swept + await self._sweep_expired(limit - swept)
+
+    async def _sweep_list(self, statement: Statement, limit: int) -> int:
+        swept = 0
+        while swept < limit:
+            size = min(BATCH, limit - swept)
+            deleted = await self._database.write_one(partial(run, statement, limit=size))
+            swept += deleted
+            if deleted < size:
+                break
+        return swept
+
+    async def _sweep_expired(self, limit: int) -> int:
+        swept = 0
+        for _ in range(MOST_PAGES):
+            following, expired = await self._database.read(partial(_expired, self._after))
+            chosen = expired[: limit - swept]
+            if chosen:
+                swept += await self._database.write_one(partial(run, _DELETE_EXPIRED, sids=json.dumps(chosen)))
+            if len(chosen) < len(expired):
+                break
+            self._after = following
+            if following == NOBODY:
+                break
+        return swept
 
 
-def _expired(after: str) -> Steps[tuple[str, list[str]]]:
-    """Return where the next page begins (empty at the end), and what is expired on this one."""
+def _expired(after: str) -> Steps[tuple[str, Sequence[str]]]:
+    """Return where the next page begins (the start again, at the end), and what is expired on this one."""
     found = yield from rows(_WALK, after=after, limit=BATCH)
     # The absolute end is never before the idle one, so the idle one tells both.
-    following = str(found[-1][0]) if len(found) == BATCH else ""
+    following = str(found[-1][0]) if len(found) == BATCH else NOBODY
     return following, [str(sid) for sid, is_expired in found if is_expired]
-
-
-def _deleted(sids: Sequence[str]) -> Steps[int]:
-    deleted = 0
-    for sid in sids:
-        deleted += yield from run(_DELETE_EXPIRED, sid=sid)
-    return deleted

@@ -40,6 +40,7 @@ TRIED_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _MISCONFIGURED = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidSchemaNameError,
     asyncpg.InsufficientPrivilegeError,
     asyncpg.ClientConfigurationError,
 )

@@ -211,7 +211,7 @@ class PostgresPool:
 
     def give_back(self, lent: PostgresConnection, *, broken: bool) -> None:
         """Take a connection back, for whoever waits for it."""
-        if broken or lent.is_closed:
+        if broken or lent.is_closed or self._open > self._size:
             lent.terminate()
             self._open -= 1
             self._wake(None)
@@ -219,12 +219,15 @@ class PostgresPool:
             self._idle.append(lent)
 
     async def close(self) -> None:
-        """Close what is idle; what is in use is closed when it is given back."""
+        """Lend no more, let what is under way finish, and close every connection."""
         self._size = 0
         idle, self._idle = self._idle, []
         self._open -= len(idle)
         for each in idle:
             await each.close()
+        deadline = time.monotonic() + STATEMENT_SECONDS
+        while self._open and time.monotonic() < deadline:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(0.01)
 
     def abandon(self) -> None:
         """Forget every connection: their event loop is gone."""
