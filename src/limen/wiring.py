@@ -32,6 +32,7 @@ from limen.crypto.refresh import RefreshKeys
 from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
+from limen.features.roles.catalogue import catalogue_of
 from limen.features.sessions.service import SessionService
 from limen.settings import Settings
 from limen.storage import Storage, open_storage
@@ -286,7 +287,7 @@ class Limen:
                 Event(EventName.ROLES_SYNCED, actor="system", data={"roles": sorted(self.catalogue.roles)}),
             )
         else:
-            self.catalogue = RoleCatalogue(await self.storage.roles.all())
+            self.catalogue = catalogue_of(await self.storage.roles.read())
             # What was remembered of tokens has the permissions of the catalogue of then.
             self._seen.clear()
         await self.sessions.catch_up()

@@ -25,9 +25,14 @@ class EventName(StrEnum):
     REFRESH_REFUSED = "refresh_refused"
     REFRESH_REUSED = "refresh_reused"
     STORE_ROLLED_BACK = "store_rolled_back"
+    STORE_RESTORED = "store_restored"
     SESSION_ENDED = "session_ended"
     SESSIONS_ENDED = "sessions_ended"
     ROLES_SYNCED = "roles_synced"
+    ROLE_CREATED = "role_created"
+    ROLE_CHANGED = "role_changed"
+    ROLE_DELETED = "role_deleted"
+    ROLES_ASSIGNED = "roles_assigned"
 
 
 class Outcome(StrEnum):

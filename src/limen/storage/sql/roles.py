@@ -1,126 +1,162 @@
-"""Roles, and how an account's roles are read beside another row."""
+"""Roles: what each of them gives, where it comes from, and who is granted it."""
 
-from collections.abc import Mapping
-from functools import lru_cache, partial
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
-import msgspec
-
-from limen.authz.administration import Administration
-from limen.core.errors import Conflict
+from limen.core.errors import Conflict, Unavailable
 from limen.core.events import Event
+from limen.features.roles.store import (
+    Change,
+    ChangedRoles,
+    Definition,
+    Holder,
+    RoleChanges,
+    RoleSource,
+    Seen,
+    Snapshot,
+    StoredRole,
+)
+from limen.features.sessions.store import ALWAYS_READ_MS
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
-from limen.storage.sql.statement import Statement, Steps, row, rows, run, run_each
+from limen.storage.sql.holdings import (
+    HELD,
+    HELD_BY_ACCOUNT,
+    HELD_BY_SESSION,
+    LAST_ADMINISTRATOR,
+    LOCK_CATALOGUE,
+    administrators,
+    list_changed_roles,
+    refuse_last_administrator,
+    role_names,
+)
+from limen.storage.sql.statement import NOBODY, Statement, Steps, row, rows, run, run_each
 
-LAST_ADMINISTRATOR = "No administrator would be left: first give another active account a role with roles:assign."
+__all__ = [
+    "HELD_BY_ACCOUNT",
+    "HELD_BY_SESSION",
+    "SQLRoles",
+    "list_changed_roles",
+    "refuse_last_administrator",
+    "role_names",
+]
 
-_HELD = """
-SELECT @array_of(held.role) FROM limen_account_roles held JOIN limen_roles known ON known.name = held.role
- WHERE known.source <> 'retired' AND held.account_id = {account}
-"""
+_log = logging.getLogger(__name__)
 
-HELD_BY_ACCOUNT = _HELD.format(account="limen_accounts.id")
-"""A subquery: the roles of the account in the outer statement, as a JSON array."""
+_VERSION = Statement("SELECT version FROM limen_catalogue WHERE id = 1")
 
-HELD_BY_SESSION = _HELD.format(account="limen_sessions.account_id")
-"""The same for the account of the session in the outer statement."""
+_RAISE_VERSION = Statement("UPDATE limen_catalogue SET version = version + 1 WHERE id = 1")
 
+_RAISE_VERSION_SEEN = Statement("""
+UPDATE limen_catalogue SET version = version + 1 WHERE id = 1 AND version = :version RETURNING version
+""")
 
-@lru_cache(maxsize=1024)
-def role_names(array: str | None) -> frozenset[str]:
-    """Turn the JSON array of such a subquery into names; accounts with the same roles share one set.
+_ROLES = Statement("""
+SELECT r.name, r.source, p.permission FROM limen_roles r LEFT JOIN limen_role_permissions p ON p.role = r.name
+ WHERE r.source <> 'retired'
+""")
 
-    PostgreSQL answers no array at all where SQLite answers an empty one.
-    """
-    return frozenset(msgspec.json.decode(array, type=list[str])) if array else frozenset()
+# A retired role gives nothing, whoever extends it.
+_EXTENSIONS = Statement("""
+SELECT x.role, x.extends FROM limen_role_extensions x
+  JOIN limen_roles known ON known.name = x.role JOIN limen_roles extended ON extended.name = x.extends
+ WHERE known.source <> 'retired' AND extended.source <> 'retired'
+""")
 
-
-# Whoever changes who is an administrator holds this row, so that two who do it at once do it one after the other.
-_LOCK_CATALOGUE = Statement("SELECT version FROM limen_catalogue WHERE id = 1 @for_update")
-
-_HELD_BY_ADMINISTRATOR = """
-SELECT 1 FROM limen_account_roles holding JOIN limen_accounts a ON a.id = holding.account_id
- WHERE a.status = 'active' AND holding.role IN (SELECT role FROM giving)
-"""
-
-# Always a statement of its own, after the lock: on PostgreSQL one that began before would not see what was committed
-# while it waited.
-_ADMINISTRATORS = Statement(f"""
-WITH RECURSIVE giving (role) AS (
-    SELECT p.role FROM limen_role_permissions p JOIN limen_roles known ON known.name = p.role
-     WHERE p.permission = '{Administration.ROLES_ASSIGN.value}' AND known.source <> 'retired'
-    UNION
-    SELECT x.role FROM limen_role_extensions x JOIN giving ON giving.role = x.extends
-      JOIN limen_roles known ON known.name = x.role WHERE known.source <> 'retired')
-SELECT EXISTS ({_HELD_BY_ADMINISTRATOR} AND a.id = :account_id),
-       EXISTS ({_HELD_BY_ADMINISTRATOR} AND a.id <> :account_id)
+_HOLDER = Statement(f"""
+SELECT id, status, ({HELD_BY_ACCOUNT}), roles_version FROM limen_accounts WHERE id = :id
 """)  # noqa: S608
 
-
-# What is kept longer stays: a clock that stepped back must not end it early.
-_LIST_AS_CHANGED = Statement(f"""
-INSERT INTO limen_changed_roles (account_id, roles, changed_at, keep_until)
-SELECT a.id, COALESCE(CAST(({_HELD.format(account="a.id")}) AS text), '[]'), @now, @now + :keep
-  FROM limen_accounts a WHERE a.id = :account_id
-    ON CONFLICT (account_id) DO UPDATE SET roles = excluded.roles, changed_at = excluded.changed_at,
-       keep_until = CASE WHEN excluded.keep_until > limen_changed_roles.keep_until THEN excluded.keep_until
-                         ELSE limen_changed_roles.keep_until END
-""")  # noqa: S608
-
-
-def refuse_last_administrator(account_id: str) -> Steps[None]:
-    """Refuse where this account is the last active one with a role that gives ``roles:assign``.
-
-    To be called in the transaction that takes away the account or its standing: after the account's row was locked
-    (``@for_update``), before anything is changed. It locks the row of the catalogue until that transaction ends.
-
-    Raises:
-        Conflict: it is the last one; nothing may be changed.
-    """
-    yield from row(_LOCK_CATALOGUE)
-    is_one, is_another = yield from _administrators(account_id)
-    if is_one and not is_another:
-        raise Conflict(LAST_ADMINISTRATOR)
-
-
-def list_changed_roles(account_id: str, *, keep_ended_ms: int) -> Steps[None]:
-    """Tell every process which roles the account holds now, so that tokens with other ones are refused.
-
-    To be called after the change, in its transaction, with the catalogue's row locked.
-    """
-    yield from run(_LIST_AS_CHANGED, account_id=account_id, keep=keep_ended_ms)
-
-
-def _administrators(account_id: str) -> Steps[tuple[bool, bool]]:
-    """Tell whether this account is an active administrator, and whether another one is."""
-    found = yield from row(_ADMINISTRATORS, account_id=account_id)
-    return (bool(found[0]), bool(found[1])) if found else (False, False)
-
+# In the order of their ids, whoever asks: two who change each other's roles would otherwise wait for each other.
+_LOCK_HOLDERS = Statement("""
+SELECT id, status, roles_version FROM limen_accounts WHERE id = :one OR id = :other ORDER BY id @for_update
+""")
 
 _CODE_ROLES = Statement("""
 SELECT r.name, p.permission FROM limen_roles r LEFT JOIN limen_role_permissions p ON p.role = r.name
  WHERE r.source = 'code'
 """)
 
-_ALL_ROLES = Statement("""
-SELECT r.name, p.permission FROM limen_roles r LEFT JOIN limen_role_permissions p ON p.role = r.name
- WHERE r.source <> 'retired'
-""")
+_SOURCE = Statement("SELECT source FROM limen_roles WHERE name = :name")
 
 _DECLARE = Statement("""
 INSERT INTO limen_roles (name, source) VALUES (:name, 'code') ON CONFLICT (name) DO UPDATE SET source = 'code'
 """)
 
+_DEFINE = Statement("INSERT INTO limen_roles (name, source) VALUES (:name, 'database') ON CONFLICT (name) DO NOTHING")
+
 _GIVE = Statement("INSERT INTO limen_role_permissions (role, permission) VALUES (:name, :permission)")
 
 _TAKE_ALL = Statement("DELETE FROM limen_role_permissions WHERE role = :name")
 
+_EXTEND = Statement("""
+INSERT INTO limen_role_extensions (role, extends)
+SELECT :name, name FROM limen_roles WHERE name = :extended AND source <> 'retired'
+""")
+
+_EXTEND_NOTHING = Statement("DELETE FROM limen_role_extensions WHERE role = :name")
+
+_EXTENDS_ITSELF = Statement("""
+WITH RECURSIVE above (role) AS (
+    SELECT x.extends FROM limen_role_extensions x WHERE x.role = :name
+    UNION
+    SELECT x.extends FROM limen_role_extensions x JOIN above ON above.role = x.role)
+SELECT role FROM above WHERE role = :name
+""")
+
+_IN_USE = Statement("""
+SELECT EXISTS (SELECT 1 FROM limen_account_roles WHERE role = :name),
+       EXISTS (SELECT 1 FROM limen_role_extensions WHERE extends = :name)
+""")
+
+_DELETE = Statement("DELETE FROM limen_roles WHERE name = :name AND source = 'database'")
+
 _FORGET = Statement("""
 DELETE FROM limen_roles
  WHERE name = :name AND NOT EXISTS (SELECT 1 FROM limen_account_roles WHERE role = limen_roles.name)
+   AND NOT EXISTS (SELECT 1 FROM limen_role_extensions WHERE extends = limen_roles.name)
 """)
 
 _RETIRE = Statement("UPDATE limen_roles SET source = 'retired' WHERE name = :name")
+
+# Of whom it is listed which roles they hold: that has just changed for who holds a role that was retired, or is back.
+_LIST_HOLDERS_AGAIN = Statement(f"""
+UPDATE limen_changed_roles
+   SET changed_at = @now,
+       roles = COALESCE(CAST(({HELD.format(account="limen_changed_roles.account_id")}) AS text), '[]')
+ WHERE account_id IN (SELECT account_id FROM limen_account_roles WHERE role = :name)
+""")  # noqa: S608
+
+# Nothing where the account holds it already.
+_GRANT = Statement("""
+INSERT INTO limen_account_roles (account_id, role)
+SELECT :account_id, name FROM limen_roles WHERE name = :role AND source <> 'retired'
+    ON CONFLICT (account_id, role) DO NOTHING
+""")
+
+_EXISTS = Statement("SELECT 1 FROM limen_roles WHERE name = :name AND source <> 'retired'")
+
+_REVOKE = Statement("DELETE FROM limen_account_roles WHERE account_id = :account_id AND role = :role")
+
+_RAISE_ROLES_VERSION = Statement("UPDATE limen_accounts SET roles_version = roles_version + 1 WHERE id = :account_id")
+
+# One row at least: the version. A clock that was ahead for a while must not hide what changes afterwards.
+_CHANGED_SINCE = Statement(f"""
+SELECT c.version, changed.account_id, changed.roles, changed.changed_at, changed.keep_until
+  FROM limen_catalogue c LEFT JOIN limen_changed_roles changed
+    ON changed.changed_at >= @least(:since, @now - {ALWAYS_READ_MS}) AND changed.keep_until > @now
+ WHERE c.id = 1 ORDER BY changed.changed_at, changed.account_id
+""")  # noqa: S608
+
+
+READINGS = 10
+"""How often the roles are read again at most, when they were changed while they were read.
+
+What was read across a change is not used: permissions of one version and extensions of another could give what neither
+version gives.
+"""
 
 
 class SQLRoles:
@@ -132,40 +168,225 @@ class SQLRoles:
     async def sync(self, roles: Mapping[str, frozenset[str]], event: Event) -> bool:
         """Make the stored roles of code be exactly these, in one transaction; see the Protocol.
 
-        A role that the code no longer declares and that accounts still hold is kept as «retired»: it has no permission
-        and is not among anybody's roles, until it is declared again. So an older version that is started once more
-        finds the assignments as they were.
+        A role that the code no longer declares and that accounts still hold, or roles extend, is kept as «retired»: it
+        has no permission and is not among anybody's roles, until it is declared again. So an older version that is
+        started once more finds the assignments as they were.
         """
         return await self._database.write(partial(_synced, dict(roles), event))
 
-    async def all(self) -> Mapping[str, frozenset[str]]:
-        """Read every stored role and its permissions; a retired one is not among them."""
-        return await self._database.read(partial(_read, _ALL_ROLES))
+    async def read(self, account_ids: Collection[str] = ()) -> Snapshot:
+        """Read every role, the catalogue's version, and these accounts."""
+        return await self._database.read(partial(_snapshot, tuple(account_ids)))
+
+    async def put(self, role: Definition, *, seen: Seen, event: Event) -> Change:
+        """Make or replace a role of the database; see the Protocol."""
+        return await self._database.write(partial(_put, role, seen, event))
+
+    async def delete(self, name: str, *, seen: Seen, event: Event) -> Change:
+        """Delete a role of the database; see the Protocol."""
+        return await self._database.write(partial(_deleted, name, seen, event))
+
+    async def assign(
+        self,
+        target: Holder,
+        *,
+        grant: Collection[str],
+        revoke: Collection[str],
+        seen: Seen,
+        event: Event,
+        keep_ended_ms: int,
+    ) -> Change:
+        """Grant and revoke roles of one account; see the Protocol."""
+        return await self._database.write(
+            partial(_assigned, target, sorted(grant), sorted(revoke), seen, event, keep_ended_ms)
+        )
+
+    async def changed_since(self, since_ms: int) -> RoleChanges:
+        """Return the catalogue's version, and whose roles changed since then, or lately."""
+        return await self._database.read(partial(_changed_since, since_ms))
 
 
-def _read(statement: Statement) -> Steps[dict[str, frozenset[str]]]:
+def _snapshot(account_ids: Sequence[str]) -> Steps[Snapshot]:
+    version = yield from _version()
+    roles: dict[str, StoredRole] = {}
+    for _ in range(READINGS):
+        roles = yield from _roles()
+        now = yield from _version()
+        if now == version:
+            break
+        version = now
+    else:
+        raise Unavailable("The roles are being changed; try again.")
+    holders = {}
+    for account_id in account_ids:
+        found = yield from row(_HOLDER, id=account_id)
+        if found is not None:
+            holders[account_id] = Holder(str(found[0]), found[1], role_names(found[2]), found[3])
+    return Snapshot(version, roles, holders)
+
+
+def _version() -> Steps[int]:
+    found = yield from row(_VERSION)
+    return int(found[0]) if found is not None else -1
+
+
+def _roles() -> Steps[dict[str, StoredRole]]:
+    sources: dict[str, str] = {}
     permissions_of: dict[str, set[str]] = {}
-    found = yield from rows(statement)
-    for name, permission in found:
-        permissions = permissions_of.setdefault(name, set())
-        if permission is not None:
-            permissions.add(permission)
-    return {name: frozenset(permissions) for name, permissions in permissions_of.items()}
+    extended_by: dict[str, set[str]] = {}
+    for name, source, permission in (yield from rows(_ROLES)):
+        sources[name] = source
+        permissions_of.setdefault(name, set()).update(() if permission is None else (permission,))
+    for name, extended in (yield from rows(_EXTENSIONS)):
+        extended_by.setdefault(name, set()).add(extended)
+    return {
+        name: StoredRole(
+            Definition(name, frozenset(permissions), frozenset(extended_by.get(name, ()))), RoleSource(sources[name])
+        )
+        for name, permissions in permissions_of.items()
+    }
 
 
 def _synced(wanted: Mapping[str, frozenset[str]], event: Event) -> Steps[bool]:
-    stored = yield from _read(_CODE_ROLES)
+    yield from row(LOCK_CATALOGUE)
+    stored = yield from _permissions_in_code()
     if stored == wanted:
         return False
+    _, was_one = yield from administrators(NOBODY)
     for name in stored.keys() - wanted.keys():
-        yield from run(_TAKE_ALL, name=name)
-        forgotten = yield from run(_FORGET, name=name)
-        if not forgotten:
-            yield from run(_RETIRE, name=name)
+        yield from _withdrawn(name)
+    taken_over = []
     for name, permissions in wanted.items():
         if stored.get(name) != permissions:
+            found = yield from row(_SOURCE, name=name)
+            if found is not None and found[0] == RoleSource.DATABASE.value:
+                taken_over.append(name)
             yield from run(_DECLARE, name=name)
-            yield from run(_TAKE_ALL, name=name)
-            yield from run_each(_GIVE, [{"name": name, "permission": permission} for permission in permissions])
-    yield from record(event)
+            yield from run(_EXTEND_NOTHING, name=name)
+            yield from _given(name, permissions)
+            yield from run(_LIST_HOLDERS_AGAIN, name=name)
+    yield from run(_RAISE_VERSION)
+    _, is_one = yield from administrators(NOBODY)
+    if was_one and not is_one:
+        _log.warning("no administrator is left: no active account holds a role that gives roles:assign")
+    data = {**event.data, "taken_over": sorted(taken_over)} if taken_over else event.data
+    yield from record(replace(event, data=data))
     return True
+
+
+def _permissions_in_code() -> Steps[dict[str, frozenset[str]]]:
+    permissions_of: dict[str, set[str]] = {}
+    for name, permission in (yield from rows(_CODE_ROLES)):
+        permissions_of.setdefault(name, set()).update(() if permission is None else (permission,))
+    return {name: frozenset(permissions) for name, permissions in permissions_of.items()}
+
+
+def _withdrawn(name: str) -> Steps[None]:
+    """Forget a role that the code no longer declares; retire it where somebody holds it, or a role extends it."""
+    yield from run(_TAKE_ALL, name=name)
+    forgotten = yield from run(_FORGET, name=name)
+    if not forgotten:
+        yield from run(_RETIRE, name=name)
+        yield from run(_LIST_HOLDERS_AGAIN, name=name)
+
+
+def _given(name: str, permissions: Iterable[str]) -> Steps[None]:
+    yield from run(_TAKE_ALL, name=name)
+    yield from run_each(_GIVE, [{"name": name, "permission": permission} for permission in sorted(permissions)])
+
+
+def _put(role: Definition, seen: Seen, event: Event) -> Steps[Change]:
+    if not (yield from _catalogue_taken(seen)):
+        return Change.MOVED
+    _, was_one = yield from administrators(NOBODY)
+    yield from run(_DEFINE, name=role.name)
+    yield from _require_database_role(role.name)
+    yield from _given(role.name, role.permissions)
+    yield from run(_EXTEND_NOTHING, name=role.name)
+    for extended in sorted(role.extends):
+        added = yield from run(_EXTEND, name=role.name, extended=extended)
+        if not added:
+            raise Conflict(f"There is no role {extended}, which {role.name} is to extend.")
+    if (yield from row(_EXTENDS_ITSELF, name=role.name)) is not None:
+        raise Conflict(f"The role {role.name} would extend itself.")
+    yield from _require_administrator(was_one=was_one)
+    yield from record(event)
+    return Change.DONE
+
+
+def _deleted(name: str, seen: Seen, event: Event) -> Steps[Change]:
+    if not (yield from _catalogue_taken(seen)):
+        return Change.MOVED
+    yield from _require_database_role(name)
+    found = yield from row(_IN_USE, name=name)
+    is_held, is_extended = found or (True, True)
+    if is_held:
+        raise Conflict(f"Accounts hold the role {name}: revoke it first.")
+    if is_extended:
+        raise Conflict(f"Other roles extend the role {name}: change them first.")
+    yield from run(_DELETE, name=name)
+    yield from record(event)
+    return Change.DONE
+
+
+def _assigned(
+    target: Holder, grant: Sequence[str], revoke: Sequence[str], seen: Seen, event: Event, keep_ended_ms: int
+) -> Steps[Change]:
+    actor = seen.actor
+    found = yield from rows(_LOCK_HOLDERS, one=target.id, other=actor.id if actor is not None else target.id)
+    locked = {str(account_id): (status, version) for account_id, status, version in found}
+    status, version = locked.get(target.id, ("deleted", -1))
+    if status == "deleted" or version != target.version:
+        return Change.MOVED
+    if actor is not None and locked.get(actor.id) != ("active", actor.version):
+        return Change.MOVED
+    catalogue = yield from row(LOCK_CATALOGUE)
+    if catalogue is None or catalogue[0] != seen.version:
+        return Change.MOVED
+    _, was_one = yield from administrators(NOBODY)
+    for role in revoke:
+        yield from run(_REVOKE, account_id=target.id, role=role)
+    for role in grant:
+        if (yield from row(_EXISTS, name=role)) is None:
+            raise Conflict(f"There is no role {role}.")
+        yield from run(_GRANT, account_id=target.id, role=role)
+    yield from run(_RAISE_ROLES_VERSION, account_id=target.id)
+    yield from list_changed_roles(target.id, keep_ended_ms=keep_ended_ms)
+    yield from _require_administrator(was_one=was_one)
+    yield from record(event)
+    return Change.DONE
+
+
+def _catalogue_taken(seen: Seen) -> Steps[bool]:
+    """Raise the version that was seen, after the row of who acts was locked; False where either has moved."""
+    actor = seen.actor
+    if actor is not None:
+        found = yield from rows(_LOCK_HOLDERS, one=actor.id, other=actor.id)
+        if [(status, version) for _, status, version in found] != [("active", actor.version)]:
+            return False
+    return (yield from row(_RAISE_VERSION_SEEN, version=seen.version)) is not None
+
+
+def _require_database_role(name: str) -> Steps[None]:
+    found = yield from row(_SOURCE, name=name)
+    source = found[0] if found is not None else None
+    if source == RoleSource.CODE.value:
+        raise Conflict(f"The role {name} is declared by the application; it is changed in its code.")
+    if source != RoleSource.DATABASE.value:
+        raise Conflict(f"The role {name} was the application's, and accounts still hold it: it cannot be made anew.")
+
+
+def _require_administrator(*, was_one: bool) -> Steps[None]:
+    if was_one and not (yield from administrators(NOBODY))[1]:
+        raise Conflict(LAST_ADMINISTRATOR)
+
+
+def _changed_since(since_ms: int) -> Steps[RoleChanges]:
+    found = yield from rows(_CHANGED_SINCE, since=since_ms)
+    version = int(found[0][0]) if found else -1
+    accounts = [
+        ChangedRoles(str(account_id), role_names(roles), changed_at, keep_until)
+        for _, account_id, roles, changed_at, keep_until in found
+        if account_id is not None
+    ]
+    return RoleChanges(version, accounts)

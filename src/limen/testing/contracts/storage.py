@@ -32,7 +32,7 @@ class StorageContract(Contract):
         before = storage.calls
         await storage.accounts.by_username("nobody")
         await storage.sessions.record(event())
-        await storage.roles.all()
+        await storage.roles.read()
         assert storage.calls == before + 3
 
     async def test_sweep_takes_what_nobody_can_use(self, storage: Storage, turn_clock: Callable[[int], None]) -> None:
