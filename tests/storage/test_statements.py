@@ -7,6 +7,7 @@ from pathlib import Path
 
 import limen.storage.sql
 from limen.storage.sql.issuing import _OPEN, _ROTATE
+from limen.storage.sql.statement import Statement
 
 SQL = Path(limen.storage.sql.__file__).parent
 PACKAGE = SQL.parents[1]
@@ -52,6 +53,12 @@ def test_both_ask_the_account_in_the_statement_itself() -> None:
         assert re.search(r"\bsession_epoch = (:epoch|\$\d+|(limen_sessions|s)\.account_epoch)", statement)
         assert "RETURNING" in statement
     assert "FOR SHARE" in _OPEN.postgres
+
+
+def test_only_a_parameter_is_taken_for_one() -> None:
+    """Neither a cast nor a permission in a text becomes a number: ``'roles:assign'`` stays what it is."""
+    statement = Statement("SELECT x::bigint FROM t WHERE p = 'roles:assign' AND a = :one AND b = (:two) AND c=:one")
+    assert statement.postgres == "SELECT x::bigint FROM t WHERE p = 'roles:assign' AND a = $1 AND b = ($2) AND c=$1"
 
 
 def test_no_value_is_written_into_a_statement() -> None:

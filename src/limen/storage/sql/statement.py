@@ -37,7 +37,8 @@ _POSTGRES: Final = {
     "skip_locked": "FOR UPDATE SKIP LOCKED",
 }
 _WORD = re.compile(r"@([a-z_]+)")
-_NAME = re.compile(r"(?<!:):([a-z_]+)")
+# Neither a cast (``::bigint``) nor what stands behind a word in a text (``'roles:assign'``) is a parameter.
+_NAME = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 CLOCK_SHIFT: Final = "clock_shift"
 """A parameter that PostgreSQL's driver adds by itself: milliseconds by which tests turn its clock; otherwise 0."""
