@@ -1,5 +1,6 @@
 """``limen serve``: the stand-alone server that logs in, issues, refreshes and ends."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -19,7 +20,8 @@ def serve(
 ) -> None:
     """Run the stand-alone server with the settings of the environment.
 
-    Put a proxy that speaks TLS in front of it. SIGTERM ends it once the requests under way are answered.
+    Put a proxy that speaks TLS in front of it. SIGTERM ends it once the requests under way are answered; a second one
+    ends it at once.
     """
     from limen.settings import Settings
 
@@ -29,8 +31,9 @@ def serve(
             f"--workers {workers} does not go with SQLite, which serves one process.",
             "Leave --workers out: one process answers thousands of refreshes a second.",
         )
+    if workers > 1 and sys.platform == "win32":
+        raise UsageError("--workers needs a system on which processes share a socket; this one does not.")
     require_server()
-    from limen.server.standalone import run
 
     def on_ready(address: str) -> None:
         if json:
@@ -38,4 +41,11 @@ def serve(
         else:
             say(f"limen serves {address}")
 
-    run(settings, host=host, port=port, on_ready=on_ready)
+    if workers == 1:
+        from limen.server.standalone import run
+
+        run(settings, host=host, port=port, on_ready=on_ready)
+    else:
+        from limen.server.supervisor import run as run_workers
+
+        run_workers(settings, host=host, port=port, workers=workers, on_ready=on_ready, env_file=env_file)

@@ -6,7 +6,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 
-from limen.server.addresses import BACKLOG
+from limen.server.bounds import BACKLOG
 
 PAUSE_SECONDS = 1.0
 """How long nobody is accepted where the system has no descriptor or no memory left for one more."""

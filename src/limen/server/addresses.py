@@ -6,8 +6,6 @@ import socket
 
 from limen.core.errors import ConfigurationError, Unavailable
 
-BACKLOG = 2048
-
 
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can reach a host: every address that the name stands for is a loopback one."""

@@ -4,9 +4,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from limen.server.bounds import MOST_HEAD_BYTES
 from limen.server.head_deadline import HeadDeadline, HeadLimits, Heads
-
-MOST_HEAD_BYTES = 64 * 1024
 
 
 class BoundedHeadProtocol(HttpToolsProtocol):

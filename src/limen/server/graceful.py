@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import socket
 import sys
 import time
@@ -12,12 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import uvicorn
 
 from limen.server.accepting import Acceptor, waiting
+from limen.server.bounds import IDLE_SECONDS, SHUTDOWN_SECONDS
 
-SHUTDOWN_SECONDS = 15
-"""How long the requests under way may take once nobody new is accepted."""
-IDLE_SECONDS = 1.0
-"""How long a connection without a request is kept then. Its client may be just about to send one, and a connection that
-is closed under a request leaves the client not knowing whether it was served."""
 _LOOK_SECONDS = 0.02
 _FORCED_SECONDS = 2.0
 
@@ -183,6 +178,3 @@ class GracefulServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             transport: Any = connection.transport
             transport.abort()
-
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -11,22 +11,26 @@ from typing import Any, Protocol
 
 import uvicorn
 
+from limen.core import metrics
 from limen.core.errors import Busy
-from limen.server.addresses import BACKLOG, url_of
+from limen.server.addresses import url_of
+from limen.server.bounds import (
+    BACKLOG,
+    INTERRUPTED,
+    KEEP_ALIVE_SECONDS,
+    MOST_CONNECTIONS,
+    MOST_WEBSOCKET_BYTES,
+    SHUTDOWN_SECONDS,
+    SIGNALS,
+)
 from limen.server.exposition import MetricsServer, bind_metrics, of_this_process
-from limen.server.graceful import SHUTDOWN_SECONDS, SIGNALS, GracefulServer
+from limen.server.graceful import GracefulServer
 from limen.server.head_deadline import HeadLimits
 from limen.server.observing import gate_of, observe
 from limen.settings import Settings
 from limen.web.logs import configure_logging
 from limen.web.origin import new_request_id
 from limen.web.problems import send_problem
-
-KEEP_ALIVE_SECONDS = 15
-MOST_CONNECTIONS = 4096
-MOST_WEBSOCKET_BYTES = 1024 * 1024
-INTERRUPTED = 130
-"""The exit code after a second signal, which cuts off what was under way."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -115,21 +119,23 @@ def serve(
     background: set[asyncio.Task[None]] = set()
 
     def ready(server: GracefulServer) -> None:
+        # The guard has tested itself by now, with requests that it refused.
+        metrics.REFUSALS.forget()
         if leash is not None:
             background.add(asyncio.create_task(leash.follow(server)))
-        if metrics is not None:
-            background.add(asyncio.create_task(MetricsServer(metrics, of_this_process).serve()))
+        if telling is not None:
+            background.add(asyncio.create_task(MetricsServer(telling, of_this_process).serve()))
         on_ready(url_of(listener))
 
-    metrics = None
+    telling = None
     try:
         # Those of workers are asked for by their supervisor.
-        metrics = bind_metrics(settings) if leash is None else None
+        telling = bind_metrics(settings) if leash is None else None
         _serve(app, listener, settings, ready, heads, is_worker=leash is not None)
     finally:
         listener.close()
-        if metrics is not None:
-            metrics.close()
+        if telling is not None:
+            telling.close()
 
 
 def _serve(

@@ -24,7 +24,7 @@ def application(settings: Settings) -> FastAPI:
 
 
 def run(settings: Settings, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serve on an address until the process is told to end.
+    """Serve on an address, in this process, until it is told to end.
 
     Args:
         settings: what limen was told.
@@ -34,6 +34,7 @@ def run(settings: Settings, *, host: str, port: int, on_ready: Callable[[str], N
 
     Raises:
         ConfigurationError, LimenError: what kept it from starting.
+        SystemExit: a second signal cut off what was under way (130).
     """
     listener = bind(host, port)
     serve(application(settings), listener, settings, on_ready)
