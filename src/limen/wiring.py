@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import SecretStr
 
 from limen.authn.bearer import BearerStrategy
-from limen.authn.chain import Attribution, AuthenticationChain
+from limen.authn.chain import AuthenticationChain
 from limen.authn.ended import EndedSessions
 from limen.authn.issuing import Door, TokenTerms
-from limen.authn.strategy import Authenticated, PresentedCredential, Rejected
+from limen.authn.strategy import Attribution, Authenticated
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, LimenError, Unavailable
@@ -350,18 +350,7 @@ class Limen:
 
     def authenticate(self, scope: MutableMapping[str, Any], state: Attribution) -> Awaitable[None] | None:
         """Find out who is calling: at once where memory can tell, else by awaiting what is returned."""
-        outcome = self.chain.recall(scope["headers"])
-        if type(outcome) is Authenticated:
-            state.principal = outcome.principal
-            state.credential = outcome
-        elif isinstance(outcome, PresentedCredential):
-            return self._look_up(outcome, state)
-        elif outcome is not None:
-            _note(outcome, state)
-        return None
-
-    async def _look_up(self, credential: PresentedCredential, state: Attribution) -> None:
-        _note(await self.chain.authenticate(credential), state)
+        return self.chain.attribute(scope, state)
 
     async def live(self, principal: Principal) -> Principal:
         """Ask the database about a principal, and return it as it is now: with the roles that the account holds now.
@@ -397,14 +386,6 @@ class Limen:
                 _log.warning("background work failed; it is tried again", extra={"code": error.code})
             except Exception:
                 _log.exception("background work failed; it is tried again")
-
-
-def _note(outcome: Authenticated | Rejected, state: Attribution) -> None:
-    if isinstance(outcome, Rejected):
-        state.rejection = outcome.error
-    else:
-        state.principal = outcome.principal
-        state.credential = outcome
 
 
 def _signing_keys(current: SecretStr, accepted: Iterable[SecretStr]) -> list[SigningKey]:

@@ -1,26 +1,20 @@
 """Asks the strategies, in order, whose a presented credential is."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any
 
 from limen.authn.extractor import read_authorization
-from limen.authn.strategy import Authenticated, NotMine, Outcome, PresentedCredential, Rejected, Strategy
-from limen.core.errors import CredentialMalformed, LimenError
-from limen.core.principal import Principal
-
-
-class Attribution(Protocol):
-    """Where the outcome for one request is noted.
-
-    Attributes:
-        principal: whom the request is attributed to.
-        rejection: what a presented credential was refused with.
-        credential: what was proved, for as long as the connection lasts.
-    """
-
-    principal: Principal
-    rejection: LimenError | None
-    credential: object
+from limen.authn.strategy import (
+    Attribute,
+    Attribution,
+    Authenticated,
+    NotMine,
+    Outcome,
+    PresentedCredential,
+    Rejected,
+    Strategy,
+)
+from limen.core.errors import CredentialMalformed
 
 
 class AuthenticationChain:
@@ -28,12 +22,18 @@ class AuthenticationChain:
 
     A credential that no strategy takes for its own is malformed: it never counts as «nothing sent», so that a misspelt
     scheme is told to the caller instead of being answered as if they were anonymous.
+
+    Attributes:
+        attribute: finds out whom a request is attributed to; what the guard asks for each one.
+        challenges: the authentication schemes that a 401 names (RFC 9110, section 11.6.1).
     """
 
     def __init__(self, strategies: Sequence[Strategy]) -> None:
         self._strategies = tuple(strategies)
-        self._seen = tuple(strategy.seen for strategy in strategies)
         self.challenges = tuple(dict.fromkeys(strategy.challenge for strategy in strategies))
+        self.attribute: Attribute = self._attribute
+        for strategy in reversed(self._strategies):
+            self.attribute = strategy.shortcut(self.attribute)
 
     def recall(self, headers: Iterable[tuple[bytes, bytes]]) -> Authenticated | Rejected | PresentedCredential | None:
         """Answer from memory where possible; else return the credential for `authenticate`; None for none."""
@@ -46,10 +46,6 @@ class AuthenticationChain:
                 found = value
         if found is None:
             return None
-        for seen in self._seen:
-            known = seen(found)
-            if known is not None:
-                return known
         credential = read_authorization(found)
         if isinstance(credential, CredentialMalformed):
             return Rejected(credential)
@@ -66,3 +62,23 @@ class AuthenticationChain:
             if not isinstance(outcome, NotMine):
                 return outcome
         return Rejected(CredentialMalformed("The authentication scheme is not supported here."))
+
+    def _attribute(self, scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
+        outcome = self.recall(scope["headers"])
+        if isinstance(outcome, PresentedCredential):
+            return self._look_up(outcome, state)
+        if outcome is not None:
+            note(outcome, state)
+        return None
+
+    async def _look_up(self, credential: PresentedCredential, state: Attribution) -> None:
+        note(await self.authenticate(credential), state)
+
+
+def note(outcome: Authenticated | Rejected, state: Attribution) -> None:
+    """Note for a request what a strategy said."""
+    if isinstance(outcome, Rejected):
+        state.rejection = outcome.error
+    else:
+        state.principal = outcome.principal
+        state.credential = outcome

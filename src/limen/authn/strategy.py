@@ -1,11 +1,12 @@
 """What a strategy is, and the three things it can say. Nothing is overloaded: a malformed credential is not «none»."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from limen.core.errors import Unauthenticated
+from limen.core.errors import LimenError, Unauthenticated
 from limen.core.principal import Principal
 
 
@@ -56,6 +57,26 @@ NOT_MINE = NotMine()
 Outcome = Authenticated | Rejected | NotMine
 
 
+class Attribution(Protocol):
+    """Where the outcome for one request is noted.
+
+    Attributes:
+        principal: whom the request is attributed to.
+        rejection: what a presented credential was refused with.
+        credential: what was proved, for as long as the connection lasts.
+    """
+
+    principal: Principal
+    rejection: LimenError | None
+    credential: object
+
+
+Attribute = Callable[[Mapping[str, Any], Attribution], Awaitable[None] | None]
+"""Finds out whom a request is attributed to, from its ASGI scope, and notes it.
+
+Where that takes an await, it returns what is to be awaited."""
+
+
 class Strategy(Protocol):
     """One method of authentication: it verifies one kind of presented credential."""
 
@@ -64,10 +85,10 @@ class Strategy(Protocol):
         """The authentication scheme for ``WWW-Authenticate`` (RFC 9110, section 11.6.1)."""
         ...
 
-    def seen(self, authorization: bytes) -> Authenticated | None:
-        """Answer who it was that sent this very ``Authorization`` value before, if it would be accepted again now.
+    def shortcut(self, otherwise: Attribute) -> Attribute:
+        """Return a way that knows by itself what this strategy is asked most, and leaves all else to ``otherwise``.
 
-        This is the way of nearly every request. None says nothing, least of all «no».
+        It says the same as asking the strategies in order; it is there because nearly every request takes it.
         """
         ...
 
