@@ -3,18 +3,20 @@
 ``python -m tests.faults.nursery`` reads commands from standard input. ``start`` with a JSON object (``port``,
 ``environment``, ``output``, ``one_core``, ``application``) forks a server and prints its process id, ``gone`` with a
 process id waits for the end of one that was killed. Each server is one uvicorn worker in a process of its own, with its
-own descriptors and locks, so killing it is what it is anywhere.
+own descriptors and locks, so killing it is what it is anywhere. The application ``serve`` is run by `limen serve`'s own
+code, shutdown included.
 """
 
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from limen.server import demo
+from limen.server import demo, standalone
 from limen.settings import Settings
 from tests.faults.application import make
 
@@ -30,6 +32,9 @@ def _serve(told: dict[str, Any]) -> None:
     os.environ.update(told["environment"])
     if told["one_core"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if told["application"] == "serve":
+        standalone.run(Settings.load(), host="127.0.0.1", port=told["port"], on_ready=lambda _address: None)
+        return
     # As `limen serve` runs it: nobody's headers are believed, and query strings are not logged.
     config = uvicorn.Config(
         _application(told["application"]),
@@ -55,6 +60,8 @@ def main() -> None:
             if child == 0:
                 try:
                     _serve(json.loads(argument))
+                except Exception:
+                    traceback.print_exc()
                 finally:
                     os._exit(0)
             sys.stdout.write(f"{child}\n")

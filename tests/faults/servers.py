@@ -11,13 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.faults.wire import Answer, Unanswered, call, exchange, request_bytes
+from tests.support import postgres
 from tests.support.gates import PASSWORD
+from tests.support.processes import uncounted
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 30.0
@@ -25,14 +27,19 @@ END = b"\0the end\0"
 
 
 class Nursery:
-    """The one process that all servers of a test run are forked from."""
+    """The one process that all servers of a test run are forked from; any thread may tell it something.
 
-    def __init__(self) -> None:
+    Args:
+        environment: of the process, and so of all its servers; a clock of their own is in it. None for this one's.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.nursery"],
             cwd=ROOT,
             # Counting lines would slow down what is to be killed, and the count would die with it.
-            env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+            env=uncounted() if environment is None else dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -45,10 +52,11 @@ class Nursery:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(command + "\n")
-        stdin.flush()
-        assert select.select([stdout], [], [], START_SECONDS)[0], f"no answer to {command.split(maxsplit=1)[0]}"
-        return stdout.readline().strip()
+        with self._lock:
+            stdin.write(command + "\n")
+            stdin.flush()
+            assert select.select([stdout], [], [], START_SECONDS)[0], f"no answer to {command.split(maxsplit=1)[0]}"
+            return stdout.readline().strip()
 
     def close(self) -> None:
         """End it."""
@@ -65,8 +73,8 @@ class Server:
         nursery: where processes come from.
         folder: of the database.
         one_core: let the processes use a single core.
-        application: ``faults``, the one beside this module, or ``demo``, that of `limen demo`.
-        settings: of limen, by their lower-case names.
+        application: ``faults``, the one beside this module, ``demo`` or ``serve``, those of limen's commands.
+        settings: of limen, by their lower-case names; ``database_url`` for another database than an SQLite file.
     """
 
     def __init__(
@@ -193,14 +201,28 @@ class Server:
 
     def rows(self, statement: str, *values: object) -> list[Any]:
         """Read from the database, past the server."""
+        url = self.environment["LIMEN_DATABASE_URL"]
+        if url.startswith("postgresql:"):
+            return postgres.rows(url, _numbered(statement), *values)
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)) as connection:
             return connection.execute(statement, values).fetchall()
 
     def set_status(self, username: str, status: str) -> None:
         """Write an account's status into the database, past the server."""
-        with closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:
-            done = connection.execute("UPDATE limen_accounts SET status = ? WHERE username = ?", (status, username))
-            assert done.rowcount == 1
+        statement = "UPDATE limen_accounts SET status = ? WHERE username = ? RETURNING id"
+        url = self.environment["LIMEN_DATABASE_URL"]
+        if url.startswith("postgresql:"):
+            done = postgres.rows(url, _numbered(statement), status, username)
+        else:
+            with closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:
+                done = connection.execute(statement, (status, username)).fetchall()
+        assert len(done) == 1
+
+
+def _numbered(statement: str) -> str:
+    """Write a statement's placeholders as PostgreSQL has them."""
+    first, *others = statement.split("?")
+    return first + "".join(f"${number}{text}" for number, text in enumerate(others, 1))
 
 
 def _free_port() -> int:
