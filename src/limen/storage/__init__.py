@@ -9,11 +9,13 @@ from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
 from limen.features.accounts.store import AccountAdministrationStore, AccountStore
 from limen.features.events.store import EventStore, StoredEvent
+from limen.features.maintenance.store import MaintenanceStore
 from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
+from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.sqlite import SQLiteStorage, path_of
 
-__all__ = ["Accounts", "SQLiteStorage", "Storage", "StoredEvent", "open_storage"]
+__all__ = ["Accounts", "SQLiteStorage", "Schema", "Standing", "Storage", "StoredEvent", "open_storage"]
 
 
 class Accounts(AccountStore, AccountAdministrationStore, Protocol):
@@ -49,12 +51,25 @@ class Storage(Protocol):
         ...
 
     @property
+    def maintenance(self) -> MaintenanceStore:
+        """Work on the data as a whole."""
+        ...
+
+    @property
     def calls(self) -> int:
         """How many store verbs were called since the object was made."""
         ...
 
-    async def start(self) -> None:
+    async def start(self, *, migrate: bool = True) -> None:
         """Open the database and bring its schema up to date.
+
+        Raises ConfigurationError where it cannot be used, or is behind and ``migrate`` is False; Unavailable where it
+        does not answer.
+        """
+        ...
+
+    async def schema(self) -> Schema:
+        """Tell which schema the database bears; nothing is made or changed, and it need not be started.
 
         Raises ConfigurationError where it cannot be used, Unavailable where it does not answer.
         """

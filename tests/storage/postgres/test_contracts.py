@@ -4,6 +4,7 @@ from limen.testing.contracts.account_administration import DeleteContract, LastA
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
 from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
+from limen.testing.contracts.restoring import RestoringContract
 from limen.testing.contracts.roles import RolesContract
 from limen.testing.contracts.sessions import SessionsContract
 from limen.testing.contracts.storage import StorageContract
@@ -62,4 +63,8 @@ class TestEvents(EventsContract):
 
 
 class TestStorage(StorageContract):
+    pass
+
+
+class TestRestoring(RestoringContract):
     pass

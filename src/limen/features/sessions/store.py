@@ -20,6 +20,7 @@ class EndReason(StrEnum):
     ADMINISTRATION = "administration"
     REUSE = "reuse"
     ROLLED_BACK = "rolled_back"
+    RESTORED = "restored"
     PASSWORD_CHANGED = "password_changed"
     ACCOUNT_STATUS = "account_status"
 

@@ -19,7 +19,8 @@ from limen.storage.sql.database import Operation
 from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.housekeeping import Housekeeping
 from limen.storage.sql.issuing import SQLIssuing
-from limen.storage.sql.migrations import Standing
+from limen.storage.sql.maintenance import SQLMaintenance
+from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.postgres_faults import (
     CONNECTION_IS_LOST,
     TRIED_AGAIN,
@@ -70,12 +71,13 @@ class PostgresStorage:
         self.roles = SQLRoles(self)
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)
+        self.maintenance = SQLMaintenance(self)
 
-    async def start(self) -> None:
+    async def start(self, *, migrate: bool = True) -> None:
         """Connect, and bring the schema up to date; a second call does nothing.
 
-        Raises ConfigurationError where the database refuses the role or is of a newer limen, Unavailable where it does
-        not answer.
+        Raises ConfigurationError where the database refuses the role, is of a newer limen, or is behind and ``migrate``
+        is False; Unavailable where it does not answer.
         """
         if self._started:
             return
@@ -83,13 +85,26 @@ class PostgresStorage:
             # Not from the pool: it is closed before a migration begins, which may want the last connection there is.
             version, compatible = await self._version()
             migrations.refuse_newer(version, compatible=compatible)
+            if not migrate:
+                migrations.refuse_behind(version)
             if migrations.standing(version) is Standing.BEHIND:
-                from limen.storage.sql.postgres_migration import migrate
+                from limen.storage.sql import postgres_migration
 
-                await migrate(self._url)
+                await postgres_migration.migrate(self._url)
         except (asyncpg.PostgresError, *CONNECTION_IS_LOST) as error:
             raise translated_at_start(error) from error
         self._started = True
+
+    async def schema(self) -> Schema:
+        """Tell which schema the database bears; nothing is changed, and it need not be started.
+
+        Raises ConfigurationError where the database refuses the role, Unavailable where it does not answer.
+        """
+        try:
+            version, compatible = await self._version()
+        except (asyncpg.PostgresError, *CONNECTION_IS_LOST) as error:
+            raise translated_at_start(error) from error
+        return Schema.of(version, compatible=compatible)
 
     async def stop(self) -> None:
         """Close the connections; it may be started again."""

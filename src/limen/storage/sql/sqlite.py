@@ -20,7 +20,8 @@ from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.group_commit import QUEUE_SIZE, Reader, Writer
 from limen.storage.sql.housekeeping import Housekeeping
 from limen.storage.sql.issuing import SQLIssuing
-from limen.storage.sql.migrations import Standing
+from limen.storage.sql.maintenance import SQLMaintenance
+from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
 
@@ -53,26 +54,29 @@ class SQLiteStorage:
         self.roles = SQLRoles(self)
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)
+        self.maintenance = SQLMaintenance(self)
         self._writer = Writer(self.path, clock, queue_size=queue_size)
         self._reader = Reader(self.path, clock, queue_size=queue_size)
         self._starting = threading.Lock()
         self._started = False
 
-    async def start(self) -> None:
+    async def start(self, *, migrate: bool = True) -> None:
         """Make the file where there is none, migrate it, and start the threads. A second call does nothing.
 
-        Raises ConfigurationError where the file cannot be used or is of a newer limen, Unavailable where the database
-        fails.
+        Raises ConfigurationError where the file cannot be used, is of a newer limen, or is behind and ``migrate`` is
+        False; Unavailable where the database fails.
         """
-        await asyncio.to_thread(self._start)
+        await asyncio.to_thread(self._start, migrate)
 
-    def _start(self) -> None:
+    def _start(self, migrate: bool) -> None:
         with self._starting:
             if self._started:
                 return
             try:
+                if not migrate and not self.path.exists():
+                    migrations.refuse_behind(None)
                 sqlite_file.create_private(self.path)
-                sqlite_file.migrate(self.path)
+                sqlite_file.migrate(self.path, allowed=migrate)
                 self._writer.start()
                 try:
                     self._reader.start()
@@ -83,6 +87,16 @@ class SQLiteStorage:
                 _log.error("database_start_failed", extra={"database_error": error.sqlite_errorname})
                 raise Unavailable("The database cannot be opened.") from error
             self._started = True
+
+    async def schema(self) -> Schema:
+        """Tell which schema the file bears; nothing is made or changed, and it need not be started.
+
+        Raises Unavailable where the database fails.
+        """
+        try:
+            return await asyncio.to_thread(sqlite_file.schema_of, self.path)
+        except sqlite3.Error as error:
+            raise Unavailable("The database cannot be read.") from error
 
     async def stop(self) -> None:
         """Finish what is queued, and close the file. It may be started again."""

@@ -5,12 +5,13 @@ import os
 import sqlite3
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 
 from limen.core.errors import ConfigurationError
 from limen.storage.sql import migrations
 from limen.storage.sql.connection import Connection
-from limen.storage.sql.migrations import Standing
+from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.statement import row
 
 _log = logging.getLogger(__name__)
@@ -120,10 +121,21 @@ def schema_version(connection: Connection) -> str | None:
     return None if found is None else str(found[0])
 
 
-def migrate(path: Path) -> None:
+def schema_of(path: Path) -> Schema:
+    """Tell which schema a file bears, and change nothing; a file that is not there bears none.
+
+    Raises sqlite3.Error.
+    """
+    if not path.exists():
+        return Schema.of(None, compatible=False)
+    with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, timeout=BUSY_MS / 1000)) as raw:
+        return Schema.of(read_version(raw), compatible=is_compatible(raw))
+
+
+def migrate(path: Path, *, allowed: bool = True) -> None:
     """Bring the file to this version's schema; processes that start at once wait for the first.
 
-    Raises ConfigurationError for a database of a newer version.
+    Raises ConfigurationError for a database of a newer version, and for one that is behind where it is not allowed.
     """
     connection = connect(path)
     try:
@@ -131,6 +143,8 @@ def migrate(path: Path) -> None:
         migrations.refuse_newer(version, compatible=is_compatible(connection))
     finally:
         connection.close()
+    if not allowed:
+        migrations.refuse_behind(version)
     if migrations.standing(version) is Standing.BEHIND:
         from limen.storage.sql.sqlite_migration import migrate_locked
 

@@ -29,6 +29,7 @@ pytest.register_assert_rewrite(
             "contract",
             "events",
             "issuing",
+            "restoring",
             "role_assignment",
             "roles",
             "sessions",

@@ -4,6 +4,7 @@ Whether there is anything to do is told by one row, so that the start of an up-t
 Alembic nor SQLAlchemy.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from limen.core.errors import ConfigurationError
@@ -17,7 +18,7 @@ READ_COMPATIBLE = Statement("SELECT revision FROM limen_schema_compatible WHERE 
 
 READ_VERSION = Statement("SELECT version_num FROM limen_schema_version")
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision this version knows, oldest first; a test compares them with the files."""
 
 
@@ -36,6 +37,36 @@ def standing(version: str | None) -> Standing:
     if version not in REVISIONS:
         return Standing.NEWER
     return Standing.CURRENT if version == REVISIONS[-1] else Standing.BEHIND
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Which schema a database bears.
+
+    Attributes:
+        revision: its revision; None where limen has never been there.
+        standing: how that is to what this code knows.
+        suits: whether this code works with it as it is.
+    """
+
+    revision: str | None
+    standing: Standing
+    suits: bool
+
+    @classmethod
+    def of(cls, revision: str | None, *, compatible: bool) -> "Schema":
+        """Say how a revision stands; ``compatible`` is what one that this code does not know says of it."""
+        known = standing(revision)
+        return cls(revision, known, known is Standing.CURRENT or (known is Standing.NEWER and compatible))
+
+
+def refuse_behind(version: str | None) -> None:
+    """Raise ConfigurationError for a database that is to be migrated, for where a start may not do so."""
+    if standing(version) is Standing.BEHIND:
+        raise ConfigurationError(
+            f"The schema of the database is {version or 'not there'}, this version needs {REVISIONS[-1]}, and"
+            " LIMEN_MIGRATE=never keeps a start from migrating it. Run: limen db upgrade"
+        )
 
 
 def refuse_newer(version: str | None, *, compatible: bool = False) -> None:
