@@ -118,7 +118,9 @@ class PostgresConnection:
         statement, parameters, wanted = ask
         prepared = self._prepared.get(statement)
         if prepared is None:
-            prepared = self._prepared[statement] = await self._raw.prepare(statement.postgres)
+            # With a name: without one, asyncpg has it parsed and planned anew at every use.
+            name = f"limen_{len(self._prepared)}"
+            prepared = self._prepared[statement] = await self._raw.prepare(statement.postgres, name=name)
         if wanted is Wanted.NOTHING:
             await prepared.executemany(
                 [statement.arguments({**each, CLOCK_SHIFT: clock_shift}) for each in parameters],
