@@ -33,6 +33,8 @@ from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
 from limen.features.roles.catalogue import catalogue_of
+from limen.features.maintenance.service import MaintenanceService
+from limen.features.maintenance.watch import RollbackWatch
 from limen.features.sessions.service import SessionService
 from limen.settings import Settings
 from limen.storage import Storage, open_storage
@@ -153,6 +155,10 @@ class Limen:
             clock=self._clock,
         )
         self._build_accounts(settings, keep_ended_ms)
+        self.maintenance = MaintenanceService(
+            self.storage.maintenance, record=self.sessions.record, keep_ended_ms=keep_ended_ms
+        )
+        self._watch = RollbackWatch(self.storage.maintenance, record=self.sessions.record)
         self.bearer = self._bearer(settings, access_keys)
         self.chain = AuthenticationChain([self.bearer])
 
@@ -280,7 +286,7 @@ class Limen:
         """
         if self._started:
             return
-        await self.storage.start()
+        await self.storage.start(migrate=self.settings.migrate == "start")
         if self._roles_from_code:
             await self.storage.roles.sync(
                 {name: self.catalogue.permissions_of(frozenset({name})) for name in self.catalogue.roles},
@@ -291,8 +297,10 @@ class Limen:
             # What was remembered of tokens has the permissions of the catalogue of then.
             self._seen.clear()
         await self.sessions.catch_up()
+        await self._watch.look()
         self._background = (
             asyncio.create_task(self._repeat(self._follow_ended, POLL_SECONDS), name="limen: ended sessions"),
+            asyncio.create_task(self._repeat(self._watch.look, POLL_SECONDS), name="limen: rollback watch"),
             asyncio.create_task(self._repeat(self.storage.sweep, SWEEP_SECONDS), name="limen: housekeeping"),
         )
         self._started, self._leaving = True, False
@@ -320,8 +328,12 @@ class Limen:
         finally:
             await self.stop()
 
-    async def ready(self) -> None:
+    async def ready(self) -> Mapping[str, str]:
         """Return where requests can be served. The database is asked once a second at most, and for two at most.
+
+        Returns:
+            What an operator has to know all the same: ``{"store": "rolled_back"}`` where the database went back while
+            this process ran, until ``limen db restored`` was run; otherwise nothing.
 
         Raises:
             Unavailable: not started, about to end, the database does not answer, or its schema is behind this version.
@@ -331,6 +343,7 @@ class Limen:
         if self._leaving:
             raise Unavailable("This process is about to end.")
         await self._probe.ask()
+        return {"store": "rolled_back"} if self._watch.rolled_back else {}
 
     def leave(self) -> None:
         """Be ready no more, so that a balancer sends nobody new, while everything else goes on until `stop`."""

@@ -47,6 +47,7 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, _read(parsing.database_url)] = Field(repr=False)
     database_pool: int = Field(10, ge=1, le=200)
+    migrate: Annotated[Literal["start", "never"], BeforeValidator(_lower)] = "start"
     jwt_access_secret: SecretStr
     jwt_refresh_secret: SecretStr
     jwt_access_secrets_accepted: SecretList = ()

@@ -1,6 +1,6 @@
 """``/healthz`` and ``/readyz`` of the stand-alone server."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,8 +9,12 @@ from limen.web.routes.endpoint import Routes, endpoint, json_answer
 from limen.web.starlette import public
 
 
-def health_routes(ready: Callable[[], Awaitable[None]]) -> Routes:
-    """Make the two endpoints; ``ready`` raises `Unavailable` where the database does not answer or is not migrated."""
+def health_routes(ready: Callable[[], Awaitable[Mapping[str, str]]]) -> Routes:
+    """Make the two endpoints.
+
+    Args:
+        ready: returns what is to be said besides; raises `Unavailable` where the database does not answer or is behind.
+    """
 
     @public
     @endpoint
@@ -22,7 +26,6 @@ def health_routes(ready: Callable[[], Awaitable[None]]) -> Routes:
     @endpoint
     async def readyz(request: Request) -> Response:
         """Tell that requests can be served: the database answers and its schema is current."""
-        await ready()
-        return json_answer({"status": "ready"})
+        return json_answer({"status": "ready", **await ready()})
 
     return {"/healthz": {"GET": healthz}, "/readyz": {"GET": readyz}}

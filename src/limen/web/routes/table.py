@@ -21,7 +21,7 @@ def own_routes(
     login: LoginService,
     sessions: SessionService,
     registration_open: bool,
-    ready: Callable[[], Awaitable[None]] | None,
+    ready: Callable[[], Awaitable[Mapping[str, str]]] | None,
 ) -> OwnRoutes:
     """Make the one entry for an application's list of routes; ``ready`` adds ``/healthz`` and ``/readyz``."""
     table = {
@@ -98,7 +98,7 @@ def paths_of_schema(prefix: str, *, registration_open: bool, health: bool) -> di
     credentials = _object({"username": _text(), "password": _PASSWORD})
     passwords = _object({"current_password": _PASSWORD, "new_password": _PASSWORD})
     registered = _object({"id": _text(format="uuid"), "username": _text()})
-    alive = _object({"status": _text()})
+    alive = _object({"status": _text(), "store": _text(enum=["rolled_back"])}, "store")
     operations: dict[str, tuple[str, dict[str, Any]]] = {
         f"{prefix}/login": (
             "post",
