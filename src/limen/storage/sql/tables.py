@@ -54,6 +54,8 @@ ACCOUNTS = Table(
     Column("second_factor_required", Boolean(create_constraint=False), nullable=False, server_default=false()),
     Column("roles_version", Integer, nullable=False, server_default=text("0")),
     Column("created_at", BigInteger, nullable=False),
+    # Of a password that an operator set: it opens nothing but the way to one of the account's own, and only until then.
+    Column("password_expires_at", BigInteger),
     CheckConstraint("length(username) > 0", name="username"),
     CheckConstraint("session_epoch >= 0", name="session_epoch"),
     sqlite_with_rowid=False,
