@@ -32,9 +32,9 @@ from limen.crypto.refresh import RefreshKeys
 from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
-from limen.features.roles.catalogue import catalogue_of
 from limen.features.maintenance.service import MaintenanceService
 from limen.features.maintenance.watch import RollbackWatch
+from limen.features.roles.catalogue import catalogue_of
 from limen.features.sessions.service import SessionService
 from limen.settings import Settings
 from limen.storage import Storage, open_storage
