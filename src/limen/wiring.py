@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
+from limen.authn.changed_roles import ChangedRoles
 from limen.authn.ended import EndedSessions
 from limen.authn.issuing import Door, TokenTerms
 from limen.authn.strategy import Attribution, Authenticated
@@ -34,7 +35,8 @@ from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
 from limen.features.maintenance.service import MaintenanceService
 from limen.features.maintenance.watch import RollbackWatch
-from limen.features.roles.catalogue import catalogue_of
+from limen.features.roles.service import RoleService
+from limen.features.roles.watch import RoleWatch
 from limen.features.sessions.service import SessionService
 from limen.settings import Settings
 from limen.storage import Storage, open_storage
@@ -63,7 +65,8 @@ class Limen:
     Args:
         settings: what it was told.
         roles: the roles that the application declares: name to permissions (``resource:action``). They are written to
-            the database at start. None takes the roles that are stored there.
+            the database at start. None takes the roles that are stored there alone.
+        default_roles: where `roles` is None, what to write into a database that has never had any role.
         clock: the time in seconds since 1970 UTC; tests turn it.
 
     Raises:
@@ -75,14 +78,17 @@ class Limen:
         settings: Settings,
         *,
         roles: Mapping[str, Iterable[str]] | None = None,
+        default_roles: Mapping[str, Collection[str]] | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self.settings = settings
         self.catalogue = RoleCatalogue({} if roles is None else roles)
-        self._roles_from_code = roles is not None
+        self._code_roles = None if roles is None else self.catalogue
+        self._default_roles = default_roles or {}
         self._clock = clock
         self.storage: Storage = open_storage(settings.database_url, clock=clock, pool_size=settings.database_pool)
         self.ended = EndedSessions()
+        self.changed = ChangedRoles()
         self._seen: ClaimsCache[Authenticated] = ClaimsCache()
         self._pool = HashingPool()
         self._background: tuple[asyncio.Task[None], ...] = ()
@@ -159,6 +165,13 @@ class Limen:
             self.storage.maintenance, record=self.sessions.record, keep_ended_ms=keep_ended_ms
         )
         self._watch = RollbackWatch(self.storage.maintenance, record=self.sessions.record)
+        self._role_watch = RoleWatch(self.storage.roles, self.changed, self._use)
+        self.roles = RoleService(
+            self.storage.roles,
+            record=self.sessions.record,
+            roles_changed=self._role_watch.catch_up,
+            keep_ended_ms=keep_ended_ms,
+        )
         self.bearer = self._bearer(settings, access_keys)
         self.chain = AuthenticationChain([self.bearer])
 
@@ -196,10 +209,16 @@ class Limen:
             ),
             self._seen,
             self.ended,
+            changed=self.changed,
             permissions_of=self._permissions_of,
             known_roles=self._role_names,
             clock=self._clock,
         )
+
+    def _use(self, catalogue: RoleCatalogue) -> None:
+        """Go by other roles from now on; what was remembered of tokens has the permissions of those before."""
+        self.catalogue = catalogue
+        self._seen.clear()
 
     def _role_names(self) -> frozenset[str]:
         return self.catalogue.names
@@ -287,20 +306,21 @@ class Limen:
         if self._started:
             return
         await self.storage.start(migrate=self.settings.migrate == "start")
-        if self._roles_from_code:
+        if self._code_roles is not None:
+            declared = self._code_roles
             await self.storage.roles.sync(
-                {name: self.catalogue.permissions_of(frozenset({name})) for name in self.catalogue.roles},
-                Event(EventName.ROLES_SYNCED, actor="system", data={"roles": sorted(self.catalogue.roles)}),
+                {name: declared.permissions_of(frozenset({name})) for name in declared.roles},
+                Event(EventName.ROLES_SYNCED, actor="system", data={"roles": sorted(declared.roles)}),
             )
         else:
-            self.catalogue = catalogue_of(await self.storage.roles.read())
-            # What was remembered of tokens has the permissions of the catalogue of then.
-            self._seen.clear()
+            await self.roles.seed(self._default_roles)
+        await self._role_watch.catch_up()
         await self.sessions.catch_up()
         await self._watch.look()
         self._background = (
             asyncio.create_task(self._repeat(self._follow_ended, POLL_SECONDS), name="limen: ended sessions"),
             asyncio.create_task(self._repeat(self._watch.look, POLL_SECONDS), name="limen: rollback watch"),
+            asyncio.create_task(self._repeat(self._follow_roles, POLL_SECONDS), name="limen: roles"),
             asyncio.create_task(self._repeat(self.storage.sweep, SWEEP_SECONDS), name="limen: housekeeping"),
         )
         self._started, self._leaving = True, False
@@ -336,13 +356,15 @@ class Limen:
             this process ran, until ``limen db restored`` was run; otherwise nothing.
 
         Raises:
-            Unavailable: not started, about to end, the database does not answer, or its schema is behind this version.
+            Unavailable: not started, about to end, the database does not answer, its schema is behind this version, or
+                the roles in it cannot be used.
         """
         if not self._started:
             raise Unavailable("limen has not been started.")
         if self._leaving:
             raise Unavailable("This process is about to end.")
         await self._probe.ask()
+        self._role_watch.require_usable()
         return {"store": "rolled_back"} if self._watch.rolled_back else {}
 
     def leave(self) -> None:
@@ -388,6 +410,10 @@ class Limen:
     async def _follow_ended(self) -> None:
         await self.sessions.catch_up()
         self.ended.forget_before(int(self._clock() * 1000))
+
+    async def _follow_roles(self) -> None:
+        await self._role_watch.catch_up()
+        self.changed.forget_before(int(self._clock() * 1000))
 
     @staticmethod
     async def _repeat(work: Callable[[], Awaitable[object]], seconds: float) -> None:

@@ -14,6 +14,11 @@ _REMEMBERED_SETS = 4096
 """How many sets of roles a catalogue remembers the permissions of. Tokens choose the sets, so it is bounded."""
 
 
+def is_role_name(name: str) -> bool:
+    """Tell whether the text has the form of a role's name."""
+    return _ROLE.match(name) is not None
+
+
 def role_name(name: object) -> str:
     """Return the name of a role as a plain ``str``; a member of a ``StrEnum`` is welcome.
 
@@ -21,7 +26,7 @@ def role_name(name: object) -> str:
         ConfigurationError: it is not a letter followed by at most 63 letters, digits, ``_``, ``.``, ``:`` or ``-``.
             A comma or a space would break the lists in which roles travel.
     """
-    if not isinstance(name, str) or _ROLE.match(str(name)) is None:
+    if not isinstance(name, str) or not is_role_name(str(name)):
         raise ConfigurationError(f"{name!r} is no name of a role: a letter, then letters, digits, '_', '.', ':' or '-'")
     return str(name)
 

@@ -184,6 +184,14 @@ class PermissionRequired(Forbidden):
     hint = "Permissions come with roles; the detail names what is missing."
 
 
+class OwnRequest(Forbidden):
+    """Somebody else has to do this: nobody changes their own roles, or decides on their own request."""
+
+    code = "own_request"
+    title = "This is for somebody else to do."
+    hint = "Another administrator can; nobody changes their own roles."
+
+
 # --- Other 4xx
 
 

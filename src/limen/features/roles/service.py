@@ -1,0 +1,417 @@
+"""Roles: looked at, made, changed, deleted, granted and revoked.
+
+Whoever changes something is judged by the database as it is at that moment, not by what a token said: nobody gives or
+takes more than they hold, nobody changes their own roles, and an administrator always remains (ASVS 8.2.1).
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from limen.authz.administration import Administration
+from limen.authz.roles import RoleCatalogue, is_role_name
+from limen.core.errors import (
+    AccountNotActive,
+    ConfigurationError,
+    Conflict,
+    Forbidden,
+    InputFault,
+    InvalidInput,
+    NotFound,
+    OwnRequest,
+    PermissionRequired,
+    Unavailable,
+)
+from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
+from limen.core.ids import is_uuid7
+from limen.core.pages import DEFAULT_PAGE, check_limit
+from limen.core.principal import Principal
+from limen.features.roles.catalogue import catalogue_of, definition_of, unusable, with_role
+from limen.features.roles.store import Change, RoleSource, RoleStore, Seen, Snapshot
+
+ATTEMPTS: Final = 5
+"""How often a change is judged anew, when what it was judged by has moved."""
+_LISTED: Final = 5
+"""How many missing permissions a refusal names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Whoever has the command line, and with it the database: may grant anything.
+
+    Attributes:
+        name: who did it, in the audit trail.
+    """
+
+    name: str = "cli"
+
+
+OPERATOR: Final = Operator()
+
+Actor: TypeAlias = Principal | Operator
+"""Who changes something: a principal that was asked live, or the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleView:
+    """A role as it is shown.
+
+    Attributes:
+        name: how accounts and routes refer to it.
+        source: ``code`` or ``database``; only the latter can be changed.
+        permissions: its own.
+        extends: the roles whose permissions it has as well.
+        gives: all permissions that whoever holds it has.
+    """
+
+    name: str
+    source: RoleSource
+    permissions: frozenset[str]
+    extends: frozenset[str]
+    gives: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionView:
+    """A permission, and the roles that give it, in order of their names."""
+
+    name: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RolePage:
+    """Some roles in the order of their names; ``next`` is the ``after`` of those that follow, None at the end."""
+
+    items: Sequence[RoleView]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionPage:
+    """Some permissions in the order of their names; ``next`` is the ``after`` of those that follow, None at the end."""
+
+    items: Sequence[PermissionView]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What is known of who acts, and of the roles, as they were read together.
+
+    ``held`` is what who acts may give and take; None for the operator, who may anything.
+    """
+
+    snapshot: Snapshot
+    catalogue: RoleCatalogue
+    seen: Seen
+    held: frozenset[str] | None
+
+    def require(self, *permissions: str) -> None:
+        """Refuse where one of the permissions is not held."""
+        missing = sorted(set(permissions) - self.held) if self.held is not None else []
+        if missing:
+            told = ", ".join(missing[:_LISTED]) + (" and others" if len(missing) > _LISTED else "")
+            raise PermissionRequired(f"This takes permissions that you do not hold: {told}.")
+
+    def gives(self, name: str) -> frozenset[str]:
+        return self.catalogue.permissions_of(frozenset({name}))
+
+
+_Attempt: TypeAlias = Callable[[_Judgement], Awaitable[Change]]
+
+
+class RoleService:
+    """The use cases of roles.
+
+    Args:
+        store: where the roles are.
+        record: writes the event of a refusal.
+        roles_changed: called after a change, so that this process knows at once.
+        keep_ended_ms: how long a changed account stays listed: an access token's life and a margin.
+    """
+
+    def __init__(
+        self,
+        store: RoleStore,
+        *,
+        record: EventSink,
+        roles_changed: Callable[[], Awaitable[None]],
+        keep_ended_ms: int,
+    ) -> None:
+        self._store = store
+        self._record = record
+        self._roles_changed = roles_changed
+        self._keep_ended_ms = keep_ended_ms
+
+    # --- reading
+
+    async def page(self, *, limit: int = DEFAULT_PAGE, after: str | None = None) -> RolePage:
+        """List roles by name: at most ``limit`` (1 to 200) after the one named ``after``.
+
+        Raises:
+            InvalidInput: the limit is out of range.
+        """
+        check_limit(limit)
+        snapshot, catalogue = await self._read()
+        names = sorted(name for name in snapshot.roles if name > (after or ""))
+        items = [_view(snapshot, catalogue, name) for name in names[:limit]]
+        return RolePage(items, items[-1].name if len(names) > limit else None)
+
+    async def show(self, name: str) -> RoleView:
+        """Find a role by its name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        snapshot, catalogue = await self._read()
+        if name not in snapshot.roles:
+            raise _no_such_role()
+        return _view(snapshot, catalogue, name)
+
+    async def permissions(self, *, limit: int = DEFAULT_PAGE, after: str | None = None) -> PermissionPage:
+        """List every permission that a role gives, or that limen's administration asks for, and which roles give it.
+
+        Raises:
+            InvalidInput: the limit is out of range.
+        """
+        check_limit(limit)
+        _, catalogue = await self._read()
+        known = catalogue.permissions | frozenset(Administration)
+        names = sorted(str(name) for name in known if name > (after or ""))
+        gives = {name: catalogue.permissions_of(frozenset({name})) for name in sorted(catalogue.names)}
+        items = [
+            PermissionView(name, tuple(role for role, given in gives.items() if name in given))
+            for name in names[:limit]
+        ]
+        return PermissionPage(items, items[-1].name if len(names) > limit else None)
+
+    # --- changing what a role is
+
+    async def put(
+        self,
+        actor: Actor,
+        name: str,
+        *,
+        permissions: Sequence[str],
+        extends: Sequence[str] = (),
+        origin: Origin = NOWHERE,
+        must_be_new: bool = False,
+    ) -> bool:
+        """Make or replace a role of the database; True where it is new. The same again changes nothing.
+
+        Args:
+            actor: who does it; it takes ``roles:write`` and every permission that the role gives, before and after.
+            name: of the role.
+            permissions: its own, as ``resource:action``.
+            extends: the roles whose permissions it is to have as well.
+            origin: where the request came from.
+            must_be_new: refuse to replace one.
+
+        Raises:
+            InvalidInput: a name is malformed or unknown, or the role would extend itself.
+            PermissionRequired: who acts does not hold what the role gives.
+            Conflict: it is a role of the code, or there is one of this name and it must be new, or no administrator
+                would be left.
+        """
+        definition = definition_of(name, permissions, extends)
+        is_new = True
+
+        async def attempt(judged: _Judgement) -> Change:
+            nonlocal is_new
+            judged.require(Administration.ROLES_WRITE)
+            present = judged.snapshot.roles.get(definition.name)
+            is_new = present is None
+            if present is not None and must_be_new:
+                raise Conflict(f"There is a role {definition.name} already.")
+            if present is not None and present.source is RoleSource.CODE:
+                raise Conflict(f"The role {definition.name} is declared by the application; change it in its code.")
+            if present is not None and present.definition == definition:
+                return Change.DONE
+            after = with_role(judged.snapshot, definition)
+            judged.require(*judged.gives(definition.name) | after.permissions_of(frozenset({definition.name})))
+            return await self._store.put(definition, seen=judged.seen, event=event(is_new=is_new))
+
+        def event(*, is_new: bool) -> Event:
+            data = {"permissions": sorted(definition.permissions), "extends": sorted(definition.extends)}
+            named = EventName.ROLE_CREATED if is_new else EventName.ROLE_CHANGED
+            return Event(named, actor=_name_of(actor), target=definition.name, origin=origin, data=data)
+
+        await self._judged(actor, attempt, event(is_new=False))
+        return is_new
+
+    async def delete(self, actor: Actor, name: str, *, origin: Origin = NOWHERE) -> None:
+        """Delete a role of the database; it takes ``roles:write`` and every permission that the role gives.
+
+        Raises:
+            NotFound: there is none.
+            PermissionRequired: who acts does not hold what the role gives.
+            Conflict: it is a role of the code, an account holds it, or a role extends it.
+        """
+        if not is_role_name(name):
+            raise _no_such_role()
+        event = Event(EventName.ROLE_DELETED, actor=_name_of(actor), target=name, origin=origin)
+
+        async def attempt(judged: _Judgement) -> Change:
+            judged.require(Administration.ROLES_WRITE)
+            if name not in judged.snapshot.roles:
+                raise _no_such_role()
+            judged.require(*judged.gives(name))
+            return await self._store.delete(name, seen=judged.seen, event=event)
+
+        await self._judged(actor, attempt, event)
+
+    # --- changing who holds a role
+
+    async def grant(
+        self, actor: Actor, account_id: str, roles: Collection[str], *, origin: Origin = NOWHERE
+    ) -> frozenset[str]:
+        """Grant roles to an account, and return what it holds then; see `set_roles`."""
+        return await self._assign(actor, account_id, frozenset(roles), lambda held: held.union(roles), origin)
+
+    async def revoke(
+        self, actor: Actor, account_id: str, roles: Collection[str], *, origin: Origin = NOWHERE
+    ) -> frozenset[str]:
+        """Revoke roles of an account, and return what it holds then; see `set_roles`."""
+        return await self._assign(actor, account_id, frozenset(roles), lambda held: held.difference(roles), origin)
+
+    async def set_roles(
+        self, actor: Actor, account_id: str, roles: Collection[str], *, origin: Origin = NOWHERE
+    ) -> frozenset[str]:
+        """Make an account hold exactly these roles, and return them. What it holds already changes nothing.
+
+        The access tokens it has are refused from then on (``token_stale``), in this process at once and in others
+        within two seconds; a refresh answers one with the roles of now.
+
+        Args:
+            actor: who does it; it takes ``roles:assign`` and every permission of the roles that are granted or revoked,
+                and nobody changes their own.
+            account_id: whose roles.
+            roles: their names.
+            origin: where the request came from.
+
+        Raises:
+            InvalidInput: there is no such role.
+            NotFound: there is no such account.
+            OwnRequest: it is one's own.
+            PermissionRequired: who acts does not hold what a role gives.
+            Conflict: no administrator would be left.
+        """
+        wanted = frozenset(roles)
+        return await self._assign(actor, account_id, wanted, lambda _held: wanted, origin)
+
+    async def _assign(
+        self,
+        actor: Actor,
+        account_id: str,
+        named: frozenset[str],
+        wanted: Callable[[frozenset[str]], frozenset[str]],
+        origin: Origin,
+    ) -> frozenset[str]:
+        if not is_uuid7(account_id):
+            raise _no_such_account()
+        event = Event(EventName.ROLES_ASSIGNED, actor=_name_of(actor), target=account_id, origin=origin)
+        roles: frozenset[str] = frozenset()
+
+        async def attempt(judged: _Judgement) -> Change:
+            nonlocal roles
+            judged.require(Administration.ROLES_ASSIGN)
+            target = judged.snapshot.holders.get(account_id)
+            if target is None or target.status == "deleted":
+                raise _no_such_account()
+            _require_known(named, judged.catalogue.names)
+            roles = wanted(target.roles)
+            grant, revoke = roles - target.roles, target.roles - roles
+            if not grant and not revoke:
+                return Change.DONE
+            if judged.seen.actor is not None and judged.seen.actor.id == target.id:
+                raise OwnRequest("Nobody changes their own roles.")
+            judged.require(*judged.catalogue.permissions_of(grant | revoke))
+            told = replace(event, data={"granted": sorted(grant), "revoked": sorted(revoke), "roles": sorted(roles)})
+            return await self._store.assign(
+                target, grant=grant, revoke=revoke, seen=judged.seen, event=told, keep_ended_ms=self._keep_ended_ms
+            )
+
+        await self._judged(actor, attempt, replace(event, data={"roles": sorted(named)}), account_id)
+        return roles
+
+    # --- judging
+
+    async def _judged(self, actor: Actor, attempt: _Attempt, refused: Event, *account_ids: str) -> None:
+        """Judge and try until what was judged by still held when it was written; a refusal is recorded.
+
+        Raises:
+            Unavailable: it moved each time.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                change = await attempt(await self._judgement(actor, account_ids))
+            except Forbidden as error:
+                data = {**refused.data, "reason": error.code}
+                await self._record(replace(refused, outcome=Outcome.FAILURE, data=data))
+                raise
+            if change is Change.DONE:
+                await self._roles_changed()
+                return
+        raise Unavailable("The roles are being changed by others; try again.")
+
+    async def _judgement(self, actor: Actor, account_ids: Collection[str]) -> _Judgement:
+        if isinstance(actor, Operator):
+            snapshot, catalogue = await self._read(*account_ids)
+            return _Judgement(snapshot, catalogue, Seen(snapshot.version), None)
+        snapshot, catalogue = await self._read(actor.sub, *account_ids)
+        holder = snapshot.holders.get(actor.sub)
+        if holder is None or holder.status != "active":
+            raise AccountNotActive()
+        # Never more than the credential allows, even where the account holds more.
+        held = catalogue.permissions_of(holder.roles) & actor.permissions
+        return _Judgement(snapshot, catalogue, Seen(snapshot.version, holder), held)
+
+    async def _read(self, *account_ids: str) -> tuple[Snapshot, RoleCatalogue]:
+        snapshot = await self._store.read(account_ids)
+        try:
+            return snapshot, catalogue_of(snapshot)
+        except ConfigurationError as error:
+            raise unusable() from error
+
+    async def seed(self, roles: Mapping[str, Collection[str]]) -> None:
+        """Write roles into a database that has never had any; whoever deletes one of them later has deleted it."""
+        snapshot = await self._store.read()
+        version = snapshot.version
+        if version or snapshot.roles:
+            return
+        for name, permissions in roles.items():
+            event = Event(
+                EventName.ROLE_CREATED, actor="system", target=name, data={"permissions": sorted(permissions)}
+            )
+            definition = definition_of(name, sorted(permissions), ())
+            if await self._store.put(definition, seen=Seen(version), event=event) is Change.MOVED:
+                return  # another process is at it
+            version += 1
+
+
+def _view(snapshot: Snapshot, catalogue: RoleCatalogue, name: str) -> RoleView:
+    stored = snapshot.roles[name]
+    gives = catalogue.permissions_of(frozenset({name}))
+    return RoleView(name, stored.source, stored.definition.permissions, stored.definition.extends, gives)
+
+
+def _name_of(actor: Actor) -> str:
+    return actor.name if isinstance(actor, Operator) else actor.sub
+
+
+def _no_such_role() -> NotFound:
+    return NotFound("There is no role of that name.")
+
+
+def _no_such_account() -> NotFound:
+    return NotFound("There is no such account.")
+
+
+def _require_known(named: Collection[str], names: frozenset[str]) -> None:
+    unknown = sorted(set(named) - names)
+    if unknown:
+        # Only what can be a name is repeated.
+        told = ", ".join(name for name in unknown if is_role_name(name)) or "of that name"
+        message = f"There is no role {told}."
+        raise InvalidInput(message, errors=[InputFault(("body", "roles"), "unknown_role", message)])
