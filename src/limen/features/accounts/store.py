@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from limen.authz.authority import Authority
 from limen.core.events import Event
 
 
@@ -34,6 +35,9 @@ class Account:
         second_factor_required: the door refuses a grant that proved one factor only.
         roles: the names of the roles it holds.
         created_at: milliseconds since 1970 UTC.
+        password_expires_at: of a temporary password, which only leads to another one: until when it does, milliseconds
+            since 1970 UTC; None where the password is the account's own.
+        password_expired: that time is over, by the database's clock.
     """
 
     id: str
@@ -45,6 +49,13 @@ class Account:
     second_factor_required: bool
     roles: frozenset[str]
     created_at: int
+    password_expires_at: int | None = None
+    password_expired: bool = False
+
+    @property
+    def password_temporary(self) -> bool:
+        """Whether an operator set the password, and another one has to take its place before it opens anything."""
+        return self.password_expires_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +83,13 @@ class StatusChange:
 
 
 class AccountStore(Protocol):
-    """Accounts in a database. Every verb is one transaction, and the event is written in it."""
+    """Accounts in a database. Every verb is one transaction, and the event is written in it.
 
-    async def create(self, account: NewAccount, event: Event) -> bool:
+    Where a verb is given an ``authority``, it asks first, in the same transaction, whether that still holds, and raises
+    AuthorityMoved, with nothing changed, where it does not.
+    """
+
+    async def create(self, account: NewAccount, event: Event, *, authority: Authority | None = None) -> bool:
         """Insert the account with its roles; False, and nothing written, where the username is taken."""
         ...
 
@@ -94,7 +109,14 @@ class AccountStore(Protocol):
         ...
 
     async def change_status(
-        self, account_id: str, *, of: AccountStatus, to: AccountStatus, event: Event, keep_ended_ms: int
+        self,
+        account_id: str,
+        *,
+        of: AccountStatus,
+        to: AccountStatus,
+        event: Event,
+        keep_ended_ms: int,
+        authority: Authority | None = None,
     ) -> StatusChange:
         """Change the status if it is ``of``; where ``to`` is not active, end every session in the same transaction.
 
@@ -120,15 +142,21 @@ class AccountStore(Protocol):
         """Replace the hash if it is still ``seen_hash`` and the account is active; otherwise write nothing: False.
 
         With ``end_others`` the epoch is raised and every session but ``keep_sid`` ends in the same transaction; the one
-        that is kept moves to the new epoch. Without it (a rehash of the same password) no session is touched.
+        that is kept moves to the new epoch; the new password is the account's own. Without it (a rehash of the same
+        password) no session is touched, and a temporary one stays temporary.
         """
         ...
 
 
 class AccountAdministrationStore(Protocol):
-    """What only an administrator does to an account. Every verb is one transaction, and the event is written in it."""
+    """What only an administrator does to an account. Every verb is one transaction, and the event is written in it.
 
-    async def delete(self, account_id: str, *, event: Event, keep_ended_ms: int) -> bool:
+    An ``authority`` is asked for as by the verbs of `AccountStore`.
+    """
+
+    async def delete(
+        self, account_id: str, *, event: Event, keep_ended_ms: int, authority: Authority | None = None
+    ) -> bool:
         """Erase what is personal and keep a tombstone: the id, with the status ``deleted``, for ever.
 
         In one transaction name, e-mail and password go, every role is taken away and that is told to every process,
@@ -140,6 +168,18 @@ class AccountAdministrationStore(Protocol):
         """
         ...
 
-    async def set_email(self, account_id: str, email: str | None, *, event: Event) -> bool:
+    async def set_email(
+        self, account_id: str, email: str | None, *, event: Event, authority: Authority | None = None
+    ) -> bool:
         """Replace the e-mail address; False, and nothing written, where there is no such account or it is deleted."""
+        ...
+
+    async def set_temporary_password(
+        self, account_id: str, *, new_hash: str, lifetime_ms: int, event: Event, keep_ended_ms: int
+    ) -> bool:
+        """Set a password that only leads to another one, for ``lifetime_ms`` milliseconds by the database's clock.
+
+        The epoch is raised and every session ends in the same transaction. False, and nothing written, where there is
+        no such account or it is deleted.
+        """
         ...

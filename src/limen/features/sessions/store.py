@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from limen.authz.authority import Authority
 from limen.core.events import Event
 
 ALWAYS_READ_MS = 10_000
@@ -122,8 +123,22 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def end_all(self, account_id: str, *, reason: EndReason, event: Event, keep_ended_ms: int) -> int:
-        """Raise the account's epoch, delete all its sessions and list each as ended; return how many there were."""
+    async def end_all(
+        self,
+        account_id: str,
+        *,
+        reason: EndReason,
+        event: Event,
+        keep_ended_ms: int,
+        authority: Authority | None = None,
+    ) -> int:
+        """Raise the account's epoch, delete all its sessions and list each as ended; return how many there were.
+
+        With an ``authority`` it is asked first, in the same transaction, whether that still holds.
+
+        Raises:
+            AuthorityMoved: it does not; nothing is changed.
+        """
         ...
 
     async def ended_since(self, since_ms: int) -> Sequence[Ended]:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 
+from limen.authz.authority import Authority
 from limen.core.errors import Conflict
 from limen.core.events import Event
 from limen.features.accounts.store import Account, AccountStatus, NewAccount, StatusChange
 from limen.features.sessions.store import EndReason
+from limen.storage.sql.authority import actor_locked, locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.roles import HELD_BY_ACCOUNT, list_changed_roles, refuse_last_administrator, role_names
@@ -14,7 +16,8 @@ from limen.storage.sql.sessions import delete_all
 from limen.storage.sql.statement import NOBODY, Row, Statement, Steps, row, rows, run
 
 _COLUMNS = f"""
-id, username, email, status, password_hash, session_epoch, second_factor_required, created_at, ({HELD_BY_ACCOUNT})
+id, username, email, status, password_hash, session_epoch, second_factor_required, created_at, ({HELD_BY_ACCOUNT}),
+password_expires_at, COALESCE(password_expires_at <= @now, FALSE)
 """
 
 _CREATE = Statement("""
@@ -45,23 +48,34 @@ UPDATE limen_accounts SET status = :to, session_epoch = session_epoch + :raise_e
  WHERE id = :id AND status = :of
 """)
 
-_LOCK = Statement("SELECT status FROM limen_accounts WHERE id = :id @for_update")
-
 _TAKE_ROLES = Statement("DELETE FROM limen_account_roles WHERE account_id = :id")
 
 # A name with a space is nobody's: no registration can take it, and no login can find it.
 _BURY = Statement("""
 UPDATE limen_accounts
-   SET status = 'deleted', username = :tombstone, email = NULL, password_hash = NULL, second_factor_required = FALSE,
-       session_epoch = session_epoch + 1, roles_version = roles_version + 1
+   SET status = 'deleted', username = :tombstone, email = NULL, password_hash = NULL, password_expires_at = NULL,
+       second_factor_required = FALSE, session_epoch = session_epoch + 1, roles_version = roles_version + 1
  WHERE id = :id
 """)
 
 _SET_EMAIL = Statement("UPDATE limen_accounts SET email = :email WHERE id = :id AND status <> 'deleted'")
 
 _CHANGE_PASSWORD = Statement("""
-UPDATE limen_accounts SET password_hash = :new_hash, session_epoch = session_epoch + :raise_epoch
+UPDATE limen_accounts
+   SET password_hash = :new_hash, password_expires_at = NULL, session_epoch = session_epoch + 1
  WHERE id = :id AND password_hash = :seen_hash AND status = 'active' RETURNING session_epoch
+""")
+
+# The same password under another hash; one that is temporary stays so.
+_REHASH = Statement("""
+UPDATE limen_accounts SET password_hash = :new_hash
+ WHERE id = :id AND password_hash = :seen_hash AND status = 'active' RETURNING id
+""")
+
+_SET_TEMPORARY_PASSWORD = Statement("""
+UPDATE limen_accounts
+   SET password_hash = :new_hash, password_expires_at = @now + :lifetime, session_epoch = session_epoch + 1
+ WHERE id = :id AND status <> 'deleted'
 """)
 
 # Only a session that was alive before the epoch was raised may move on: one of an older epoch is dead and stays so.
@@ -77,12 +91,12 @@ class SQLAccounts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, account: NewAccount, event: Event) -> bool:
+    async def create(self, account: NewAccount, event: Event, *, authority: Authority | None = None) -> bool:
         """Insert the account with its roles; False, and nothing written, where the username is taken.
 
         Raises Conflict, and nothing is written, where a role is not known to the database or the id is taken.
         """
-        return await self._database.write(partial(_created, account, event))
+        return await self._database.write(partial(_created, account, event, authority))
 
     async def by_username(self, username: str) -> Account | None:
         """Find the account with this normalised username."""
@@ -97,10 +111,17 @@ class SQLAccounts:
         return await self._database.read(partial(_page, query, limit, after))
 
     async def change_status(
-        self, account_id: str, *, of: AccountStatus, to: AccountStatus, event: Event, keep_ended_ms: int
+        self,
+        account_id: str,
+        *,
+        of: AccountStatus,
+        to: AccountStatus,
+        event: Event,
+        keep_ended_ms: int,
+        authority: Authority | None = None,
     ) -> StatusChange:
         """Change the status if it is ``of``; where ``to`` is not active, every session ends with it."""
-        return await self._database.write(partial(_status_changed, account_id, of, to, event, keep_ended_ms))
+        return await self._database.write(partial(_status_changed, account_id, of, to, event, keep_ended_ms, authority))
 
     async def change_password(
         self,
@@ -121,16 +142,29 @@ class SQLAccounts:
             partial(_password_changed, account_id, hashes, event, keep_sid, keep_ended_ms)
         )
 
-    async def delete(self, account_id: str, *, event: Event, keep_ended_ms: int) -> bool:
+    async def delete(
+        self, account_id: str, *, event: Event, keep_ended_ms: int, authority: Authority | None = None
+    ) -> bool:
         """Erase what is personal, end every session and keep a tombstone; see the Protocol."""
-        return await self._database.write(partial(_deleted, account_id, event, keep_ended_ms))
+        return await self._database.write(partial(_deleted, account_id, event, keep_ended_ms, authority))
 
-    async def set_email(self, account_id: str, email: str | None, *, event: Event) -> bool:
+    async def set_email(
+        self, account_id: str, email: str | None, *, event: Event, authority: Authority | None = None
+    ) -> bool:
         """Replace the e-mail address; False where there is no such account or it is deleted."""
-        return await self._database.write(partial(_email_set, account_id, email, event))
+        return await self._database.write(partial(_email_set, account_id, email, event, authority))
+
+    async def set_temporary_password(
+        self, account_id: str, *, new_hash: str, lifetime_ms: int, event: Event, keep_ended_ms: int
+    ) -> bool:
+        """Set a password that only leads to another one; see the Protocol."""
+        return await self._database.write(
+            partial(_temporary_password_set, account_id, new_hash, lifetime_ms, event, keep_ended_ms)
+        )
 
 
-def _created(account: NewAccount, event: Event) -> Steps[bool]:
+def _created(account: NewAccount, event: Event, authority: Authority | None) -> Steps[bool]:
+    yield from actor_locked(authority)
     inserted = yield from row(
         _CREATE,
         id=account.id,
@@ -163,12 +197,17 @@ def _page(query: str, limit: int, after: str | None) -> Steps[Sequence[Account]]
 
 
 def _status_changed(
-    account_id: str, of: AccountStatus, to: AccountStatus, event: Event, keep_ended_ms: int
+    account_id: str,
+    of: AccountStatus,
+    to: AccountStatus,
+    event: Event,
+    keep_ended_ms: int,
+    authority: Authority | None,
 ) -> Steps[StatusChange]:
     leaves = to is not AccountStatus.ACTIVE
-    found = yield from row(_LOCK, id=account_id)
-    if found is None or found[0] != of.value or AccountStatus.DELETED in (of, to) or of is to:
-        return StatusChange(changed=False, status=_status(found[0]) if found else None)
+    status = yield from locked(account_id, authority)
+    if status != of.value or AccountStatus.DELETED in (of, to) or of is to:
+        return StatusChange(changed=False, status=_status(status) if status is not None else None)
     if leaves:
         yield from refuse_last_administrator(account_id)
     yield from run(_CHANGE_STATUS, id=account_id, of=of.value, to=to.value, raise_epoch=int(leaves))
@@ -178,9 +217,9 @@ def _status_changed(
     return StatusChange(changed=True, status=to)
 
 
-def _deleted(account_id: str, event: Event, keep_ended_ms: int) -> Steps[bool]:
-    found = yield from row(_LOCK, id=account_id)
-    if found is None or found[0] == AccountStatus.DELETED.value:
+def _deleted(account_id: str, event: Event, keep_ended_ms: int, authority: Authority | None) -> Steps[bool]:
+    status = yield from locked(account_id, authority)
+    if status is None or status == AccountStatus.DELETED.value:
         return False
     yield from refuse_last_administrator(account_id)
     yield from run(_TAKE_ROLES, id=account_id)
@@ -191,7 +230,8 @@ def _deleted(account_id: str, event: Event, keep_ended_ms: int) -> Steps[bool]:
     return True
 
 
-def _email_set(account_id: str, email: str | None, event: Event) -> Steps[bool]:
+def _email_set(account_id: str, email: str | None, event: Event, authority: Authority | None) -> Steps[bool]:
+    yield from locked(account_id, authority)
     changed = yield from run(_SET_EMAIL, id=account_id, email=email)
     if not changed:
         return False
@@ -199,8 +239,19 @@ def _email_set(account_id: str, email: str | None, event: Event) -> Steps[bool]:
     return True
 
 
+def _temporary_password_set(
+    account_id: str, new_hash: str, lifetime_ms: int, event: Event, keep_ended_ms: int
+) -> Steps[bool]:
+    changed = yield from run(_SET_TEMPORARY_PASSWORD, id=account_id, new_hash=new_hash, lifetime=lifetime_ms)
+    if not changed:
+        return False
+    yield from delete_all(account_id, reason=EndReason.PASSWORD_CHANGED, keep_ended_ms=keep_ended_ms)
+    yield from record(event)
+    return True
+
+
 def _rehashed(account_id: str, hashes: dict[str, str], event: Event) -> Steps[bool]:
-    if (yield from row(_CHANGE_PASSWORD, id=account_id, raise_epoch=0, **hashes)) is None:
+    if (yield from row(_REHASH, id=account_id, **hashes)) is None:
         return False
     yield from record(event)
     return True
@@ -209,7 +260,7 @@ def _rehashed(account_id: str, hashes: dict[str, str], event: Event) -> Steps[bo
 def _password_changed(
     account_id: str, hashes: dict[str, str], event: Event, keep_sid: str | None, keep_ended_ms: int
 ) -> Steps[bool]:
-    changed = yield from row(_CHANGE_PASSWORD, id=account_id, raise_epoch=1, **hashes)
+    changed = yield from row(_CHANGE_PASSWORD, id=account_id, **hashes)
     if changed is None:
         return False
     moved = yield from run(_KEEP_SESSION, sid=keep_sid or NOBODY, account_id=account_id, epoch=changed[0])
@@ -236,6 +287,8 @@ def _account(found: Row | None) -> Account | None:
         second_factor_required=bool(found[6]),
         created_at=found[7],
         roles=role_names(found[8]),
+        password_expires_at=found[9],
+        password_expired=bool(found[10]),
     )
 
 

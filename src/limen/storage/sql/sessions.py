@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 
+from limen.authz.authority import Authority
 from limen.core.events import Event
 from limen.core.ids import is_uuid7
 from limen.features.sessions.store import ALWAYS_READ_MS, Ended, EndReason, LivingSession, SessionState
+from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.roles import HELD_BY_SESSION, role_names
@@ -36,7 +38,7 @@ _DELETE = Statement("DELETE FROM limen_sessions WHERE id = :sid AND account_id =
 
 _DELETE_ALL = Statement("DELETE FROM limen_sessions WHERE account_id = :account_id AND id <> :keep_sid RETURNING id")
 
-_LIST_AS_ENDED = Statement("""
+LIST_AS_ENDED = Statement("""
 INSERT INTO limen_ended_sessions (id, account_id, reason, ended_at, keep_until)
 VALUES (:sid, :account_id, :reason, @now, @now + :keep) ON CONFLICT (id) DO NOTHING
 """)
@@ -68,17 +70,25 @@ class SQLSessions:
         """Delete the session's row if it is this account's, and list it as ended; True for the one that deleted it."""
         return await self._database.write(partial(_ended, sid, account_id, reason, event, keep_ended_ms))
 
-    async def end_all(self, account_id: str, *, reason: EndReason, event: Event, keep_ended_ms: int) -> int:
+    async def end_all(
+        self,
+        account_id: str,
+        *,
+        reason: EndReason,
+        event: Event,
+        keep_ended_ms: int,
+        authority: Authority | None = None,
+    ) -> int:
         """Raise the account's epoch, delete all its sessions and list each as ended; return how many there were.
 
         The epoch is raised, and the event written, also where there was no session: a login whose password is still
         being hashed must not open one afterwards. Only where there is no such account is nothing written.
         """
-        return await self._database.write(partial(_all_ended, account_id, reason, event, keep_ended_ms))
+        return await self._database.write(partial(_all_ended, account_id, reason, event, keep_ended_ms, authority))
 
     async def ended_since(self, since_ms: int) -> Sequence[Ended]:
         """List what ended at or after this time (milliseconds since 1970 UTC) and is still to be kept."""
-        return await self._database.read(partial(_ended_since, since_ms))
+        return await self._database.read_committed(partial(_ended_since, since_ms))
 
     async def record(self, event: Event) -> None:
         """Write an event of an act that changed nothing: a refusal, or a failure."""
@@ -96,7 +106,7 @@ def delete_all(account_id: str, *, reason: EndReason, keep_ended_ms: int, keep_s
 def list_as_ended(sids: Sequence[str], *, account_id: str, reason: EndReason, keep_ended_ms: int) -> Steps[None]:
     """Put sessions on the list that every process polls, so that their access tokens die early too."""
     each = {"account_id": account_id, "reason": reason.value, "keep": keep_ended_ms}
-    yield from run_each(_LIST_AS_ENDED, [{"sid": sid, **each} for sid in sids])
+    yield from run_each(LIST_AS_ENDED, [{"sid": sid, **each} for sid in sids])
 
 
 def _ended(sid: str, account_id: str, reason: EndReason, event: Event, keep_ended_ms: int) -> Steps[bool]:
@@ -108,7 +118,11 @@ def _ended(sid: str, account_id: str, reason: EndReason, event: Event, keep_ende
     return True
 
 
-def _all_ended(account_id: str, reason: EndReason, event: Event, keep_ended_ms: int) -> Steps[int]:
+def _all_ended(
+    account_id: str, reason: EndReason, event: Event, keep_ended_ms: int, authority: Authority | None
+) -> Steps[int]:
+    if authority is not None:
+        yield from locked(account_id, authority)
     raised = yield from run(_RAISE_EPOCH, account_id=account_id)
     if not raised:
         return 0
