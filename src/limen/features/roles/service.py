@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from limen.authz.administration import Administration
+from limen.authz.authority import Authority
 from limen.authz.roles import RoleCatalogue, is_role_name
 from limen.core.errors import (
     AccountNotActive,
@@ -334,6 +335,48 @@ class RoleService:
 
         await self._judged(actor, attempt, replace(event, data={"roles": sorted(named)}), account_id)
         return roles
+
+    # --- acting on an account
+
+    async def authority(
+        self, actor: Actor, *needed: str, over: str | None = None, granting: Collection[str] = ()
+    ) -> Authority | None:
+        """Judge whether who acts may act on an account, or make one: nobody acts on whoever holds more than they do.
+
+        Whoever could switch off, or change the address of, somebody stronger would take over by other ways.
+
+        Args:
+            actor: who acts.
+            needed: permissions that it takes.
+            over: the id of the account that is acted on.
+            granting: roles that an account to be made is to hold; it takes ``roles:assign`` and what they give.
+
+        Returns:
+            What it was judged by, for the transaction of the act to ask again; None for the operator.
+
+        Raises:
+            NotFound: there is no such account.
+            InvalidInput: there is no such role.
+            PermissionRequired: who acts does not hold what is needed, or what the account or the roles give.
+            AccountNotActive: who acts is not active any more.
+        """
+        if over is not None and not is_uuid7(over):
+            raise NotFound("There is no such account.")
+        judged = await self._judgement(actor, [over] if over is not None else [])
+        judged.require(*needed)
+        target = judged.snapshot.holders.get(over) if over is not None else None
+        if over is not None and (target is None or target.status == "deleted"):
+            raise NotFound("There is no such account.")
+        if target is not None:
+            judged.require(*judged.catalogue.permissions_of(target.roles))
+        if granting:
+            judged.require(Administration.ROLES_ASSIGN)
+            _require_known(granting, judged.catalogue.names)
+            judged.require(*judged.catalogue.permissions_of(frozenset(granting)))
+        who = judged.seen.actor
+        if who is None:
+            return None
+        return Authority(judged.snapshot.version, who.id, who.version, target.version if target is not None else None)
 
     # --- judging
 
