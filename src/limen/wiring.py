@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,7 +39,7 @@ from limen.features.roles.service import RoleService
 from limen.features.roles.watch import RoleWatch
 from limen.features.sessions.service import SessionService
 from limen.settings import Settings
-from limen.storage import Storage, open_storage
+from limen.storage import ApplicationConnection, Storage, open_storage
 
 if TYPE_CHECKING:
     # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
@@ -226,7 +226,15 @@ class Limen:
     def _permissions_of(self, roles: frozenset[str]) -> frozenset[str]:
         return self.catalogue.permissions_of(roles)
 
-    def protect(self, app: Any, *, strict: bool = False, prefix: str = "/auth", health: bool = False) -> None:
+    def protect(
+        self,
+        app: Any,
+        *,
+        strict: bool = False,
+        prefix: str = "/auth",
+        health: bool = False,
+        administration: bool = False,
+    ) -> None:
         """Put a FastAPI or Starlette application under guard, and add limen's own routes to it.
 
         From then on every route asks who is calling; ``@public`` is the only way out. Call it before the first request;
@@ -237,23 +245,27 @@ class Limen:
             strict: refuse to start where a route states nothing.
             prefix: what the paths of limen's routes begin with.
             health: add ``/healthz`` and ``/readyz`` too, as the stand-alone server has them.
+            administration: add ``/admin/api/…`` too, for whoever holds the permissions `limen.ADMINISTRATION`.
 
         Raises:
             ConfigurationError: it is no such application, or is protected by another gate, or has served already.
         """
         # Imported here: whoever only runs the command line, or a worker, needs no web framework.
         from limen.web.guard import protect
+        from limen.web.routes.administration import Administered
         from limen.web.routes.table import own_routes, paths_of_schema
 
+        is_open = self.settings.registration == "open"
         routes = own_routes(
             prefix,
             accounts=self.accounts,
             login=self.login,
             sessions=self.sessions,
-            registration_open=self.settings.registration == "open",
+            registration_open=is_open,
             ready=self.ready if health else None,
+            administration=Administered(roles=self.roles) if administration else None,
         )
-        schema = paths_of_schema(prefix, registration_open=self.settings.registration == "open", health=health)
+        schema = paths_of_schema(prefix, registration_open=is_open, health=health, administration=administration)
         protection = protect(app, self, strict=strict, own_routes=[routes], openapi_extra={"paths": schema})
         if "fastapi" in sys.modules:
             from limen.web.validation import hide_input
@@ -338,6 +350,29 @@ class Limen:
                 await task
         await self.storage.stop()
         self._pool.close()
+
+    def using(self, connection: ApplicationConnection) -> AbstractAsyncContextManager[None]:
+        """Work in the application's transaction: what is called in the block is committed, or rolled back, with it.
+
+        ::
+
+            async with engine.begin() as connection, gate.using(connection):
+                account = await gate.accounts.create("ann", password)
+                await connection.execute(insert(profiles).values(sub=account.id, city="Turin"))
+
+        Everything that accounts, sessions and roles can do may be done, in the task that entered the block; tasks begun
+        in it work on limen's own connections. Tokens are not issued there. A verb that is refused (a name is taken)
+        leaves the transaction as it was before the verb. limen's records belong to the transaction as well. Other
+        processes, and this one, learn at their next look after the commit what was ended.
+
+        Args:
+            connection: an AsyncConnection or AsyncSession of SQLAlchemy to the database of ``LIMEN_DATABASE_URL``, with
+                the driver asyncpg or aiosqlite, in a READ COMMITTED transaction.
+
+        Raises:
+            ConfigurationError: another database, driver, or isolation; or a token was asked for.
+        """
+        return self.storage.using(connection)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:

@@ -130,8 +130,12 @@ class RoleStore(Protocol):
         """
         ...
 
-    async def read(self, account_ids: Collection[str] = ()) -> Snapshot:
-        """Read every role, the catalogue's version, and these accounts."""
+    async def read(self, account_ids: Collection[str] = (), *, committed: bool = False) -> Snapshot:
+        """Read every role, the catalogue's version, and these accounts.
+
+        ``committed`` leaves out what a transaction of the application, in which this is called, has not committed yet:
+        what a whole process is to go by must not be taken back.
+        """
         ...
 
     async def put(self, role: Definition, *, seen: Seen, event: Event) -> Change:

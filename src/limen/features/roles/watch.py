@@ -52,7 +52,7 @@ class RoleWatch:
             await self._load(mine)
 
     async def _load(self, mine: int) -> None:
-        snapshot = await self._store.read()
+        snapshot = await self._store.read(committed=True)
         if mine < self._done:
             return
         try:

@@ -56,7 +56,7 @@ SELECT EXISTS ({_HELD_BY_ADMINISTRATOR} AND a.id = :account_id),
 
 
 # What is kept longer stays: a clock that stepped back must not end it early.
-_LIST_AS_CHANGED = Statement(f"""
+LIST_AS_CHANGED = Statement(f"""
 INSERT INTO limen_changed_roles (account_id, roles, changed_at, keep_until)
 SELECT a.id, COALESCE(CAST(({HELD.format(account="a.id")}) AS text), '[]'), @now, @now + :keep
   FROM limen_accounts a WHERE a.id = :account_id
@@ -86,7 +86,7 @@ def list_changed_roles(account_id: str, *, keep_ended_ms: int) -> Steps[None]:
 
     To be called after the change, in its transaction, with the catalogue's row locked.
     """
-    yield from run(_LIST_AS_CHANGED, account_id=account_id, keep=keep_ended_ms)
+    yield from run(LIST_AS_CHANGED, account_id=account_id, keep=keep_ended_ms)
 
 
 def administrators(account_id: str) -> Steps[tuple[bool, bool]]:

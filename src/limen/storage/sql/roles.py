@@ -174,9 +174,10 @@ class SQLRoles:
         """
         return await self._database.write(partial(_synced, dict(roles), event))
 
-    async def read(self, account_ids: Collection[str] = ()) -> Snapshot:
-        """Read every role, the catalogue's version, and these accounts."""
-        return await self._database.read(partial(_snapshot, tuple(account_ids)))
+    async def read(self, account_ids: Collection[str] = (), *, committed: bool = False) -> Snapshot:
+        """Read every role, the catalogue's version, and these accounts; see the Protocol."""
+        read = self._database.read_committed if committed else self._database.read
+        return await read(partial(_snapshot, tuple(account_ids)))
 
     async def put(self, role: Definition, *, seen: Seen, event: Event) -> Change:
         """Make or replace a role of the database; see the Protocol."""
@@ -203,7 +204,7 @@ class SQLRoles:
 
     async def changed_since(self, since_ms: int) -> RoleChanges:
         """Return the catalogue's version, and whose roles changed since then, or lately."""
-        return await self._database.read(partial(_changed_since, since_ms))
+        return await self._database.read_committed(partial(_changed_since, since_ms))
 
 
 def _snapshot(account_ids: Sequence[str]) -> Steps[Snapshot]:
