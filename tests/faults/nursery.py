@@ -7,8 +7,10 @@ own descriptors and locks, so killing it is what it is anywhere. The application
 code, shutdown included.
 """
 
+import importlib.util
 import json
 import os
+import pkgutil
 import sys
 import traceback
 from pathlib import Path
@@ -48,8 +50,22 @@ def _serve(told: dict[str, Any]) -> None:
     uvicorn.Server(config).run()
 
 
+def preload() -> None:
+    """Import what limen imports only when it starts: each server would do it again."""
+    for room in ("server", "storage", "web"):
+        package = importlib.import_module(f"limen.{room}")
+        for module in pkgutil.walk_packages(package.__path__, f"limen.{room}."):
+            # Those are run, not imported.
+            if ".migrations." not in module.name and not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    for name in ("uvloop", "httptools", "uvicorn.protocols.http.auto", "uvicorn.lifespan.on", "uvicorn.loops.auto"):
+        if importlib.util.find_spec(name):
+            importlib.import_module(name)
+
+
 def main() -> None:
     """Obey commands until the input ends."""
+    preload()
     for line in iter(sys.stdin.readline, ""):
         command, _, argument = line.strip().partition(" ")
         if command == "gone":

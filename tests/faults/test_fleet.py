@@ -69,10 +69,10 @@ class Client:
                 self.sessions.append(session)
             leaves = self.dice.random() < LOGOUTS
             outcome = self.witness.log_out(session) if leaves else self.witness.refresh(session)
-            if outcome is None:
-                time.sleep(0.005)
-            elif leaves or not outcome:
+            if outcome is False or (leaves and outcome):
                 self.sessions.remove(session)
+            # Leaves the processors some time to start nodes in.
+            time.sleep(self.dice.uniform(0, 0.01))
 
 
 def clients_of(fleet: Fleet, history: History, dice: random.Random) -> list[Client]:
