@@ -85,5 +85,5 @@ class MaintenanceService:
         await self._record(
             Event(EventName.STORE_RESTORED, actor=actor, data={"accounts": accounts, "sessions": sessions})
         )
-        _log.warning("every session was ended after a restore", extra={"accounts": accounts, "sessions": sessions})
+        _log.info("every session was ended after a restore", extra={"accounts": accounts, "sessions": sessions})
         return Restored(accounts, sessions)

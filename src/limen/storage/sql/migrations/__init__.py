@@ -45,11 +45,13 @@ class Schema:
 
     Attributes:
         revision: its revision; None where limen has never been there.
+        expected: the revision that this code makes.
         standing: how that is to what this code knows.
         suits: whether this code works with it as it is.
     """
 
     revision: str | None
+    expected: str
     standing: Standing
     suits: bool
 
@@ -57,7 +59,7 @@ class Schema:
     def of(cls, revision: str | None, *, compatible: bool) -> "Schema":
         """Say how a revision stands; ``compatible`` is what one that this code does not know says of it."""
         known = standing(revision)
-        return cls(revision, known, known is Standing.CURRENT or (known is Standing.NEWER and compatible))
+        return cls(revision, REVISIONS[-1], known, known is Standing.CURRENT or (known is Standing.NEWER and compatible))
 
 
 def refuse_behind(version: str | None) -> None:
