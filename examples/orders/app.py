@@ -26,7 +26,7 @@ def create_app(gate: Limen, database: Path, *, title: str = "Orders") -> FastAPI
     """Make the application.
 
     Args:
-        gate: says who is calling and what they may do; its routes are added under ``/auth``.
+        gate: says who is calling and what they may do; its routes are added under ``/auth`` and ``/admin/api``.
         database: the SQLite file of the orders; made where there is none.
         title: what the description of its interface calls it.
     """
@@ -42,7 +42,7 @@ def create_app(gate: Limen, database: Path, *, title: str = "Orders") -> FastAPI
     app.state.gate, app.state.database = gate, store
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, answer_invalid_input)
-    gate.protect(app, strict=True, health=True)
+    gate.protect(app, strict=True, health=True, administration=True)
     return app
 
 

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from limen import ADMINISTRATION
+
 
 class Role(StrEnum):
     """The roles of the people who work with orders."""
@@ -27,7 +29,14 @@ ROLES: dict[str, list[str]] = {
     Role.MAKER: [Permission.CREATE, Permission.READ, Permission.UPDATE, Permission.DELETE],
     Role.CHECKER: [Permission.READ, Permission.APPROVE],
     Role.SUPER_CHECKER: [Permission.READ, Permission.ASSIGN, Permission.APPROVE],
-    Role.ADMIN: [Permission.READ, Permission.UPDATE, Permission.DELETE, Permission.ASSIGN, Permission.APPROVE],
+    Role.ADMIN: [
+        Permission.READ,
+        Permission.UPDATE,
+        Permission.DELETE,
+        Permission.ASSIGN,
+        Permission.APPROVE,
+        *ADMINISTRATION,
+    ],
 }
 
 SEE_EVERY_ORDER = frozenset({Role.SUPER_CHECKER, Role.ADMIN})

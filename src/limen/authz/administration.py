@@ -1,6 +1,8 @@
 """The permissions of limen's own administration: what a role has to give so that its holders may administer."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 
@@ -20,5 +22,5 @@ class Administration(StrEnum):
 ADMINISTRATION: Final[frozenset[str]] = frozenset(permission.value for permission in Administration)
 """All of them. An administrator is an active account with a role that gives ``roles:assign``; one always remains."""
 
-DEFAULT_ROLE: Final = "admin"
-"""What the role is called that the stand-alone server begins with, where no application declares any."""
+DEFAULT_ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"admin": ADMINISTRATION})
+"""What the stand-alone server and the command line write into a database that has never had a role."""

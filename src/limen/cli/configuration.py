@@ -65,15 +65,16 @@ def load(env_file: Path | None) -> "Settings":
 def with_gate(act: Callable[["Limen"], Awaitable[T]], env_file: Path | None) -> T:
     """Open the installation that the settings describe, act on it, and close it again.
 
-    It goes by the roles that the application wrote into the database at its last start.
+    It goes by the roles in the database; where there has never been one, it begins with ``admin``, which administers.
     """
+    from limen.authz.administration import DEFAULT_ROLES
     from limen.wiring import Limen
 
     settings = load(env_file)
     logging.getLogger("limen").setLevel(logging.WARNING)
 
     async def run() -> T:
-        async with Limen(settings).running() as gate:
+        async with Limen(settings, default_roles=DEFAULT_ROLES).running() as gate:
             return await act(gate)
 
     return asyncio.run(run())

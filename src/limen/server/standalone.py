@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
+from limen.authz.administration import DEFAULT_ROLES
 from limen.server.addresses import bind
 from limen.server.docs import add_docs
 from limen.server.process import serve
@@ -12,14 +13,16 @@ from limen.wiring import Limen
 
 
 def application(settings: Settings) -> FastAPI:
-    """Make the server's application: ``/auth/…``, ``/healthz``, ``/readyz``, and ``/docs`` where LIMEN_DOCS is on.
+    """Make the server's application: ``/auth/…``, ``/admin/api/…``, ``/healthz``, ``/readyz``.
 
-    It goes by the roles that an application wrote into the database.
+    ``/docs`` is there where LIMEN_DOCS is on.
+
+    It goes by the roles in the database; where there has never been one, it begins with ``admin``, which administers.
     """
     app = FastAPI(title="limen", docs_url=None, redoc_url=None, openapi_url=None)
     if settings.docs:
         add_docs(app)
-    Limen(settings).protect(app, health=True)
+    Limen(settings, default_roles=DEFAULT_ROLES).protect(app, health=True, administration=True)
     return app
 
 

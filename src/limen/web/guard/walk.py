@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
+from limen.authz.administration import ADMINISTRATION
 from limen.authz.roles import RoleCatalogue
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.guard.dispatch import InnerGuard, instrument
@@ -153,7 +154,8 @@ def _unknown_names(stated: Statement, catalogue: RoleCatalogue | None) -> list[s
     if requirement is None or catalogue is None or not catalogue.names:
         return []
     roles = sorted(requirement.role_names - catalogue.names)
-    permissions = sorted(requirement.permission_names - catalogue.permissions)
+    # Those of limen's own administration are there, whether a role gives them yet or not.
+    permissions = sorted(requirement.permission_names - catalogue.permissions - ADMINISTRATION)
     return [
         *(f"the role {name} is not declared, so nobody could ever hold it" for name in roles),
         *(f"no role gives the permission {name}, so nobody could ever hold it" for name in permissions),
