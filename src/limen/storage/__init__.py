@@ -1,6 +1,7 @@
 """The databases that limen's stores live in."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -12,10 +13,20 @@ from limen.features.events.store import EventStore, StoredEvent
 from limen.features.maintenance.store import MaintenanceStore
 from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
+from limen.storage.sql.borrowed import ApplicationConnection
 from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.sqlite import SQLiteStorage, path_of
 
-__all__ = ["Accounts", "SQLiteStorage", "Schema", "Standing", "Storage", "StoredEvent", "open_storage"]
+__all__ = [
+    "Accounts",
+    "ApplicationConnection",
+    "SQLiteStorage",
+    "Schema",
+    "Standing",
+    "Storage",
+    "StoredEvent",
+    "open_storage",
+]
 
 
 class Accounts(AccountStore, AccountAdministrationStore, Protocol):
@@ -77,6 +88,13 @@ class Storage(Protocol):
 
     async def stop(self) -> None:
         """Finish what is under way and close the database."""
+        ...
+
+    def using(self, connection: ApplicationConnection) -> AbstractAsyncContextManager[None]:
+        """Run the verbs that this task calls in the block on the application's own connection, in its transaction.
+
+        Verbs that issue tokens are refused there. Raises ConfigurationError for a connection that does not fit.
+        """
         ...
 
     async def ping(self) -> None:

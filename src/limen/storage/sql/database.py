@@ -28,3 +28,10 @@ class Database(Protocol):
     async def read(self, operation: Operation[T]) -> T:
         """Run the operation where it can only read; each of its statements sees all that was committed before."""
         ...
+
+    async def read_committed(self, operation: Operation[T]) -> T:
+        """Read past the transaction that the application has handed in: for what a process remembers.
+
+        What is rolled back afterwards must not be remembered.
+        """
+        ...

@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -15,6 +16,8 @@ from limen.core.errors import Unavailable
 from limen.features.events.store import StoredEvent
 from limen.storage.sql import events, migrations
 from limen.storage.sql.accounts import SQLAccounts
+from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
+from limen.storage.sql.borrowed_hosts import BorrowedPostgres, place
 from limen.storage.sql.database import Operation
 from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.housekeeping import Housekeeping
@@ -67,7 +70,9 @@ class PostgresStorage:
         self._started = False
         self.accounts = SQLAccounts(self)
         self.sessions = SQLSessions(self)
-        self.issuing = SQLIssuing(self, in_one=True)
+        self._borrowings = Borrowings()
+        self._host = BorrowedPostgres(partial(self._reading, place), self._clock_shift)
+        self.issuing = SQLIssuing(Committed(self, self._borrowings), in_one=True)
         self.roles = SQLRoles(self)
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)
@@ -147,6 +152,8 @@ class PostgresStorage:
         Whoever is cancelled while waiting does not call it back: what is begun is done.
         """
         self.calls += 1
+        if (borrowed := self._borrowings.here()) is not None:
+            return await borrowed.run(operation)
         return await asyncio.shield(asyncio.ensure_future(self._writing(operation)))
 
     async def write_one(self, operation: Operation[T]) -> T:
@@ -155,12 +162,25 @@ class PostgresStorage:
         Whoever is cancelled meanwhile does not know whether it was done, as after a connection that was lost.
         """
         self.calls += 1
+        if (borrowed := self._borrowings.here()) is not None:
+            return await borrowed.run(operation)
         return await self._attempted(operation, _single)
 
     async def read(self, operation: Operation[T]) -> T:
         """Run the operation where it can only read; each of its statements sees all that was committed before."""
+        if (borrowed := self._borrowings.here()) is not None:
+            self.calls += 1
+            return await borrowed.run(operation)
+        return await self.read_committed(operation)
+
+    async def read_committed(self, operation: Operation[T]) -> T:
+        """Read past a transaction that the application has handed in."""
         self.calls += 1
         return await self._reading(operation)
+
+    def using(self, connection: ApplicationConnection) -> AbstractAsyncContextManager[None]:
+        """Run what this task asks on the application's own connection until the block ends; see `Limen.using`."""
+        return self._borrowings.using(connection, self._host)
 
     async def _reading(self, operation: Operation[T]) -> T:
         return await self._attempted(operation, PostgresConnection.drive)

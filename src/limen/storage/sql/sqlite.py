@@ -5,6 +5,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,8 @@ from limen.core.errors import ConfigurationError, Unavailable
 from limen.features.events.store import StoredEvent
 from limen.storage.sql import events, migrations, sqlite_file
 from limen.storage.sql.accounts import SQLAccounts
+from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
+from limen.storage.sql.borrowed_hosts import BorrowedSQLite
 from limen.storage.sql.connection import Connection
 from limen.storage.sql.database import Operation
 from limen.storage.sql.events import SQLEvents
@@ -50,7 +53,9 @@ class SQLiteStorage:
         self.calls = 0
         self.accounts = SQLAccounts(self)
         self.sessions = SQLSessions(self)
-        self.issuing = SQLIssuing(self, in_one=False)
+        self._borrowings = Borrowings()
+        self._host = BorrowedSQLite(self.path, clock)
+        self.issuing = SQLIssuing(Committed(self, self._borrowings), in_one=False)
         self.roles = SQLRoles(self)
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)
@@ -136,6 +141,8 @@ class SQLiteStorage:
         Whoever is cancelled while waiting does not call it back: what is queued is done.
         """
         self.calls += 1
+        if (borrowed := self._borrowings.here()) is not None:
+            return await borrowed.run(operation)
         return await self._writer.submit(partial(_driven, operation))
 
     async def write_one(self, operation: Operation[T]) -> T:
@@ -144,8 +151,19 @@ class SQLiteStorage:
 
     async def read(self, operation: Operation[T]) -> T:
         """Run the operation where it can only read; each of its statements sees all that was committed before."""
+        if (borrowed := self._borrowings.here()) is not None:
+            self.calls += 1
+            return await borrowed.run(operation)
+        return await self.read_committed(operation)
+
+    async def read_committed(self, operation: Operation[T]) -> T:
+        """Read past a transaction that the application has handed in."""
         self.calls += 1
         return await self._reader.submit(partial(_driven, operation))
+
+    def using(self, connection: ApplicationConnection) -> AbstractAsyncContextManager[None]:
+        """Run what this task asks on the application's own connection until the block ends; see `Limen.using`."""
+        return self._borrowings.using(connection, self._host)
 
 
 def _driven(operation: Operation[T], connection: Connection) -> T:

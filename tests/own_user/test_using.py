@@ -1,0 +1,483 @@
+"""limen's verbs in the application's own transaction: one commit, one rollback, and nothing that leaks."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from limen import Limen
+from limen.core.errors import ConfigurationError, Conflict, InvalidInput, Unavailable, UsernameTaken
+from limen.core.events import NOWHERE, Event, EventName
+from limen.core.ids import uuid7
+from limen.features.accounts.store import AccountStatus, NewAccount
+from tests.own_user.conftest import Place, application_engine, migrate, sqlalchemy_url
+from tests.support.gates import PASSWORD, settings_for
+from tests.support.postgres import Databases
+
+
+class Undo(Exception):
+    """What an application raises to have its transaction rolled back."""
+
+
+async def _profile(connection: AsyncConnection | AsyncSession, sub: str) -> None:
+    await connection.execute(text("INSERT INTO profiles (sub, city) VALUES (:sub, 'Turin')"), {"sub": sub})
+
+
+async def _named(place: Place, name: str) -> int:
+    return len(await place.rows("SELECT id FROM limen_accounts WHERE username = :name", name=name))
+
+
+class TestOneTransaction:
+    async def test_account_and_profile_are_one_commit(self, place: Place) -> None:
+        """Nobody else sees either before the commit, and both after it; the profile's foreign key holds meanwhile."""
+        async with place.engine.begin() as connection:
+            async with place.gate.using(connection):
+                account = await place.gate.accounts.create("ann", PASSWORD, roles=frozenset({"maker"}))
+            await _profile(connection, account.id)
+            assert account.roles == {"maker"}
+            assert await _named(place, "ann") == 0
+        assert await _named(place, "ann") == 1
+        assert [str(sub) for (sub,) in await place.rows("SELECT sub FROM profiles")] == [account.id]
+        assert (await place.gate.accounts.by_id(account.id)).username == "ann"
+        assert (await place.gate.login.login("ann", PASSWORD, origin=NOWHERE)).account_id == account.id
+
+    async def test_a_rollback_takes_everything_back(self, place: Place) -> None:
+        """Neither account nor profile nor record of the audit trail is left of a transaction that was rolled back."""
+        before = await place.events()
+        with suppress(Undo):
+            async with place.engine.begin() as connection, place.gate.using(connection):
+                account = await place.gate.accounts.create("ann", PASSWORD)
+                await _profile(connection, account.id)
+                raise Undo
+        assert await _named(place, "ann") == 0
+        assert await place.rows("SELECT sub FROM profiles") == []
+        assert await place.events() == before
+        # The name is as free as before.
+        await place.gate.accounts.create("ann", PASSWORD)
+
+    async def test_a_verb_that_comes_first_is_not_committed_by_itself(self, place: Place) -> None:
+        """The first statement of a transaction is limen's: it is rolled back all the same."""
+        async with place.engine.connect() as connection:
+            async with place.gate.using(connection):
+                await place.gate.accounts.create("ann", None)
+                await place.gate.accounts.create("bob", None)
+            await connection.rollback()
+        assert await _named(place, "ann") + await _named(place, "bob") == 0
+
+    async def test_a_session_of_the_orm(self, place: Place) -> None:
+        """An AsyncSession is handed in as it is; its commit is the commit."""
+        async with AsyncSession(place.engine) as session:
+            async with place.gate.using(session):
+                account = await place.gate.accounts.create("ann", None)
+            await _profile(session, account.id)
+            assert await _named(place, "ann") == 0
+            await session.commit()
+        assert await _named(place, "ann") == 1
+
+    async def test_the_verbs_see_what_the_transaction_has_done(self, place: Place) -> None:
+        """What is read in the block is read in the transaction, and every verb counts as a store call."""
+        before = place.gate.storage.calls
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            account = await place.gate.accounts.create("ann", None)
+            assert (await place.gate.accounts.by_username("ann")).id == account.id
+            page = await place.gate.accounts.page(query="ann")
+            assert [found.id for found in page.items] == [account.id]
+        assert place.gate.storage.calls == before + 4
+
+    async def test_the_record_is_in_the_transaction(self, place: Place) -> None:
+        """The event of the act comes with the act's commit."""
+        async with place.engine.begin() as connection:
+            async with place.gate.using(connection):
+                await place.gate.accounts.create("ann", None)
+            assert EventName.ACCOUNT_CREATED not in await place.events()
+        assert (await place.events()).count(EventName.ACCOUNT_CREATED) == 1
+
+    async def test_blocks_may_be_nested(self, place: Place) -> None:
+        """A function that opens a block of its own may be called within one; the outer one goes on."""
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            async with place.gate.using(connection):
+                await place.gate.accounts.create("ann", None)
+            await place.gate.accounts.create("bob", None)
+            assert await _named(place, "bob") == 0
+        assert await _named(place, "ann") + await _named(place, "bob") == 2
+
+
+class TestRefusedVerbs:
+    async def test_a_taken_name_leaves_the_transaction_usable(self, place: Place) -> None:
+        """UsernameTaken is an answer like any other: what came before stays, what comes after works."""
+        await place.gate.accounts.create("ann", None)
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            bob = await place.gate.accounts.create("bob", None)
+            with pytest.raises(UsernameTaken):
+                await place.gate.accounts.create("ANN", None)
+            await _profile(connection, bob.id)
+        assert len(await place.rows("SELECT sub FROM profiles")) == 1
+
+    async def test_a_failing_verb_is_taken_back_alone(self, place: Place) -> None:
+        """A verb that fails half-way leaves nothing of itself, and the transaction commits the rest."""
+        new = NewAccount(uuid7(), "ann", None, None, frozenset({"maker", "no such role"}))
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            await place.gate.accounts.create("bob", None)
+            with pytest.raises(Conflict):
+                await place.gate.storage.accounts.create(new, Event(EventName.ACCOUNT_CREATED))
+            assert await place.gate.storage.accounts.by_id(new.id) is None
+        assert await _named(place, "bob") == 1
+        assert await _named(place, "ann") == 0
+
+    async def test_a_failing_statement_is_a_conflict(self, place: Place) -> None:
+        """An error of the database (an id twice) is limen's error, and the transaction goes on after it."""
+        account_id = uuid7()
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            for name in ("ann", "bob"):
+                made = place.gate.storage.accounts.create(
+                    NewAccount(account_id, name, None, None), Event(EventName.ACCOUNT_CREATED)
+                )
+                if name == "ann":
+                    assert await made
+                else:
+                    with pytest.raises(Conflict):
+                        await made
+            await _profile(connection, account_id)
+        assert await _named(place, "ann") == 1
+
+    async def test_no_token_is_issued_in_a_transaction(self, place: Place) -> None:
+        """A token for a session that is rolled back would verify all the same: login and refresh are refused."""
+        await place.gate.accounts.create("ann", PASSWORD)
+        issued = await place.gate.login.login("ann", PASSWORD, origin=NOWHERE)
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            with pytest.raises(ConfigurationError, match="after the block"):
+                await place.gate.login.login("ann", PASSWORD, origin=NOWHERE)
+            with pytest.raises(ConfigurationError, match="after the block"):
+                await place.gate.sessions.refresh(issued.refresh_token, origin=NOWHERE)
+        assert (await place.gate.sessions.refresh(issued.refresh_token, origin=NOWHERE)).sid == issued.sid
+
+    async def test_input_is_checked_before_the_transaction_is_touched(self, place: Place) -> None:
+        """A name that cannot be one is refused as anywhere."""
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            with pytest.raises(InvalidInput):
+                await place.gate.accounts.create("a b", None)
+
+
+class TestNothingLeaks:
+    async def test_another_task_is_not_in_the_transaction(self, place: Place) -> None:
+        """A task begun in the block reads on limen's own connections: it sees what is committed, and nothing else."""
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            account = await place.gate.accounts.create("ann", None)
+            found = await asyncio.create_task(place.gate.storage.accounts.by_id(account.id))
+            assert found is None
+            assert await place.gate.storage.accounts.by_id(account.id) is not None
+
+    async def test_a_task_outlives_the_block(self, place: Place) -> None:
+        """A task begun in the block works after it, when the connection is long gone."""
+        go = asyncio.Event()
+
+        async def later() -> int:
+            await go.wait()
+            return len((await place.gate.accounts.page()).items)
+
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            task = asyncio.create_task(later())
+            await place.gate.accounts.create("ann", None)
+        go.set()
+        assert await task == 1
+
+    async def test_after_the_block_limen_is_on_its_own(self, place: Place) -> None:
+        """What is called after the block, which may end by an error, is not part of the transaction."""
+        async with place.engine.connect() as connection:
+            with pytest.raises(Undo):
+                async with place.gate.using(connection):
+                    raise Undo
+            await place.gate.accounts.create("ann", None)
+            await connection.rollback()
+        assert await _named(place, "ann") == 1
+
+    async def test_background_work_is_not_in_the_transaction(self, place: Place) -> None:
+        """While a block is open the process polls on connections of its own, and meets only what is committed."""
+        account = await place.gate.accounts.create("ann", PASSWORD)
+        issued = await place.gate.login.login("ann", PASSWORD, origin=NOWHERE)
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            await place.gate.sessions.logout_everywhere(account.id, actor="", origin=NOWHERE)
+            await asyncio.sleep(1.2)
+            await place.gate.ready()
+            assert not place.ended(issued.sid)
+        await asyncio.sleep(1.2)
+        assert place.ended(issued.sid)
+
+    async def test_two_tasks_two_transactions(self, place: Place) -> None:
+        """Two requests at once work each in their own transaction: one is rolled back, the other is not."""
+
+        async def register(name: str) -> None:
+            async with place.engine.begin() as connection, place.gate.using(connection):
+                await place.gate.accounts.create(name, None)
+                await asyncio.sleep(0.05)
+                if name == "bob":
+                    raise Undo
+
+        results = await asyncio.gather(register("ann"), register("bob"), return_exceptions=True)
+        assert [type(result) for result in results] == [type(None), Undo]
+        assert await _named(place, "ann") == 1
+        assert await _named(place, "bob") == 0
+
+
+class TestEndings:
+    async def _logged_in(self, place: Place) -> tuple[Any, Any]:
+        account = await place.gate.accounts.create("ann", PASSWORD)
+        return account, await place.gate.login.login("ann", PASSWORD, origin=NOWHERE)
+
+    async def test_an_ending_is_not_believed_before_its_commit(self, place: Place) -> None:
+        """Sessions ended in a transaction that is rolled back go on, in this process too, tokens included."""
+        account, issued = await self._logged_in(place)
+        with suppress(Undo):
+            async with place.engine.begin() as connection, place.gate.using(connection):
+                await place.gate.accounts.disable(account, actor="")
+                await place.gate.sessions.logout_everywhere(account.id, actor="", origin=NOWHERE)
+                raise Undo
+        await place.gate.sessions.catch_up()
+        assert not place.ended(issued.sid)
+        assert (await place.gate.sessions.refresh(issued.refresh_token, origin=NOWHERE)).sid == issued.sid
+
+    async def test_an_ending_is_felt_after_its_commit(self, place: Place) -> None:
+        """The next look at the list, a second later at most, knows the session that the transaction has ended."""
+        account, issued = await self._logged_in(place)
+        async with place.engine.begin() as connection:
+            async with place.gate.using(connection):
+                await place.gate.accounts.disable(account, actor="")
+            assert not place.ended(issued.sid)
+        deadline = time.monotonic() + 2
+        while not place.ended(issued.sid):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        assert (await place.gate.accounts.by_id(account.id)).status is AccountStatus.DISABLED
+
+    async def test_a_late_commit_is_met_by_every_poll(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a long transaction has ended bears the time of its commit, and is kept for as much longer."""
+        account, issued = await self._logged_in(place)
+        async with place.engine.begin() as connection:
+            async with place.gate.using(connection):
+                await place.gate.sessions.logout_everywhere(account.id, actor="", origin=NOWHERE)
+            # The verb was a minute ago: further back than any poll reads.
+            await connection.execute(
+                text("UPDATE limen_ended_sessions SET ended_at = ended_at - 60000, keep_until = keep_until - 60000")
+            )
+        ((age, kept),) = await place.rows("SELECT ended_at, keep_until - ended_at FROM limen_ended_sessions")
+        assert abs(time.time() * 1000 - age) < 10_000
+        assert kept == (place.gate.settings.access_ttl + 60) * 1000
+        await place.gate.sessions.catch_up()
+        assert place.ended(issued.sid)
+
+    async def test_what_was_rolled_back_is_not_stamped(self, place: Place) -> None:
+        """A connection that goes on after a rollback commits its next transaction as if nothing had been."""
+        account, issued = await self._logged_in(place)
+        async with place.engine.connect() as connection:
+            async with place.gate.using(connection):
+                await place.gate.sessions.logout_everywhere(account.id, actor="", origin=NOWHERE)
+            await connection.rollback()
+            await connection.execute(text("SELECT 1"))
+            await connection.commit()
+        assert await place.rows("SELECT id FROM limen_ended_sessions") == []
+        assert not place.ended(issued.sid)
+
+
+class TestWhatIsRefused:
+    async def test_another_database(self, place: Place, tmp_path: Any, request: pytest.FixtureRequest) -> None:
+        """A connection of the same kind to another database with limen's tables in it is refused."""
+        if place.is_postgres:
+            postgres = request.getfixturevalue("postgres")
+            other_url = postgres.create(template=postgres.template("limen", migrate))
+            request.addfinalizer(lambda: postgres.drop(other_url))
+        else:
+            other_url = f"sqlite:///{tmp_path / 'other.db'}"
+        other = Limen(settings_for(tmp_path, database_url=other_url))
+        await other.start()
+        try:
+            with pytest.raises(ConfigurationError, match="another database"):
+                async with place.engine.begin() as connection, other.using(connection):
+                    raise AssertionError
+        finally:
+            await other.stop()
+
+    async def test_another_driver(self, tmp_path: Path, place: Place, request: pytest.FixtureRequest) -> None:
+        """A connection of another engine is refused with both named."""
+        if place.is_postgres:
+            engine = application_engine(f"sqlite+aiosqlite:///{tmp_path / 'application.db'}")
+        else:
+            postgres = request.getfixturevalue("postgres")
+            url = postgres.create()
+            request.addfinalizer(lambda: postgres.drop(url))
+            engine = application_engine(sqlalchemy_url(url))
+        async with engine.connect() as connection:
+            with pytest.raises(ConfigurationError, match=r"sqlite\+aiosqlite") as raised:
+                async with place.gate.using(connection):
+                    raise AssertionError
+            assert "postgresql+asyncpg" in str(raised.value)
+        await engine.dispose()
+
+    async def test_no_connection_at_all(self, place: Place) -> None:
+        """An engine, say, is not one."""
+        with pytest.raises(ConfigurationError, match="AsyncConnection or an AsyncSession"):
+            async with place.gate.using(place.engine):  # type: ignore[arg-type]
+                raise AssertionError
+
+    async def test_autocommit(self, place: Place) -> None:
+        """Where every statement commits by itself there is no transaction to be part of."""
+        async with place.engine.connect() as plain:
+            connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+            with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
+                async with place.gate.using(connection):
+                    raise AssertionError
+
+    async def test_a_transaction_that_is_over(self, place: Place) -> None:
+        """After a commit in the block the next verb is refused: limen has not looked at that transaction."""
+        async with AsyncSession(place.engine) as session, place.gate.using(session):
+            await place.gate.accounts.create("ann", None)
+            await session.commit()
+            with pytest.raises(ConfigurationError, match="is over"):
+                await place.gate.accounts.create("bob", None)
+        assert await _named(place, "ann") == 1
+        assert await _named(place, "bob") == 0
+
+
+class TestPostgres:
+    """What only PostgreSQL has."""
+
+    @pytest.fixture
+    def database_url(self, postgres: Databases) -> Iterator[str]:
+        url = postgres.create(template=postgres.template("limen", migrate))
+        yield url
+        postgres.drop(url)
+
+    @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+    async def test_a_stricter_isolation(self, place: Place, level: str) -> None:
+        """The verbs wait for locks and look again, which such a transaction does not: it is refused."""
+        async with place.engine.connect() as plain:
+            connection = await plain.execution_options(isolation_level=level)
+            with pytest.raises(ConfigurationError, match=f"{level}; limen wants READ COMMITTED"):
+                async with place.gate.using(connection):
+                    raise AssertionError
+
+    async def test_the_default_of_the_role_is_seen_too(self, place: Place) -> None:
+        """An isolation that nobody named in Python is refused all the same."""
+        options = {"server_settings": {"default_transaction_isolation": "serializable"}}
+        engine = application_engine(place.url, connect_args=options)
+        async with engine.begin() as connection:
+            with pytest.raises(ConfigurationError, match="SERIALIZABLE"):
+                async with place.gate.using(connection):
+                    raise AssertionError
+        await engine.dispose()
+
+    @pytest.mark.parametrize(("given", "then"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
+    async def test_the_commit_is_on_the_disk(self, place: Place, given: str, then: str) -> None:
+        """What limen does in it makes the transaction durable, whatever the connection's default; only this one."""
+        engine = application_engine(place.url, connect_args={"server_settings": {"synchronous_commit": given}})
+        async with engine.connect() as connection:
+            async with connection.begin():
+                async with place.gate.using(connection):
+                    await place.gate.accounts.create("ann", None)
+                assert (await connection.execute(text("SHOW synchronous_commit"))).scalar() == then
+            assert (await connection.execute(text("SHOW synchronous_commit"))).scalar() == given
+        await engine.dispose()
+
+    async def test_another_schema_of_the_same_database(self, place: Place) -> None:
+        """Tables of the same names on another search_path are not limen's."""
+        await place.execute("CREATE SCHEMA other")
+        await place.execute("CREATE TABLE other.limen_schema_version (version_num text)")
+        engine = application_engine(place.url, connect_args={"server_settings": {"search_path": "other"}})
+        async with engine.begin() as connection:
+            with pytest.raises(ConfigurationError, match="another database"):
+                async with place.gate.using(connection):
+                    raise AssertionError
+        await engine.dispose()
+
+
+class TestSQLite:
+    """What only SQLite has: one writer for the whole file."""
+
+    @pytest.fixture
+    def database_url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path / 'limen.db'}"
+
+    async def test_limen_waits_for_the_application(self, place: Place) -> None:
+        """A login that comes while the application's transaction holds the lock waits, and goes through after it."""
+        await place.gate.accounts.create("bob", PASSWORD)
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            await place.gate.accounts.create("ann", None)
+            login = asyncio.create_task(place.gate.login.login("bob", PASSWORD, origin=NOWHERE))
+            await asyncio.sleep(1)
+            assert not login.done()
+        assert (await login).access_token
+
+    async def test_waiting_for_oneself_ends(self, place: Place) -> None:
+        """A block that waits for a task that waits for the block's own lock is told no after five seconds."""
+        began = time.monotonic()
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            ann = await place.gate.accounts.create("ann", None)
+            with pytest.raises(Unavailable):
+                await asyncio.create_task(place.gate.accounts.create("bob", None))
+            assert 4 < time.monotonic() - began < 15
+            await _profile(connection, ann.id)
+        assert len(await place.rows("SELECT sub FROM profiles")) == 1
+        # And limen's writer is as good as new.
+        await place.gate.accounts.create("bob", None)
+
+    async def test_the_lock_is_not_held_while_a_password_is_hashed(self, place: Place) -> None:
+        """Where limen's verb comes first, nobody waits for its hash: the lock is taken with its first statement."""
+        async with place.engine.begin() as connection, place.gate.using(connection):
+            hashing = place.gate.accounts.create("ann", PASSWORD)
+            assert not (await connection.get_raw_connection()).driver_connection.in_transaction  # type: ignore[union-attr]
+            await hashing
+            assert (await connection.get_raw_connection()).driver_connection.in_transaction  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize(
+        ("pragma", "value"), [("foreign_keys", "OFF"), ("synchronous", "NORMAL"), ("synchronous", "OFF")]
+    )
+    async def test_a_connection_that_is_less_than_limen_promises(self, place: Place, pragma: str, value: str) -> None:
+        """Foreign keys that are not enforced, or a commit that a loss of power undoes, are refused with the way out."""
+        async with place.engine.connect() as connection:
+            await connection.exec_driver_sql(f"PRAGMA {pragma}={value}")
+            with pytest.raises(ConfigurationError, match=rf"PRAGMA foreign_keys=ON.*{pragma} is \d"):
+                async with place.gate.using(connection):
+                    raise AssertionError
+            await connection.invalidate()
+
+    async def test_the_recipe_with_an_explicit_begin(self, place: Place) -> None:
+        """An engine that begins its transactions by itself, as SQLAlchemy's manual has it, is as good."""
+        engine = application_engine(place.url)
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def _no_implicit_begin(raw: Any, record: Any) -> None:
+            raw.isolation_level = None
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def _begin(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        with suppress(Undo):
+            async with engine.begin() as connection, place.gate.using(connection):
+                await place.gate.accounts.create("ann", None)
+                raise Undo
+        async with engine.begin() as connection, place.gate.using(connection):
+            await place.gate.accounts.create("bob", None)
+        await engine.dispose()
+        assert (await _named(place, "ann"), await _named(place, "bob")) == (0, 1)
+
+    async def test_a_snapshot_that_is_too_old(self, place: Place) -> None:
+        """A transaction that has read, and was overtaken by a commit, cannot write: Unavailable, to be tried again."""
+        engine = application_engine(place.url)
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def _begin(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT * FROM profiles"))
+            await place.gate.accounts.create("ann", None)
+            async with place.gate.using(connection):
+                with pytest.raises(Unavailable):
+                    await place.gate.accounts.create("bob", None)
+        await engine.dispose()
