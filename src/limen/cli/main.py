@@ -38,7 +38,7 @@ def _root(
 
 def application() -> typer.Typer:
     """Put the groups of commands together."""
-    from limen.cli import accounts, db, demo, doctor, init, serve
+    from limen.cli import accounts, db, demo, doctor, init, roles, serve
 
     app = typer.Typer(
         name="limen",
@@ -54,6 +54,7 @@ def application() -> typer.Typer:
     for command in commands:
         app.command()(command)
     app.add_typer(accounts.app, name="accounts")
+    app.add_typer(roles.app, name="roles")
     app.add_typer(db.app, name="db")
     return app
 
