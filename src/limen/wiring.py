@@ -17,6 +17,7 @@ from limen.authn.changed_roles import ChangedRoles
 from limen.authn.ended import EndedSessions
 from limen.authn.issuing import Door, TokenTerms
 from limen.authn.strategy import Attribution, Authenticated
+from limen.authz.attributes import AttributeLoader, Attributes, load_attributes
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, LimenError, Unavailable
@@ -30,8 +31,11 @@ from limen.crypto.jwt import TokenVerifier
 from limen.crypto.keys import KeySet, SigningKey, hkdf_sha256
 from limen.crypto.passwords import PasswordHasher
 from limen.crypto.refresh import RefreshKeys
+from limen.features.accounts.administration import AccountAdministration
+from limen.features.accounts.existing import ExistingAccounts, TakingOver
 from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
+from limen.features.events.service import EventService
 from limen.features.login.service import LoginService
 from limen.features.maintenance.service import MaintenanceService
 from limen.features.maintenance.watch import RollbackWatch
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from limen.web.cors import CorsPolicy
     from limen.web.guard import Protection
     from limen.web.guard.declarations import Declaration
+    from limen.web.routes.administration import Administered
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +72,8 @@ class Limen:
         roles: the roles that the application declares: name to permissions (``resource:action``). They are written to
             the database at start. None takes the roles that are stored there alone.
         default_roles: where `roles` is None, what to write into a database that has never had any role.
+        attributes: loads what the application knows of its own users beside the token; see `attributes_of`.
+        existing_accounts: an existing table of users, asked for names that limen does not know.
         clock: the time in seconds since 1970 UTC; tests turn it.
 
     Raises:
@@ -79,12 +86,16 @@ class Limen:
         *,
         roles: Mapping[str, Iterable[str]] | None = None,
         default_roles: Mapping[str, Collection[str]] | None = None,
+        attributes: AttributeLoader | None = None,
+        existing_accounts: ExistingAccounts | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self.settings = settings
         self.catalogue = RoleCatalogue({} if roles is None else roles)
         self._code_roles = None if roles is None else self.catalogue
         self._default_roles = default_roles or {}
+        self._attributes = attributes
+        self._existing_accounts = existing_accounts
         self._clock = clock
         self.storage: Storage = open_storage(settings.database_url, clock=clock, pool_size=settings.database_pool)
         self.ended = EndedSessions()
@@ -103,6 +114,8 @@ class Limen:
         cls,
         *,
         roles: Mapping[str, Iterable[str]] | None = None,
+        attributes: AttributeLoader | None = None,
+        existing_accounts: ExistingAccounts | None = None,
         env_file: str | os.PathLike[str] | None = None,
         clock: Clock = system_clock,
         **overrides: Any,
@@ -111,6 +124,8 @@ class Limen:
 
         Args:
             roles: the roles that the application declares.
+            attributes: loads what the application knows of its own users.
+            existing_accounts: an existing table of users.
             env_file: a file of settings; the environment wins. ``LIMEN_ENV_FILE`` names one too.
             clock: the time in seconds since 1970 UTC.
             overrides: settings by their lower-case names, which win over both.
@@ -118,7 +133,13 @@ class Limen:
         Raises:
             ConfigurationError: a setting is missing, unsafe or unusable; one line each, never with the value.
         """
-        return cls(Settings.load(env_file=env_file, **overrides), roles=roles, clock=clock)
+        return cls(
+            Settings.load(env_file=env_file, **overrides),
+            roles=roles,
+            attributes=attributes,
+            existing_accounts=existing_accounts,
+            clock=clock,
+        )
 
     def _build(self, settings: Settings) -> None:
         keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
@@ -172,6 +193,16 @@ class Limen:
             roles_changed=self._role_watch.catch_up,
             keep_ended_ms=keep_ended_ms,
         )
+        self.administration = AccountAdministration(
+            self.accounts,
+            self.storage.accounts,
+            sessions=self.sessions,
+            roles=self.roles,
+            record=self.sessions.record,
+            keep_ended_ms=keep_ended_ms,
+            roles_changed=self._role_watch.catch_up,
+        )
+        self.events = EventService(self.storage.trail)
         self.bearer = self._bearer(settings, access_keys)
         self.chain = AuthenticationChain([self.bearer])
 
@@ -186,6 +217,7 @@ class Limen:
             keep_ended_ms=keep_ended_ms,
             record=self.sessions.record,
             sessions_ended=self.sessions.catch_up,
+            taking_over=self._taking_over(),
         )
         self.login = LoginService(
             self.accounts,
@@ -194,6 +226,11 @@ class Limen:
             pseudonym_key=hkdf_sha256(settings.jwt_access_secret.get_secret_value().encode(), b"limen/events/name/1"),
             client_id=settings.audience,
         )
+
+    def _taking_over(self) -> TakingOver | None:
+        if self._existing_accounts is None:
+            return None
+        return TakingOver(self._existing_accounts, self.storage.accounts, known_roles=self._role_names)
 
     def _bearer(self, settings: Settings, access_keys: list[SigningKey]) -> BearerStrategy:
         return BearerStrategy(
@@ -252,7 +289,6 @@ class Limen:
         """
         # Imported here: whoever only runs the command line, or a worker, needs no web framework.
         from limen.web.guard import protect
-        from limen.web.routes.administration import Administered
         from limen.web.routes.table import own_routes, paths_of_schema
 
         is_open = self.settings.registration == "open"
@@ -263,7 +299,7 @@ class Limen:
             sessions=self.sessions,
             registration_open=is_open,
             ready=self.ready if health else None,
-            administration=Administered(roles=self.roles) if administration else None,
+            administration=self._administered() if administration else None,
         )
         schema = paths_of_schema(prefix, registration_open=is_open, health=health, administration=administration)
         protection = protect(app, self, strict=strict, own_routes=[routes], openapi_extra={"paths": schema})
@@ -273,6 +309,17 @@ class Limen:
             hide_input(app)
         if protection not in self._protections:
             self._protections.append(protection)
+
+    def _administered(self) -> "Administered":
+        from limen.web.routes.administration import Administered
+
+        return Administered(
+            roles=self.roles,
+            accounts=self.accounts,
+            administration=self.administration,
+            sessions=self.sessions,
+            events=self.events,
+        )
 
     def public_mount(self, path: str) -> None:
         """Open to everybody what is mounted at a path: static files, a foreign application, ``/docs``.
@@ -421,6 +468,21 @@ class Limen:
     def authenticate(self, scope: MutableMapping[str, Any], state: Attribution) -> Awaitable[None] | None:
         """Find out who is calling: at once where memory can tell, else by awaiting what is returned."""
         return self.chain.attribute(scope, state)
+
+    async def attributes_of(self, who: "Principal | HTTPConnection") -> Attributes:
+        """Return what the loader of ``attributes=`` tells of a principal: read-only, and bounded in time.
+
+        Args:
+            who: a request or socket, for which it is loaded once, when it is first asked for; or a principal.
+
+        Raises:
+            LimenError: the loader failed, which is a no.
+        """
+        if isinstance(who, Principal):
+            return await load_attributes(self._attributes, who)
+        from limen.web.attributes import attributes_in
+
+        return await attributes_in(who.scope, self, partial(load_attributes, self._attributes))
 
     async def live(self, principal: Principal) -> Principal:
         """Ask the database about a principal, and return it as it is now: with the roles that the account holds now.

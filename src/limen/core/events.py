@@ -19,6 +19,7 @@ class EventName(StrEnum):
     LOGIN_FAILED = "login_failed"
     PASSWORD_CHANGED = "password_changed"
     PASSWORD_CHANGE_FAILED = "password_change_failed"
+    PASSWORD_SET = "password_set"
     PASSWORD_REHASHED = "password_rehashed"
     REFRESHED = "refreshed"
     REFRESH_RESTATED = "refresh_restated"

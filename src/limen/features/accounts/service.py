@@ -2,17 +2,23 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from limen.authz.authority import Authority
 from limen.core.errors import Conflict, InputFault, InvalidCredentials, InvalidInput, NotFound, UsernameTaken
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
-from limen.core.ids import uuid7
+from limen.core.ids import is_uuid7, uuid7
+from limen.core.pages import check_limit
 from limen.crypto.hashing_pool import HashingPool
 from limen.crypto.passwords import PasswordHasher
+from limen.features.accounts.existing import ExistingAccount, TakingOver
 from limen.features.accounts.names import normalise_email, normalise_username
 from limen.features.accounts.password_policy import check_new_password, check_presented_password
 from limen.features.accounts.store import Account, AccountStatus, AccountStore, NewAccount, StatusChange
+from limen.features.accounts.temporary import new_temporary_password
 
-MAX_PAGE = 200
+AccountView: TypeAlias = Account
+"""An account as it is shown, but for its password's hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class AccountService:
         keep_ended_ms: how long an ended session stays on the list: an access token's life and a margin.
         record: writes the event of a failure.
         sessions_ended: called after sessions ended, so that this process knows at once.
+        taking_over: asks an existing table of users for names that limen does not know, if there is one.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class AccountService:
         keep_ended_ms: int,
         record: EventSink,
         sessions_ended: Callable[[], Awaitable[None]],
+        taking_over: TakingOver | None = None,
     ) -> None:
         self._store = store
         self._hasher = hasher
@@ -80,6 +88,7 @@ class AccountService:
         self._keep_ended_ms = keep_ended_ms
         self._record = record
         self._sessions_ended = sessions_ended
+        self._taking_over = taking_over
 
     async def create(
         self,
@@ -90,6 +99,7 @@ class AccountService:
         roles: frozenset[str] = frozenset(),
         actor: str = "",
         origin: Origin = NOWHERE,
+        authority: Authority | None = None,
     ) -> Account:
         """Make an active account and return it.
 
@@ -104,6 +114,9 @@ class AccountService:
         if unknown:
             message = f"There is no role {', '.join(unknown)}."
             raise InvalidInput(message, errors=[InputFault(("roles",), "unknown_role", message)])
+        # A name of the existing table is somebody's, who has only not come yet.
+        if await self._existing(name) is not None:
+            raise UsernameTaken()
         stored = None
         if password is not None:
             accepted = self._accept_new_password(password, name, address)
@@ -116,7 +129,7 @@ class AccountService:
             origin=origin,
             data={"roles": sorted(roles)},
         )
-        if not await self._store.create(new, event):
+        if not await self._store.create(new, event, authority=authority):
             raise UsernameTaken()
         account = await self._store.by_id(new.id)
         if account is None:
@@ -148,58 +161,55 @@ class AccountService:
         """Find an account by its id.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none, or it was deleted.
         """
-        account = await self._store.by_id(account_id)
-        if account is None:
+        account = await self._store.by_id(account_id) if is_uuid7(account_id) else None
+        if account is None or account.status is AccountStatus.DELETED:
             raise NotFound("There is no such account.")
         return account
 
     async def page(self, *, query: str = "", limit: int = 50, after: str | None = None) -> AccountPage:
         """List accounts by username: at most ``limit`` (1 to 200) whose name or address contains ``query``."""
-        if not 1 <= limit <= MAX_PAGE:
-            message = f"A page has 1 to {MAX_PAGE} items."
-            raise InvalidInput(message, errors=[InputFault(("query", "limit"), "out_of_range", message)])
-        items = await self._store.page(query=query.casefold(), limit=limit + 1, after=after)
+        items = await self._store.page(query=query.casefold(), limit=check_limit(limit) + 1, after=after)
         if len(items) > limit:
             return AccountPage(items[:limit], items[limit - 1].username)
         return AccountPage(items, None)
 
-    async def disable(self, account: Account, *, actor: str, origin: Origin = NOWHERE) -> StatusChange:
+    async def disable(
+        self, account: Account, *, actor: str, origin: Origin = NOWHERE, authority: Authority | None = None
+    ) -> StatusChange:
         """Switch an active account off; all its sessions end. Doing it twice changes nothing the second time."""
-        return await self._change(
-            account, AccountStatus.ACTIVE, AccountStatus.DISABLED, EventName.ACCOUNT_DISABLED, actor, origin
-        )
+        event = Event(EventName.ACCOUNT_DISABLED, actor=actor, target=account.id, origin=origin)
+        return await self._change(account, AccountStatus.ACTIVE, AccountStatus.DISABLED, event, authority)
 
-    async def enable(self, account: Account, *, actor: str, origin: Origin = NOWHERE) -> StatusChange:
+    async def enable(
+        self, account: Account, *, actor: str, origin: Origin = NOWHERE, authority: Authority | None = None
+    ) -> StatusChange:
         """Switch a disabled account on again; a blocked one stays blocked."""
-        return await self._change(
-            account, AccountStatus.DISABLED, AccountStatus.ACTIVE, EventName.ACCOUNT_ENABLED, actor, origin
-        )
+        event = Event(EventName.ACCOUNT_ENABLED, actor=actor, target=account.id, origin=origin)
+        return await self._change(account, AccountStatus.DISABLED, AccountStatus.ACTIVE, event, authority)
 
-    async def block(self, account: Account, *, actor: str, origin: Origin = NOWHERE) -> StatusChange:
+    async def block(
+        self, account: Account, *, actor: str, origin: Origin = NOWHERE, authority: Authority | None = None
+    ) -> StatusChange:
         """Block an active account on suspicion; all its sessions end. Only `unblock` undoes it."""
-        return await self._change(
-            account, AccountStatus.ACTIVE, AccountStatus.BLOCKED, EventName.ACCOUNT_BLOCKED, actor, origin
-        )
+        event = Event(EventName.ACCOUNT_BLOCKED, actor=actor, target=account.id, origin=origin)
+        return await self._change(account, AccountStatus.ACTIVE, AccountStatus.BLOCKED, event, authority)
 
-    async def unblock(self, account: Account, *, actor: str, origin: Origin = NOWHERE) -> StatusChange:
+    async def unblock(
+        self, account: Account, *, actor: str, origin: Origin = NOWHERE, authority: Authority | None = None
+    ) -> StatusChange:
         """Undo a block; a disabled account stays disabled."""
-        return await self._change(
-            account, AccountStatus.BLOCKED, AccountStatus.ACTIVE, EventName.ACCOUNT_UNBLOCKED, actor, origin
-        )
+        event = Event(EventName.ACCOUNT_UNBLOCKED, actor=actor, target=account.id, origin=origin)
+        return await self._change(account, AccountStatus.BLOCKED, AccountStatus.ACTIVE, event, authority)
 
     async def _change(
-        self, account: Account, of: AccountStatus, to: AccountStatus, name: EventName, actor: str, origin: Origin
+        self, account: Account, of: AccountStatus, to: AccountStatus, event: Event, authority: Authority | None
     ) -> StatusChange:
         change = await self._store.change_status(
-            account.id,
-            of=of,
-            to=to,
-            event=Event(name, actor=actor, target=account.id, origin=origin),
-            keep_ended_ms=self._keep_ended_ms,
+            account.id, of=of, to=to, event=event, keep_ended_ms=self._keep_ended_ms, authority=authority
         )
-        if change.status is None:
+        if change.status in (None, AccountStatus.DELETED):
             raise NotFound("There is no such account.")
         if change.status is not to:
             raise Conflict(f"The account is {change.status}.")
@@ -217,11 +227,40 @@ class AccountService:
             Busy: too many passwords wait to be hashed.
         """
         presented = check_presented_password(password)
-        found = await self._store.by_username(normalise_username(username))
-        stored = found.password_hash if found is not None else None
+        name = normalise_username(username)
+        found = await self._store.by_username(name)
+        # Asked before the hash and for every name that limen does not know, so that time tells nothing.
+        existing = await self._existing(name) if found is None else None
+        known = existing if found is None else found
+        stored = None if known is None else known.password_hash
         verification = await self._pool.run(self._hasher.verify, presented, stored)
+        if verification.matches and existing is not None and self._taking_over is not None:
+            found = await self._taking_over.take_over(name, existing)
+            if found is not None and found.password_hash != stored:
+                found = None  # taken over before, and the password is another one by now
         account = found if verification.matches else None
         return PasswordCheck(account, found, account is not None and verification.outdated)
+
+    async def take_over(self, username: str, *, origin: Origin = NOWHERE) -> Account:
+        """Make the account of somebody in the existing table now, before they log in, and return it.
+
+        Raises:
+            NotFound: there is nobody of that name in the table, or they are not to be taken over.
+            UsernameTaken: limen has an account of that name already.
+        """
+        name = normalise_username(username)
+        if await self._store.by_username(name) is not None:
+            raise UsernameTaken()
+        existing = await self._existing(name)
+        if existing is None or self._taking_over is None:
+            raise NotFound("There is no account of that name.")
+        account = await self._taking_over.take_over(name, existing, origin=origin)
+        if account is None:
+            raise NotFound("There is no account of that name.")
+        return account
+
+    async def _existing(self, name: str) -> ExistingAccount | None:
+        return None if self._taking_over is None else await self._taking_over.find(name)
 
     async def rehash(self, account: Account, password: str, *, origin: Origin = NOWHERE) -> None:
         """Make the hash anew with the present settings, unless somebody changed it meanwhile."""
@@ -258,16 +297,54 @@ class AccountService:
             await self._record(Event(EventName.PASSWORD_CHANGE_FAILED, Outcome.FAILURE, account.id, account.id, origin))
             raise InvalidCredentials("The current password is not right.")
         accepted = self._accept_new_password(new, account.username, account.email, field="new_password")
+        if not await self._replace_password(account, accepted, sid=sid, origin=origin):
+            raise InvalidCredentials("The password was changed meanwhile.")
+
+    async def _replace_password(self, account: Account, accepted: str, *, sid: str | None, origin: Origin) -> bool:
         new_hash = await self._pool.run(self._hasher.hash, accepted)
         changed = await self._store.change_password(
             account.id,
-            seen_hash=account.password_hash,
+            seen_hash=account.password_hash or "",
             new_hash=new_hash,
             event=Event(EventName.PASSWORD_CHANGED, actor=account.id, target=account.id, origin=origin),
             end_others=True,
             keep_sid=sid,
             keep_ended_ms=self._keep_ended_ms,
         )
-        if not changed:
-            raise InvalidCredentials("The password was changed meanwhile.")
-        await self._sessions_ended()
+        if changed:
+            await self._sessions_ended()
+        return changed
+
+    async def replace_temporary_password(
+        self, account: Account, temporary: str, new: str, *, origin: Origin = NOWHERE
+    ) -> Account:
+        """Put a password of its own in the place of the temporary one that was just checked; return the account.
+
+        Raises:
+            InvalidCredentials: the password was changed meanwhile.
+            InvalidInput: the new password is not acceptable, or it is the temporary one.
+        """
+        accepted = self._accept_new_password(new, account.username, account.email, field="new_password")
+        if accepted == check_presented_password(temporary):
+            message = "The new password must be another one."
+            raise InvalidInput(message, errors=[InputFault(("body", "new_password"), "unchanged", message)])
+        if not await self._replace_password(account, accepted, sid=None, origin=origin):
+            raise InvalidCredentials()
+        return await self.by_id(account.id)
+
+    async def hash_temporary_password(self) -> tuple[str, str]:
+        """Make a temporary password; return it, and its hash.
+
+        Raises:
+            Busy: too many passwords wait to be hashed.
+        """
+        password = new_temporary_password(self._password_min_length)
+        return password, await self._pool.run(self._hasher.hash, password)
+
+    def checked_email(self, email: str | None) -> str | None:
+        """Return an address in the form in which it is stored.
+
+        Raises:
+            InvalidInput: it is none.
+        """
+        return normalise_email(email) if email is not None else None

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from limen.core.errors import InputFault, InvalidInput
 from limen.core.events import EventName
@@ -12,6 +12,10 @@ from limen.features.events.store import EventFilter, EventStore, StoredEvent
 
 _PLACE: Final = re.compile(r"(before-)?([0-9]{1,18})\Z")
 _NAMES: Final = frozenset(event.value for event in EventName)
+
+
+RecordView: TypeAlias = StoredEvent
+"""A record as it is shown: as it lies in the database."""
 
 
 @dataclass(frozen=True, slots=True)

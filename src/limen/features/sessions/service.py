@@ -10,6 +10,7 @@ from hmac import compare_digest
 from limen.authn.ended import EndedSessions
 from limen.authn.issuing import Door, Issued, KeyGone
 from limen.authn.records import CurrentSession
+from limen.authz.authority import Authority
 from limen.core import metrics
 from limen.core.clock import Clock
 from limen.core.errors import AccountNotActive, InvalidRefreshToken, NotFound, SessionEnded, Unavailable
@@ -281,12 +282,25 @@ class SessionService:
         if not ended:
             raise NotFound("There is no such session.")
 
-    async def logout_everywhere(
-        self, account_id: str, *, actor: str, origin: Origin, reason: EndReason = EndReason.LOGOUT_ALL
+    async def logout_everywhere(self, account_id: str, *, actor: str, origin: Origin) -> int:
+        """End every session of an account, by whoever it belongs to, and return how many there were."""
+        return await self._end_all(account_id, actor, origin, EndReason.LOGOUT_ALL, None)
+
+    async def end_all(self, account_id: str, *, actor: str, origin: Origin, authority: Authority | None) -> int:
+        """End every session of somebody else's account and return how many there were.
+
+        Raises:
+            AuthorityMoved: what the act was judged by is no longer so; nothing is changed.
+        """
+        return await self._end_all(account_id, actor, origin, EndReason.ADMINISTRATION, authority)
+
+    async def _end_all(
+        self, account_id: str, actor: str, origin: Origin, reason: EndReason, authority: Authority | None
     ) -> int:
-        """End every session of an account and return how many there were."""
         event = Event(EventName.SESSIONS_ENDED, Outcome.SUCCESS, actor, account_id, origin, {"reason": reason.value})
-        count = await self._store.end_all(account_id, reason=reason, event=event, keep_ended_ms=self._keep_ended_ms)
+        count = await self._store.end_all(
+            account_id, reason=reason, event=event, keep_ended_ms=self._keep_ended_ms, authority=authority
+        )
         await self.catch_up()
         return count
 

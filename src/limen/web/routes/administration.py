@@ -3,8 +3,14 @@
 from dataclasses import dataclass
 from typing import Final
 
+from limen.features.accounts.administration import AccountAdministration
+from limen.features.accounts.service import AccountService
+from limen.features.events.service import EventService
 from limen.features.roles.service import RoleService
+from limen.features.sessions.service import SessionService
+from limen.web.routes.accounts_admin import account_admin_paths, account_admin_routes
 from limen.web.routes.endpoint import Routes
+from limen.web.routes.events import event_paths, event_routes
 from limen.web.routes.roles import role_paths, role_routes
 from limen.web.routes.schema import Paths
 
@@ -17,13 +23,21 @@ class Administered:
     """The use cases behind the routes."""
 
     roles: RoleService
+    accounts: AccountService
+    administration: AccountAdministration
+    sessions: SessionService
+    events: EventService
 
 
 def administration_routes(services: Administered) -> Routes:
     """Make the endpoints of every area."""
-    return {**role_routes(services.roles, prefix=PREFIX)}
+    return {
+        **role_routes(services.roles, prefix=PREFIX),
+        **account_admin_routes(services.accounts, services.administration, services.sessions, prefix=PREFIX),
+        **event_routes(services.events, prefix=PREFIX),
+    }
 
 
 def administration_paths() -> Paths:
     """Describe them."""
-    return {**role_paths(PREFIX)}
+    return {**role_paths(PREFIX), **account_admin_paths(PREFIX), **event_paths(PREFIX)}

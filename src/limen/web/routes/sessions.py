@@ -12,6 +12,7 @@ from limen.web.guard.state import state_of
 from limen.web.routes.endpoint import Routes, endpoint, no_content, origin_of, principal_of
 from limen.web.routes.lists import asked, list_answer, rfc3339
 from limen.web.routes.login import tokens_answer
+from limen.web.routes.schema import BEARER, PAGE, Paths, listed, object_of, operation, parameter, text
 from limen.web.starlette import live, public
 
 
@@ -47,6 +48,21 @@ def listed_as(listed: ListedSession, current_sid: str | None) -> ListedAs:
         last_used_at=rfc3339(session.last_used_at),
         current=session.sid == current_sid,
     )
+
+
+SESSION = object_of(
+    {
+        "id": text(format="uuid"),
+        "kind": text(enum=["refresh", "cookie"]),
+        "device": text(),
+        "user_agent": text(),
+        "address": text(),
+        "created_at": text(format="date-time"),
+        "last_used_at": text(format="date-time"),
+        "current": {"type": "boolean"},
+    }
+)
+"""The schema of a session in a list."""
 
 
 def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
@@ -106,4 +122,17 @@ def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
         f"{prefix}/refresh": {"POST": refresh},
         f"{prefix}/logout": {"POST": logout},
         f"{prefix}/logout-all": {"POST": endpoint(logout_all)},
+    }
+
+
+def session_paths(prefix: str) -> Paths:
+    """Describe the list of one's own sessions."""
+    one = (parameter("id", text(maxLength=36), where="path"),)
+    return {
+        f"{prefix}/sessions": {
+            "get": operation("My sessions", {200: listed(SESSION)}, 401, 422, 503, parameters=PAGE, security=BEARER)
+        },
+        f"{prefix}/sessions/{{id}}": {
+            "delete": operation("End one of my sessions", {204: None}, 401, 404, 503, parameters=one, security=BEARER)
+        },
     }

@@ -12,7 +12,7 @@ from limen.web.routes.administration import Administered, administration_paths, 
 from limen.web.routes.health import health_routes
 from limen.web.routes.login import login_routes
 from limen.web.routes.schema import BEARER, BODY_PROBLEMS, Paths, array, object_of, operation, text
-from limen.web.routes.sessions import session_routes
+from limen.web.routes.sessions import session_paths, session_routes
 
 
 def own_routes(
@@ -104,4 +104,4 @@ def paths_of_schema(prefix: str, *, registration_open: bool, health: bool, admin
         operations["/healthz"] = ("get", operation("The process is alive", {200: alive}))
         operations["/readyz"] = ("get", operation("Requests can be served", {200: alive}, 503))
     described = {path: {method: each} for path, (method, each) in operations.items()}
-    return {**described, **(administration_paths() if administration else {})}
+    return {**described, **session_paths(prefix), **(administration_paths() if administration else {})}
