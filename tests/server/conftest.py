@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,18 +92,51 @@ class Server:
         """Send a signal and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Return the exit code of a process that was told to end."""
         return self.process.wait(ENDS_WITHIN_SECONDS)
 
 
 Start = Callable[..., Server]
+PASSWORD = "a pass phrase of my own"
 
 
-def launch(folder: Path, *arguments: str, **more: str) -> Server:
-    """Start a server of the command line on a free port and wait until it answers."""
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """An initialised installation with one account, alice; its settings file."""
+    assert limen("init", folder=tmp_path).returncode == 0
+    made = limen(
+        "accounts", "create", "alice", "--password-stdin", folder=tmp_path, stdin=PASSWORD, LIMEN_ENV_FILE=".env"
+    )
+    assert made.returncode == 0, made.stderr
+    return tmp_path / ".env"
+
+
+def serve(start: Start, settings: Path, **more: str) -> Server:
+    """Start the stand-alone server with a settings file."""
+    return start("serve", "--env-file", str(settings), **more)
+
+
+def serve_workers(start: Start, settings: Path, workers: int = 2, **more: str) -> Server:
+    """Start several workers on SQLite, which the command line refuses."""
+    program = (sys.executable, Path(__file__).with_name("workers_server.py"))
+    arguments = ("--env-file", str(settings), "--workers", str(workers))
+    server = start(*arguments, program=program, PYTHONPATH=os.environ.get("PYTHONPATH", ""), **more)
+    deadline = time.monotonic() + READY_WITHIN_SECONDS
+    while not server.out:
+        assert time.monotonic() < deadline, server.log
+        time.sleep(0.02)
+    return server
+
+
+def launch(folder: Path, *arguments: str, program: Sequence[str | Path] = (LIMEN,), **more: str) -> Server:
+    """Start a server of the command line, or of another program, on a free port and wait until it answers."""
     port = free_port()
     with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
         process = subprocess.Popen(
-            [LIMEN, *arguments, "--host", "127.0.0.1", "--port", str(port)],
+            [*program, *arguments, "--host", "127.0.0.1", "--port", str(port)],
             cwd=folder,
             env=environment(**more),
             stdin=subprocess.DEVNULL,
@@ -126,8 +159,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start servers in a folder of the test's own; they end with it."""
     running: list[Server] = []
 
-    def call(*arguments: str, **more: str) -> Server:
-        server = launch(tmp_path, *arguments, **more)
+    def call(*arguments: str, program: Sequence[str | Path] = (LIMEN,), **more: str) -> Server:
+        server = launch(tmp_path, *arguments, program=program, **more)
         running.append(server)
         return server
 

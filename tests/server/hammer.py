@@ -38,7 +38,7 @@ class Client:
         """Send a request and return the status and the JSON of the answer.
 
         Raises:
-            ConnectionRefusedError: nobody listens any more.
+            ConnectionError: nobody listens any more; nothing was sent.
             Dropped: the answer did not come, or not whole.
         """
         if self._streams is None:
@@ -84,7 +84,7 @@ async def hammer(port: int, tally: Tally, account: dict[str, str], *, logs_in: b
                 assert me["username"] == account["username"]
                 refresh = {"refresh_token": tokens["refresh_token"]}
                 status, tokens = await client.ask("POST", "/auth/refresh", refresh)
-    except (ConnectionRefusedError, Dropped):
+    except (ConnectionError, Dropped):
         pass
     finally:
         await client.hang_up()

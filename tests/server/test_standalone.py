@@ -7,27 +7,8 @@ import time
 from pathlib import Path
 
 import httpx
-import pytest
 
-from tests.server.conftest import Server, Start, free_port, limen, log_in
-
-PASSWORD = "a pass phrase of my own"
-
-
-@pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    """An initialised installation with one account, alice; its settings file."""
-    assert limen("init", folder=tmp_path).returncode == 0
-    made = limen(
-        "accounts", "create", "alice", "--password-stdin", folder=tmp_path, stdin=PASSWORD, LIMEN_ENV_FILE=".env"
-    )
-    assert made.returncode == 0, made.stderr
-    return tmp_path / ".env"
-
-
-def serve(start: Start, settings: Path, **more: str) -> Server:
-    """Start the stand-alone server with a settings file."""
-    return start("serve", "--env-file", str(settings), **more)
+from tests.server.conftest import PASSWORD, Start, free_port, limen, log_in, serve
 
 
 def test_issues_refreshes_and_ends(start: Start, installed: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import uvicorn
 
-from limen.server.accepting import Acceptor, waiting
+from limen.server.accepting import Acceptor
 from limen.server.bounds import IDLE_SECONDS, SHUTDOWN_SECONDS
+
+ACCEPT_AT_ONCE = 64
 
 _LOOK_SECONDS = 0.02
 _FORCED_SECONDS = 2.0
@@ -51,7 +53,7 @@ class GracefulServer(uvicorn.Server):
         on_ready: called once connections are accepted.
         on_leaving: called with the first signal.
         delay: see above, in seconds.
-        one_by_one: accept as one of several processes do.
+        among_others: other processes accept from the same socket.
         force: whether a second signal cuts everything short; a process under a supervisor leaves that to it.
     """
 
@@ -62,14 +64,14 @@ class GracefulServer(uvicorn.Server):
         on_ready: Callable[["GracefulServer"], None],
         on_leaving: Callable[[], None],
         delay: float = 0,
-        one_by_one: bool = False,
+        among_others: bool = False,
         force: bool = True,
     ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
         self._on_leaving = on_leaving
         self._delay = delay
-        self._one_by_one = one_by_one
+        self._at_once = 1 if among_others else ACCEPT_AT_ONCE
         self._force = force
         self._leave_at = 0.0
         self._acceptors: list[Acceptor] = []
@@ -95,12 +97,12 @@ class GracefulServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then listen."""
-        if not self._one_by_one or sys.platform == "win32":
+        if sys.platform == "win32":  # its event loop cannot watch a socket for us
             await super().startup(sockets)
         else:
             await super().startup([])
             for listener in sockets or []:
-                acceptor = Acceptor(listener, self._serve_connection)
+                acceptor = Acceptor(listener, self._serve_connection, at_once=self._at_once)
                 acceptor.start()
                 self._acceptors.append(acceptor)
         if self.started and not self.should_exit:
@@ -145,10 +147,7 @@ class GracefulServer(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def _accept_the_last(self, listeners: list[socket.socket]) -> None:
-        for acceptor in self._acceptors:
-            acceptor.close()
-        # Without a pause between the last one and the closing: who comes in between would be cut off.
-        last = [connection for listener in listeners for connection in waiting(listener)]
+        last = [connection for acceptor in self._acceptors for connection in acceptor.close()]
         for server in self.servers:
             server.close()
         for listener in listeners:

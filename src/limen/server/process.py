@@ -154,7 +154,7 @@ def _serve(
         on_ready=on_ready,
         on_leaving=lambda: None if gate is None else gate.leave(),
         delay=settings.shutdown_delay,
-        one_by_one=is_worker,
+        among_others=is_worker,
         force=not is_worker,
     )
     front.connections = server.server_state.connections
