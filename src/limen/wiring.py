@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
@@ -48,6 +49,7 @@ from limen.storage import ApplicationConnection, Storage, open_storage
 if TYPE_CHECKING:
     # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
     from limen.guard.requirements import Requirement
+    from limen.web.attributes import Connection
     from limen.web.cors import CorsPolicy
     from limen.web.guard import Protection
     from limen.web.guard.declarations import Declaration
@@ -469,7 +471,7 @@ class Limen:
         """Find out who is calling: at once where memory can tell, else by awaiting what is returned."""
         return self.chain.attribute(scope, state)
 
-    async def attributes_of(self, who: "Principal | HTTPConnection") -> Attributes:
+    async def attributes_of(self, who: "Principal | Connection") -> Attributes:
         """Return what the loader of ``attributes=`` tells of a principal: read-only, and bounded in time.
 
         Args:

@@ -1,0 +1,64 @@
+"""The attributes of who is calling: loaded once a request, when they are first asked for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from starlette.types import Scope
+
+from limen.authz.attributes import Attributes
+from limen.core.errors import ConfigurationError, LimenError, Unavailable
+from limen.core.principal import Principal
+from limen.web.guard.state import Gate, GuardState, state_of
+
+
+class Connection(Protocol):
+    """A Request or a WebSocket of Starlette or FastAPI."""
+
+    @property
+    def scope(self) -> Scope:
+        """The ASGI scope."""
+        ...
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Whose attributes were asked for, and what becomes of it."""
+
+    principal: Principal
+    answer: asyncio.Future[Attributes]
+
+
+# By the one object that a request has, whatever middleware does to its scope.
+_ASKED: WeakKeyDictionary[GuardState, _Asked] = WeakKeyDictionary()
+
+
+async def attributes_in(scope: Scope, gate: Gate, load: Callable[[Principal], Awaitable[Attributes]]) -> Attributes:
+    """Return the attributes of who is calling; those who ask at once wait for the first, and a failure stays one.
+
+    They are loaded anew in the same request only where a live check has found other roles since.
+
+    Raises:
+        ConfigurationError: the application is not protected by this gate.
+        LimenError: what loading raises.
+    """
+    state: GuardState | None = state_of(scope)
+    while state is not None and state.gate is not gate:
+        state = state.parent
+    if state is None:
+        raise ConfigurationError("attributes_of: this request is guarded by another gate.")
+    asked = _ASKED.get(state)
+    if asked is not None and asked.principal == state.principal:
+        return await asyncio.shield(asked.answer)
+    answer: asyncio.Future[Attributes] = asyncio.get_running_loop().create_future()
+    _ASKED[state] = _Asked(state.principal, answer)
+    try:
+        found = await load(state.principal)
+    except BaseException as error:
+        answer.set_exception(error if isinstance(error, LimenError) else Unavailable())
+        answer.exception()  # nobody may have asked beside
+        raise
+    answer.set_result(found)
+    return found
