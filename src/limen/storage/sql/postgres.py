@@ -192,12 +192,20 @@ class PostgresStorage:
         pool = self._pool()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with pool.connection() as connection:
+                # By hand: a context manager costs as much as all else that limen does here.
+                connection = pool.idle() or await pool.take()
+                try:
                     found: T = await how(connection, operation(), self._clock_shift())
-                    return found
+                except BaseException as error:
+                    pool.give_back(connection, broken=is_lost(error))
+                    raise
+                pool.give_back(connection, broken=False)
+                return found
             except TRIED_AGAIN as error:
                 if attempt == ATTEMPTS:
                     raise translated(error) from error
+                if isinstance(error, asyncpg.InvalidCachedStatementError):
+                    pool.renew()
                 await asyncio.sleep(random.uniform(0, 0.01) * 2**attempt)  # noqa: S311 - no secret
             except (asyncpg.PostgresError, *CONNECTION_IS_LOST) as error:
                 raise translated(error) from error

@@ -18,6 +18,8 @@ CONNECTION_IS_LOST = (
     asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
     # What was a primary is one no longer: whoever asks next is to look for the new one.
     asyncpg.ReadOnlySQLTransactionError,
+    # A migration changed a type under statements that this connection has prepared.
+    asyncpg.InvalidCachedStatementError,
     OSError,
     TimeoutError,
 )
@@ -34,8 +36,9 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, CONNECTION_IS_LOST) and not isinstance(error, ValueError)
 
 
-TRIED_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-"""The transaction was rolled back because of another one, and would go through now (40001, 40P01)."""
+TRIED_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
+"""The transaction was rolled back and would go through now: because of another one (40001, 40P01), or of a migration
+that changed a type under the connection's prepared statements (0A000, on a new connection)."""
 
 _MISCONFIGURED = (
     asyncpg.InvalidAuthorizationSpecificationError,

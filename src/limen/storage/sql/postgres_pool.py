@@ -9,8 +9,6 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -18,7 +16,7 @@ from asyncpg.connect_utils import SessionAttribute
 from asyncpg.prepared_stmt import PreparedStatement
 
 from limen.core.errors import Busy, Unavailable
-from limen.storage.sql.postgres_faults import CONNECTION_IS_LOST, is_lost, name_of
+from limen.storage.sql.postgres_faults import CONNECTION_IS_LOST, name_of
 from limen.storage.sql.statement import CLOCK_SHIFT, Ask, Row, Statement, Steps, Wanted
 
 _log = logging.getLogger(__name__)
@@ -147,6 +145,10 @@ class PostgresConnection:
         self._raw.terminate()
 
 
+_Waiter: TypeAlias = "asyncio.Future[PostgresConnection | Busy | None]"
+"""Is given a connection, or None where there is room to open one, or is sent away."""
+
+
 class PostgresPool:
     """The connections of one event loop.
 
@@ -164,7 +166,8 @@ class PostgresPool:
         self._size = size
         self._idle: list[PostgresConnection] = []
         self._open = 0
-        self._waiters: deque[asyncio.Future[PostgresConnection | None]] = deque()
+        self._waiters: deque[tuple[float, _Waiter]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
 
     @property
@@ -177,34 +180,26 @@ class PostgresPool:
         """Operations that wait for a connection."""
         return len(self._waiters)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[PostgresConnection]:
-        """Lend a connection; one on which anything went wrong is not lent again.
-
-        Raises:
-            Busy: too many wait already, or none came free in time.
-            Unavailable: the database does not answer.
-        """
-        lent = await self.take()
-        try:
-            yield lent
-        except BaseException as error:
-            self.give_back(lent, broken=is_lost(error))
-            raise
-        self.give_back(lent, broken=False)
-
-    async def take(self) -> PostgresConnection:
-        """Return an idle connection, open one, or wait for one.
-
-        Raises:
-            Busy, Unavailable: see `connection`.
-        """
+    def idle(self) -> PostgresConnection | None:
+        """Return a connection that is free now; None where one is to be waited for (`take`)."""
         while self._idle:
             # The one used last: the others may be closed by whoever closes what is idle.
             lent = self._idle.pop()
             if not lent.is_closed:
                 return lent
             self._open -= 1
+        return None
+
+    async def take(self) -> PostgresConnection:
+        """Return an idle connection, open one, or wait for one; it must be given back.
+
+        Raises:
+            Busy: too many wait already, or none came free in time.
+            Unavailable: the database does not answer.
+        """
+        lent = self.idle()
+        if lent is not None:
+            return lent
         if self._open < self._size:
             return await self._opened()
         if len(self._waiters) >= QUEUE_SIZE:
@@ -219,6 +214,11 @@ class PostgresPool:
             self._wake(None)
         elif not self._wake(lent):
             self._idle.append(lent)
+
+    def renew(self) -> None:
+        """Close what is idle: what these connections have prepared is of an older schema."""
+        while (idle := self.idle()) is not None:
+            self.give_back(idle, broken=True)
 
     async def close(self) -> None:
         """Lend no more, let what is under way finish, and close every connection."""
@@ -255,26 +255,44 @@ class PostgresPool:
             raise
 
     async def _awaited(self) -> PostgresConnection:
-        waiter: asyncio.Future[PostgresConnection | None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        loop = asyncio.get_running_loop()
+        waiter: _Waiter = loop.create_future()
+        place = loop.time() + WAIT_SECONDS, waiter
+        self._waiters.append(place)
+        if self._timer is None:
+            self._timer = loop.call_later(WAIT_SECONDS, self._expire)
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                lent = await waiter
-        except BaseException as error:
-            if waiter.done() and not waiter.cancelled() and (given := waiter.result()) is not None:
-                self.give_back(given, broken=False)
-            else:
+            lent = await waiter
+        except BaseException:
+            if not waiter.done() or waiter.cancelled():
                 with contextlib.suppress(ValueError):
-                    self._waiters.remove(waiter)
-            if isinstance(error, TimeoutError):
-                raise Busy() from None
+                    self._waiters.remove(place)
+            elif isinstance(given := waiter.result(), PostgresConnection):
+                self.give_back(given, broken=False)
+            elif given is None:
+                self._wake(None)
             raise
+        if isinstance(lent, Busy):
+            raise lent
         return lent if lent is not None else await self.take()
+
+    def _expire(self) -> None:
+        """Send away whoever has waited too long: one timer for all, since each costs more than the waiting."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._waiters:
+            deadline, waiter = self._waiters[0]
+            if not waiter.done():
+                if deadline > loop.time():
+                    self._timer = loop.call_at(deadline, self._expire)
+                    return
+                waiter.set_result(Busy())
+            self._waiters.popleft()
 
     def _wake(self, lent: PostgresConnection | None) -> bool:
         """Hand a connection, or the room for one, to whoever has waited longest."""
         while self._waiters:
-            waiter = self._waiters.popleft()
+            _, waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(lent)
                 return True
