@@ -177,3 +177,15 @@ def test_the_watch_ignores_an_interrupt(tmp_path: Path) -> None:
     end(process)
     assert until(lambda: is_gone(pid))
     assert until(lambda: not folder.exists())
+
+
+def test_a_stranger_with_the_number_of_a_dead_server_is_left_alone(tmp_path: Path) -> None:
+    """A file that names a process which is no server of that folder makes nobody end it."""
+    (tmp_path / "data").mkdir()
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (tmp_path / "data" / "postmaster.pid").write_text(f"{stranger.pid}\n", encoding="ascii")
+    Cluster(tmp_path, 1, tmp_path).kill()
+    time.sleep(0.2)
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait(20)

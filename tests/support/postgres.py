@@ -292,10 +292,16 @@ def _end(folder: Path, how: signal.Signals) -> None:
     """Send a signal to a server and wait for the end of all its processes."""
     import psutil
 
+    pid = _pid(folder)
+    if pid == 0:
+        return
     try:
-        server = psutil.Process(_pid(folder) or sys.maxsize)
+        server = psutil.Process(pid)
+        # The file of a server that died long ago may bear the number of somebody else's process.
+        if str(folder / "data") not in server.cmdline():
+            return
         everyone = [server, *server.children(recursive=True)]
-    except (psutil.Error, OverflowError):
+    except psutil.Error:
         return
     # The children end when their server does; a new server does not start while one of them still runs.
     for process in everyone if how == signal.SIGKILL else [server]:
