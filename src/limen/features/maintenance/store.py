@@ -1,6 +1,6 @@
 """What maintenance asks of a database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,10 @@ class MaintenanceStore(Protocol):
                 was an account.
             keep_ended_ms: how long the sessions stay on the list.
         """
+        ...
+
+    async def sessions_by_secret(self) -> Mapping[str, int]:
+        """Count the sessions by the id of the secret (``kid``) that signed their current refresh token."""
         ...
 
     async def newest_event(self, seen: int) -> Sequence[EventMark]:

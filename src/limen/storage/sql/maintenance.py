@@ -1,6 +1,6 @@
 """Work on the data as a whole: ending everything after a restore, and marks by which a rollback is noticed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -30,6 +30,9 @@ ON CONFLICT (id) DO NOTHING
 
 _DELETE = Statement("DELETE FROM limen_sessions WHERE account_id > :after AND account_id <= :last")
 
+# Dead ones too: they are swept a day after their end, and until then it is not worth a look at the clock.
+_BY_SECRET = Statement("SELECT kid, count(*) FROM limen_sessions GROUP BY kid ORDER BY kid")
+
 # Two look-ups in the primary key.
 _MARKS = Statement("""
 SELECT seq, time, event FROM limen_events WHERE seq IN (:seen, (SELECT max(seq) FROM limen_events)) ORDER BY seq
@@ -53,6 +56,10 @@ class SQLMaintenance:
     async def end_every_session(self, *, after: str | None, limit: int, event: Event, keep_ended_ms: int) -> EndedBatch:
         """Raise the epoch of the next accounts, delete their sessions and list each as ended; see the Protocol."""
         return await self._database.write(partial(_ended, after or NOBODY, limit, event, keep_ended_ms))
+
+    async def sessions_by_secret(self) -> Mapping[str, int]:
+        """Count the sessions by the id of the secret that signed their current refresh token."""
+        return await self._database.read(_by_secret)
 
     async def newest_event(self, seen: int) -> Sequence[EventMark]:
         """Return the record numbered ``seen``, if it is there, and the newest one; in order."""
@@ -78,6 +85,10 @@ def _ended(after: str, limit: int, event: Event, keep_ended_ms: int) -> Steps[En
     sessions = yield from run(_DELETE, **between)
     yield from record(replace(event, data={**event.data, "accounts": accounts, "sessions": sessions}))
     return EndedBatch(accounts, sessions, between["last"] if len(locked) == limit else None)
+
+
+def _by_secret() -> Steps[Mapping[str, int]]:
+    return {str(kid): int(count) for kid, count in (yield from rows(_BY_SECRET))}
 
 
 def _marks(seen: int) -> Steps[Sequence[EventMark]]:

@@ -13,7 +13,6 @@ from limen.testing.contracts.contract import (
     BROKEN_EVENT,
     KEEP_ENDED,
     Contract,
-    Opened,
     a_session,
     all_events,
     an_account,
@@ -118,10 +117,11 @@ class RestoringContract(Contract):
             old = await a_session(storage, account)
             born = [new_session(account, b"secret") for _ in range(3)]
             opening = [peer.issuing.open(session, event(EventName.LOGIN_SUCCEEDED)) for session in born]
-            rotated, _, *answers = await asyncio.gather(rotate(peer, old, b"next"), end_everything(storage), *opening)
-            sessions = [Opened(each.sid, account.id, b"secret") for each in born]
-            for each in [old.after(b"next") if rotated else old, *sessions]:
-                assert await storage.sessions.read(each.sid) is None
+            ending = asyncio.create_task(end_everything(storage))
+            answers = await asyncio.gather(rotate(peer, old, b"next"), *opening)
+            await ending
+            for sid in (old.sid, *(session.sid for session in born)):
+                assert await storage.sessions.read(sid) is None
             listed = {entry.sid for entry in await storage.sessions.ended_since(0)}
             assert {old.sid, *(answer.sid for answer in answers if answer)} <= listed
 
@@ -154,6 +154,14 @@ class RestoringContract(Contract):
         first, *_ = await all_events(storage)
         assert await storage.maintenance.was_restored_after(0)
         assert not await storage.maintenance.was_restored_after(first.seq)
+
+    async def test_sessions_are_counted_by_secret(self, storage: Storage) -> None:
+        """By the one that signed the current token: a rotation moves the session on."""
+        account = await an_account(storage)
+        first, *_ = [await a_session(storage, account) for _ in range(3)]
+        assert await storage.maintenance.sessions_by_secret() == {"kid-1111": 3}
+        assert await rotate(storage, first, b"next") is not None
+        assert await storage.maintenance.sessions_by_secret() == {"kid-1111": 2, "kid-2222": 1}
 
     async def test_accounts_are_counted(self, storage: Storage) -> None:
         """All of them, whatever their status."""
