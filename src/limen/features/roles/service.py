@@ -29,6 +29,7 @@ from limen.core.pages import DEFAULT_PAGE, check_limit
 from limen.core.principal import Principal
 from limen.features.roles.catalogue import catalogue_of, definition_of, unusable, with_role
 from limen.features.roles.store import Change, RoleSource, RoleStore, Seen, Snapshot
+from limen.features.roles.views import PermissionPage, PermissionView, RolePage, RoleView, view_of
 
 ATTEMPTS: Final = 5
 """How often a change is judged anew, when what it was judged by has moved."""
@@ -51,49 +52,6 @@ OPERATOR: Final = Operator()
 
 Actor: TypeAlias = Principal | Operator
 """Who changes something: a principal that was asked live, or the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoleView:
-    """A role as it is shown.
-
-    Attributes:
-        name: how accounts and routes refer to it.
-        source: ``code`` or ``database``; only the latter can be changed.
-        permissions: its own.
-        extends: the roles whose permissions it has as well.
-        gives: all permissions that whoever holds it has.
-    """
-
-    name: str
-    source: RoleSource
-    permissions: frozenset[str]
-    extends: frozenset[str]
-    gives: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class PermissionView:
-    """A permission, and the roles that give it, in order of their names."""
-
-    name: str
-    roles: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RolePage:
-    """Some roles in the order of their names; ``next`` is the ``after`` of those that follow, None at the end."""
-
-    items: Sequence[RoleView]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PermissionPage:
-    """Some permissions in the order of their names; ``next`` is the ``after`` of those that follow, None at the end."""
-
-    items: Sequence[PermissionView]
-    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +114,7 @@ class RoleService:
         check_limit(limit)
         snapshot, catalogue = await self._read()
         names = sorted(name for name in snapshot.roles if name > (after or ""))
-        items = [_view(snapshot, catalogue, name) for name in names[:limit]]
+        items = [view_of(snapshot, catalogue, name) for name in names[:limit]]
         return RolePage(items, items[-1].name if len(names) > limit else None)
 
     async def show(self, name: str) -> RoleView:
@@ -168,7 +126,7 @@ class RoleService:
         snapshot, catalogue = await self._read()
         if name not in snapshot.roles:
             raise _no_such_role()
-        return _view(snapshot, catalogue, name)
+        return view_of(snapshot, catalogue, name)
 
     async def permissions(self, *, limit: int = DEFAULT_PAGE, after: str | None = None) -> PermissionPage:
         """List every permission that a role gives, or that limen's administration asks for, and which roles give it.
@@ -428,15 +386,13 @@ class RoleService:
                 EventName.ROLE_CREATED, actor="system", target=name, data={"permissions": sorted(permissions)}
             )
             definition = definition_of(name, sorted(permissions), ())
-            if await self._store.put(definition, seen=Seen(version), event=event) is Change.MOVED:
+            try:
+                done = await self._store.put(definition, seen=Seen(version), event=event)
+            except Conflict:
+                return  # the name was an application's once, and accounts hold it still
+            if done is Change.MOVED:
                 return  # another process is at it
             version += 1
-
-
-def _view(snapshot: Snapshot, catalogue: RoleCatalogue, name: str) -> RoleView:
-    stored = snapshot.roles[name]
-    gives = catalogue.permissions_of(frozenset({name}))
-    return RoleView(name, stored.source, stored.definition.permissions, stored.definition.extends, gives)
 
 
 def _name_of(actor: Actor) -> str:

@@ -5,7 +5,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from limen.authz.administration import Administration
-from limen.features.roles.service import RoleService, RoleView
+from limen.features.roles.service import RoleService
+from limen.features.roles.views import RoleView
 from limen.web.body import read_json
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
 from limen.web.routes.lists import asked, list_answer
