@@ -163,7 +163,7 @@ class Environment:
 
     def wanted(self, kind: str, interpreter: dict[str, Any]) -> dict[str, Any]:
         """Return what the stamp of a fresh environment says."""
-        names = ("run", "test", "oldest")
+        names = ("run", "test", "oldest", "postgres")
         locks = [self.requirements(name).read_bytes() for name in names]
         project = project_table((self.root / "pyproject.toml").read_text(encoding="utf-8"))
         return {
@@ -230,6 +230,7 @@ class Environment:
         if kind == "test":
             # The oldest supported framework runs on the packages of the environment around it.
             self.install("--target", str(self.building / "oldest"), "-r", str(self.requirements("oldest")))
+            self.install_postgres()
         self.call(self.pip("install", "--quiet", "--no-build-isolation", "--no-deps", "--editable", str(self.root)))
         self.compile()
         self.settle()
@@ -249,6 +250,15 @@ class Environment:
         # No compiling either: pip does it on one core.
         options = ("--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-compile")
         self.call(self.pip("install", *options, *arguments))
+
+    def install_postgres(self) -> None:
+        """Install the PostgreSQL server of the tests where there is a build of it for this system."""
+        try:
+            self.install("-r", str(self.requirements("postgres")))
+        except SetupError:
+            say(
+                "no PostgreSQL server for this system could be installed; the tests use the system's, or name it missing"
+            )
 
     def pip(self, *arguments: str) -> list[str]:
         """Return the command that calls the pip of the folder being built."""

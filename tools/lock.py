@@ -23,6 +23,7 @@ FRAMEWORKS = ("fastapi", "starlette")
 EXPORTS = {
     "run": ("--no-default-groups", "--group", "build", "--extra", "server"),
     "test": ("--no-default-groups", "--group", "dev", "--all-extras"),
+    "postgres": ("--no-default-groups", "--only-group", "postgres-server"),
 }
 HEADER = """\
 # Made by `make lock`; not to be edited. {what}
@@ -31,6 +32,7 @@ HEADER = """\
 WHAT = {
     "run": "What `limen demo` and `limen serve` run on, and what builds limen.",
     "test": "The same, and what tests and linters need.",
+    "postgres": "A PostgreSQL server for the tests, installed where there is a build of it.",
     "oldest": "The oldest supported framework, installed beside the newest for the tests that run on both.",
 }
 
@@ -65,7 +67,7 @@ def strangers(text: str) -> set[str]:
 
 
 def main() -> int:
-    """Write uv.lock and the three requirement files; return 1 when one of them names a foreign host."""
+    """Write uv.lock and the requirement files; return 1 when one of them names a foreign host."""
     uv("lock", *sys.argv[1:])
     digest = hashlib.sha256((ROOT / "uv.lock").read_bytes()).hexdigest()
     common = ("export", "--frozen", "--quiet", "--no-header", "--no-annotate", "--no-emit-project")

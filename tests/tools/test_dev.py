@@ -71,7 +71,7 @@ def project(tmp_path: Path) -> Path:
     """Give a project with locks and settings, and nothing in them."""
     root = tmp_path / "project"
     (root / "requirements").mkdir(parents=True)
-    for name in ("run", "test", "oldest"):
+    for name in ("run", "test", "oldest", "postgres"):
         (root / "requirements" / f"{name}.txt").write_text(f"# {name}\n", encoding="utf-8")
     (root / "pyproject.toml").write_text('[project]\nname = "tiny"\n[tool.ruff]\nline-length = 1\n', encoding="utf-8")
     return root
@@ -412,7 +412,10 @@ class TestMake:
 
 
 def test_a_real_environment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a real interpreter and a real pip: what is locked is installed, a script runs, a wrong hash is refused."""
+    """With a real interpreter and pip: what is locked is installed, a script runs, a wrong hash is refused.
+
+    A PostgreSQL server that this system has no build of is no reason to fail.
+    """
     monkeypatch.setenv("PYTHON", sys.executable)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     backend = """
@@ -441,6 +444,8 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     for name in ("run", "test", "oldest"):
         line = f"locked @ {locked.as_uri()} --hash=sha256:{right}\n"
         (project / "requirements" / f"{name}.txt").write_text(line, encoding="utf-8")
+    # As on a system for which there is no build of the server.
+    (project / "requirements" / "postgres.txt").write_text(f"server==1 --hash=sha256:{right}\n", encoding="utf-8")
 
     environment = dev.Environment(project)
     python = environment.ensure("test")

@@ -16,7 +16,7 @@ from packaging.version import Version
 from tools import lock
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("run", "test", "oldest")
+FILES = ("run", "test", "oldest", "postgres")
 PLATFORMS = (
     {"sys_platform": "linux", "os_name": "posix", "platform_system": "Linux"},
     {"sys_platform": "darwin", "os_name": "posix", "platform_system": "Darwin"},
@@ -71,6 +71,7 @@ def direct(name: str) -> list[Requirement]:
     asked = {
         "run": [*project["dependencies"], *extras["server"], *group("build")],
         "test": [*project["dependencies"], *extras["server"], *extras["fastapi"], *group("dev")],
+        "postgres": group("postgres-server"),
         "oldest": [*extras["fastapi"], *(line for line in project["dependencies"] if line.startswith("starlette"))],
     }
     return [Requirement(line) for line in asked[name]]
