@@ -256,9 +256,7 @@ class Environment:
         try:
             self.install("-r", str(self.requirements("postgres")))
         except SetupError:
-            say(
-                "no PostgreSQL server for this system could be installed; the tests use the system's, or name it missing"
-            )
+            say("no PostgreSQL server could be installed for this system; the tests use its own, or name it missing")
 
     def pip(self, *arguments: str) -> list[str]:
         """Return the command that calls the pip of the folder being built."""
