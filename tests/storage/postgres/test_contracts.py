@@ -5,7 +5,8 @@ from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatu
 from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
 from limen.testing.contracts.restoring import RestoringContract
-from limen.testing.contracts.roles import RolesContract
+from limen.testing.contracts.role_assignment import AssignRolesContract
+from limen.testing.contracts.roles import RoleDefinitionsContract, RolesContract
 from limen.testing.contracts.sessions import SessionsContract
 from limen.testing.contracts.storage import StorageContract
 
@@ -55,6 +56,14 @@ class TestLastAdministrator(LastAdministratorContract):
 
 
 class TestRoles(RolesContract):
+    pass
+
+
+class TestRoleDefinitions(RoleDefinitionsContract):
+    pass
+
+
+class TestAssignRoles(AssignRolesContract):
     pass
 
 

@@ -115,7 +115,7 @@ class AssignRolesContract(Contract):
         await assign(storage, admin, grant=["guest"])
         assert await assign(storage, target, grant=["maker"], actor=actor) is Change.MOVED
         actor = await holder(storage, admin)
-        for status in ("disabled", "blocked", "of a later version", "deleted"):
+        for status in ("disabled", "blocked", "suspended", "deleted"):
             await set_status(admin.id, status)
             assert await assign(storage, target, grant=["maker"], actor=actor) is Change.MOVED
         await set_status(admin.id, "active")
