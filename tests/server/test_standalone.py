@@ -107,6 +107,7 @@ def test_a_database_that_cannot_be_used_ends_the_start(installed: Path) -> None:
     database = installed.parent / "limen.db"
     with sqlite3.connect(database) as connection:
         connection.execute("UPDATE limen_schema_version SET version_num = '9999'")
+        connection.execute("DELETE FROM limen_schema_compatible")
     connection.close()
     command = ("serve", "--port", str(free_port()), "--env-file", str(installed))
     newer = limen(*command, folder=installed.parent)

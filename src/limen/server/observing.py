@@ -1,9 +1,9 @@
 """Tells the metrics where to look for what goes up and down: connections, and the database of a gate."""
 
 from collections.abc import Sized
-from typing import Any
 
 from limen.core import metrics
+from limen.storage.sql.postgres import PostgresStorage
 from limen.web.guard.protection import protections
 from limen.wiring import Limen
 
@@ -21,5 +21,8 @@ def observe(gate: Limen | None, connections: Sized) -> None:
     metrics.CONNECTIONS.read_by(lambda: len(connections))
     if gate is None:
         return
-    storage: Any = gate.storage
+    storage = gate.storage
     metrics.DATABASE_CALLS.read_by(lambda: float(storage.calls))
+    if isinstance(storage, PostgresStorage):
+        metrics.DATABASE_CONNECTIONS.read_by(lambda: storage.in_use, "in_use")
+        metrics.DATABASE_WAITING.read_by(lambda: storage.waiting)

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,7 @@ class Supervisor:
             # The first one alone: it migrates the database, and what is wrong is said once and not by each.
             for numbers in ([0], range(1, self._count)):
                 ready = [self._keep_one(number, kept) for number in numbers]
-                await self._first_of(asyncio.gather(*(each.wait() for each in ready)))
+                await self._unless_ending(self._all(ready))
             if not self._ending.is_set():
                 self._serving = True
                 self._on_ready(url_of(self._listener))
@@ -211,11 +211,17 @@ class Supervisor:
             kept.append(asyncio.create_task(self._keep(number, ready)))
         return ready
 
-    async def _first_of(self, started: "asyncio.Future[Any]") -> None:
-        ending = asyncio.ensure_future(self._ending.wait())
-        await asyncio.wait({started, ending}, return_when=asyncio.FIRST_COMPLETED)
-        for each in (started, ending):
-            each.cancel()
+    @staticmethod
+    async def _all(ready: Iterable[asyncio.Event]) -> None:
+        for each in ready:
+            await each.wait()
+
+    async def _unless_ending(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Wait for something, or for the end."""
+        tasks = {asyncio.create_task(waiting), asyncio.create_task(self._ending.wait())}
+        _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
 
     async def _keep(self, number: int, ready: asyncio.Event) -> None:
         """Have one worker with this number, and another one after it, until the end."""
@@ -241,7 +247,7 @@ class Supervisor:
                 "a worker ended and is replaced",
                 extra={"worker": number, "pid": worker.process.pid, "reason": reason, "pause": round(pause, 2)},
             )
-            await self._first_of(asyncio.ensure_future(asyncio.sleep(pause)))
+            await self._unless_ending(asyncio.sleep(pause))
 
     def _started(self, number: int) -> Worker:
         ours, theirs = socket.socketpair()

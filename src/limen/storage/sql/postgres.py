@@ -78,6 +78,16 @@ class PostgresStorage:
         self.trail = SQLEvents(self)
         self.maintenance = SQLMaintenance(self)
 
+    @property
+    def in_use(self) -> int:
+        """Connections that are in use, or being opened, in all event loops together."""
+        return sum(pool.in_use for pool in list(self._pools.values()))
+
+    @property
+    def waiting(self) -> int:
+        """Operations that wait for a connection."""
+        return sum(pool.waiting for pool in list(self._pools.values()))
+
     async def start(self, *, migrate: bool = True) -> None:
         """Connect, and bring the schema up to date; a second call does nothing.
 
