@@ -13,6 +13,7 @@ from limen.authn.issuing import GRANTS, Grant, Issued, Proof
 from limen.core.errors import InvalidCredentials, InvalidRefreshToken, LimenError
 from limen.core.events import NOWHERE
 from limen.features.accounts.store import Account
+from limen.features.roles.service import OPERATOR
 from tests.support.gates import PASSWORD, gate_for
 
 SOURCE = Path(limen.__file__).parent
@@ -33,6 +34,8 @@ STATES: dict[str, Callable[[Limen, Account], Awaitable[object]] | None] = {
     "active": None,
     "disabled": lambda gate, account: gate.accounts.disable(account, actor="test"),
     "blocked": lambda gate, account: gate.accounts.block(account, actor="test"),
+    "deleted": lambda gate, account: gate.administration.delete(OPERATOR, account.id),
+    "temporary password": lambda gate, account: gate.administration.set_temporary_password(OPERATOR, account.id),
     "epoch raised": _epoch_raised,
 }
 

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from limen import Limen
 from limen.cli.terminal import table
+from limen.core.errors import InvalidCredentials, PasswordChangeRequired
+from limen.core.events import NOWHERE
 from tests.cli.conftest import PASSWORD, Run
 
 
@@ -39,6 +42,7 @@ def test_create_prints_the_account_as_json_and_no_password(run: Run) -> None:
         "status": "active",
         "roles": [],
         "created_at": "",
+        "password_temporary": False,
     }
     assert PASSWORD not in done.out + done.err
     assert "$2b$" not in done.out + done.err
@@ -129,22 +133,104 @@ def test_states_go_their_own_ways(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("installation")
-@pytest.mark.parametrize("verb", ["show", "disable", "enable", "block", "unblock"])
+@pytest.mark.parametrize(
+    "verb", ["show", "disable", "enable", "block", "unblock", "delete --yes", "end-sessions", "set-password"]
+)
 def test_an_unknown_name_is_1(run: Run, verb: str) -> None:
     """A name that nobody has is answered with 1 and ``not_found``."""
-    refused = run("accounts", verb, "nobody", "--json")
+    refused = run("accounts", *verb.split(), "nobody", "--json")
     assert (refused.code, refused.out, refused.problem["code"]) == (1, "", "not_found")
+
+
+@pytest.mark.usefixtures("installation")
+def test_delete_asks_and_is_final(run: Run) -> None:
+    """Without ``--yes`` and without a terminal nothing is done (2); with it the account is gone, its name free."""
+    make(run, "alice", "--email", "a@b.example")
+    account_id = run("accounts", "show", "alice", "--json").json["id"]
+    asked = run("accounts", "delete", "alice")
+    assert asked.code == 2
+    assert "--yes" in asked.err
+    done = run("accounts", "delete", "Alice", "--yes", "--json")
+    assert (done.code, done.json) == (0, {"id": account_id, "username": "alice", "status": "deleted"})
+    assert run("accounts", "show", "alice").code == 1
+    assert run("accounts", "list", "--json").json["items"] == []
+    make(run, "alice")
+    assert run("accounts", "delete", "alice", "-y").out.startswith("alice was deleted; the id ")
+
+
+@pytest.mark.usefixtures("installation")
+def test_end_sessions_tells_how_many(run: Run) -> None:
+    """Each session of the account ends, and the account stays."""
+    make(run, "alice")
+
+    async def log_in() -> None:
+        async with Limen.from_env().running() as gate:
+            await gate.login.login("alice", PASSWORD, origin=NOWHERE)
+
+    for _ in range(2):
+        asyncio.run(log_in())
+    done = run("accounts", "end-sessions", "alice", "--json")
+    assert (done.code, done.json["username"], done.json["ended"]) == (0, "alice", 2)
+    assert run("accounts", "end-sessions", "alice").out == "0 sessions of alice ended.\n"
+    asyncio.run(log_in())
+
+
+@pytest.mark.usefixtures("installation")
+def test_set_password_shows_a_temporary_one_once(run: Run) -> None:
+    """It is all of standard output, it opens nothing but the way to another one, and it is in no other answer."""
+    make(run, "alice")
+    done = run("accounts", "set-password", "alice")
+    assert done.code == 0
+    password = done.out.removesuffix("\n")
+    assert re.fullmatch(r"[a-z2-9]{5}(-[a-z2-9]{5}){3}", password)
+    assert password not in done.err
+    shown = run("accounts", "show", "alice", "--json")
+    assert shown.json["password_temporary"]
+    assert password not in shown.out
+
+    async def log_in(password: str, new: str | None) -> bool:
+        async with Limen.from_env().running() as gate:
+            try:
+                await gate.login.login("alice", password, new_password=new, origin=NOWHERE)
+            except (PasswordChangeRequired, InvalidCredentials):
+                return False
+            return True
+
+    assert not asyncio.run(log_in(PASSWORD, None))
+    assert not asyncio.run(log_in(password, None))
+    assert asyncio.run(log_in(password, "another battery, another horse"))
+    again = run("accounts", "set-password", "alice", "--json").json
+    assert again["password"] != password
+    assert again["password_expires_at"].endswith("Z")
+
+
+@pytest.mark.usefixtures("installation")
+@pytest.mark.parametrize("verb", ["disable", "block", "delete --yes"])
+def test_the_last_administrator_stays(run: Run, verb: str) -> None:
+    """The operator too cannot leave an installation that nobody administers: 1, ``conflict``."""
+    sync_roles(chief=["roles:assign"])
+    make(run, "alice", "--role", "chief")
+    refused = run("accounts", *verb.split(), "alice", "--json")
+    assert (refused.code, refused.problem["code"]) == (1, "conflict")
+    assert run("accounts", "show", "alice", "--json").json["status"] == "active"
+    make(run, "bob", "--role", "chief")
+    assert run("accounts", *verb.split(), "alice").code == 0
 
 
 def test_what_was_done_is_in_the_audit_trail(run: Run, installation: Path) -> None:
     """Acts of the command line are recorded with ``cli`` as their actor."""
     make(run, "alice")
     run("accounts", "disable", "alice")
+    run("accounts", "end-sessions", "alice")
+    run("accounts", "set-password", "alice")
+    run("accounts", "delete", "alice", "--yes")
     with sqlite3.connect(installation / "limen.db") as connection:
         rows = connection.execute("SELECT event, actor FROM limen_events ORDER BY seq").fetchall()
     connection.close()
-    assert ("account_created", "cli") in rows
-    assert ("account_disabled", "cli") in rows
+    assert [row for row in rows if row[1] == "cli"] == [
+        (name, "cli")
+        for name in ("account_created", "account_disabled", "sessions_ended", "password_set", "account_deleted")
+    ]
 
 
 def test_a_table_sends_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,15 +4,16 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limen.cli.configuration import EnvFile, Json, with_gate
-from limen.cli.exits import UsageError
+from limen.cli.exits import Refused, UsageError
 from limen.cli.terminal import note, say, show_json, table
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
+    from limen.features.accounts.service import AccountView
     from limen.wiring import Limen
 
 ACTOR = "cli"
@@ -25,34 +26,23 @@ app = typer.Typer(no_args_is_help=True, help="Accounts: make, list, show, and sw
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The username, in any spelling.")]
 
 
-class AccountView(Protocol):
-    """What of an account is shown: never the hash of its password."""
-
-    @property
-    def id(self) -> str: ...  # noqa: D102 - the attributes of the record
-    @property
-    def username(self) -> str: ...  # noqa: D102
-    @property
-    def email(self) -> str | None: ...  # noqa: D102
-    @property
-    def status(self) -> str: ...  # noqa: D102
-    @property
-    def roles(self) -> frozenset[str]: ...  # noqa: D102
-    @property
-    def created_at(self) -> int: ...  # noqa: D102
-
-
-def as_json(account: AccountView) -> dict[str, object]:
+def as_json(account: "AccountView") -> dict[str, object]:
     """Return what is shown of an account; the time is RFC 3339 in UTC."""
-    created = datetime.fromtimestamp(account.created_at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "id": account.id,
         "username": account.username,
         "email": account.email,
         "status": str(account.status),
         "roles": sorted(account.roles),
-        "created_at": created,
+        "created_at": _time(account.created_at),
+        "password_temporary": account.password_temporary,
     }
+
+
+def _time(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return ""
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @app.command()
@@ -73,7 +63,7 @@ def create(
     """
     password = _password(from_stdin=password_stdin)
 
-    async def act(gate: "Limen") -> AccountView:
+    async def act(gate: "Limen") -> "AccountView":
         return await gate.accounts.create(name, password, email=email, roles=frozenset(role or ()), actor=ACTOR)
 
     account = with_gate(act, env_file)
@@ -92,7 +82,7 @@ def list_accounts(
 ) -> None:
     """List accounts in the order of their usernames."""
 
-    async def act(gate: "Limen") -> tuple[Sequence[AccountView], str | None]:
+    async def act(gate: "Limen") -> tuple[Sequence["AccountView"], str | None]:
         page = await gate.accounts.page(query=query, limit=limit, after=after)
         return page.items, page.next
 
@@ -136,14 +126,80 @@ def unblock(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
     _change(name, lambda gate: gate.accounts.unblock, env_file, json=json)
 
 
-async def _find(gate: "Limen", name: str) -> AccountView:
+@app.command()
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """Delete an account for good: its name, address, password and roles are erased, and its sessions end.
+
+    The id stays, so that what refers to it still refers to something; the name is free again. Nothing undoes it.
+    """
+    from limen.features.roles.service import OPERATOR
+
+    if not yes:
+        _confirm(f"Delete the account {name} for good?")
+
+    async def act(gate: "Limen") -> "AccountView":
+        account = await gate.accounts.by_username(name)
+        await gate.administration.delete(OPERATOR, account.id)
+        return account
+
+    account = with_gate(act, env_file)
+    if json:
+        show_json({"id": account.id, "username": account.username, "status": "deleted"})
+        return
+    say(f"{account.username} was deleted; the id {account.id} stays.")
+
+
+@app.command("end-sessions")
+def end_sessions(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
+    """End every session of an account: whoever uses it has to log in again."""
+    from limen.features.roles.service import OPERATOR
+
+    async def act(gate: "Limen") -> tuple["AccountView", int]:
+        account = await gate.accounts.by_username(name)
+        return account, await gate.administration.end_sessions(OPERATOR, account.id)
+
+    account, count = with_gate(act, env_file)
+    if json:
+        show_json({"id": account.id, "username": account.username, "ended": count})
+        return
+    say(f"{count} session{'' if count == 1 else 's'} of {account.username} ended.")
+
+
+@app.command("set-password")
+def set_password(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
+    """Give an account a temporary password, shown once; all its sessions end.
+
+    It holds for a day, and opens nothing but the way to a password of the account's own: the first login hands in a
+    new one.
+    """
+    from limen.features.roles.service import OPERATOR
+
+    async def act(gate: "Limen") -> tuple["AccountView", str]:
+        account = await gate.accounts.by_username(name)
+        password = await gate.administration.set_temporary_password(OPERATOR, account.id)
+        return await gate.accounts.by_username(name), password
+
+    account, password = with_gate(act, env_file)
+    if json:
+        show_json({**as_json(account), "password": password, "password_expires_at": _time(account.password_expires_at)})
+        return
+    note(f"a temporary password for {account.username}, until {_time(account.password_expires_at)}; it is shown once")
+    say(password)
+
+
+async def _find(gate: "Limen", name: str) -> "AccountView":
     return await gate.accounts.by_username(name)
 
 
 def _change(
     name: str, verb: Callable[["Limen"], Callable[..., Awaitable[object]]], env_file: Path | None, *, json: bool
 ) -> None:
-    async def act(gate: "Limen") -> AccountView:
+    async def act(gate: "Limen") -> "AccountView":
         await verb(gate)(await gate.accounts.by_username(name), actor=ACTOR)
         return await gate.accounts.by_username(name)
 
@@ -151,7 +207,7 @@ def _change(
     _show(account, json=json, done=f"{account.username} is {account.status}.")
 
 
-def _show(account: AccountView, *, json: bool, done: str = "") -> None:
+def _show(account: "AccountView", *, json: bool, done: str = "") -> None:
     if json:
         show_json(as_json(account))
         return
@@ -160,7 +216,7 @@ def _show(account: AccountView, *, json: bool, done: str = "") -> None:
     _table([account])
 
 
-def _table(accounts: Sequence[AccountView]) -> None:
+def _table(accounts: Sequence["AccountView"]) -> None:
     rows = []
     for account in accounts:
         told = as_json(account)
@@ -173,6 +229,13 @@ def _table(accounts: Sequence[AccountView]) -> None:
         rows,
         colours={"disabled": "yellow", "blocked": "red"},
     )
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("There is no terminal to ask whether this is meant.", "Say so with --yes.")
+    if not typer.confirm(question, err=True):
+        raise Refused("Nothing was done.")
 
 
 def _password(*, from_stdin: bool) -> str:

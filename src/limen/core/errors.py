@@ -192,6 +192,14 @@ class OwnRequest(Forbidden):
     hint = "Another administrator can; nobody changes their own roles."
 
 
+class PasswordChangeRequired(Forbidden):
+    """The password is right, and temporary: it opens nothing until another one has taken its place."""
+
+    code = "password_change_required"
+    title = "The password is temporary and has to be replaced."
+    hint = "Log in with a new_password beside it; limen accounts set-password NAME makes another temporary one."
+
+
 # --- Other 4xx
 
 

@@ -6,9 +6,9 @@ from hashlib import sha256
 
 from limen.authn.issuing import Door, Grant, Issued, Proof
 from limen.core import metrics
-from limen.core.errors import InvalidCredentials, LimenError
+from limen.core.errors import InvalidCredentials, LimenError, PasswordChangeRequired
 from limen.core.events import Event, EventName, EventSink, Origin, Outcome
-from limen.features.accounts.service import AccountService, PasswordCheck
+from limen.features.accounts.service import AccountService, AccountView, PasswordCheck
 
 _log = logging.getLogger(__name__)
 
@@ -42,23 +42,35 @@ class LoginService:
         self._pseudonym_key = pseudonym_key
         self._client_id = client_id
 
-    async def login(self, username: str, password: str, *, origin: Origin) -> Issued:
+    async def login(self, username: str, password: str, *, new_password: str | None = None, origin: Origin) -> Issued:
         """Check the password and open a session.
+
+        Args:
+            username: in any spelling.
+            password: the password now.
+            new_password: the password to be, where the present one is temporary; with any other it is refused.
+            origin: where the request came from.
 
         Raises:
             InvalidCredentials: unknown name, wrong password, an account that is not active, or one that changed while
                 the password was being checked: always the same.
+            PasswordChangeRequired: the password is right and temporary, and there is no new one.
             InvalidInput: a name or password that none can be, whoever asks.
             Busy: too many passwords wait to be hashed.
         """
         check = await self._accounts.check_password(username, password)
+        try:
+            account = await self._settled(check, password, new_password, origin)
+        except PasswordChangeRequired as error:
+            await self._record(self._failure(check, username, origin, reason=error.code))
+            raise
         issued = None
-        if check.account is not None:
+        if account is not None:
             issued = await self._door.open_session(
                 Proof(
                     grant=Grant.PASSWORD,
-                    account_id=check.account.id,
-                    account_epoch=check.account.session_epoch,
+                    account_id=account.id,
+                    account_epoch=account.session_epoch,
                     methods=PASSWORD_METHODS,
                     client_id=self._client_id,
                     origin=origin,
@@ -69,11 +81,31 @@ class LoginService:
             await self._record(self._failure(check, username, origin))
             raise InvalidCredentials()
         metrics.LOGINS.add("success")
-        if check.outdated and check.account is not None:
+        if check.outdated and account is check.account:
             await self._rehash(check, password, origin)
         return issued
 
-    def _failure(self, check: PasswordCheck, username: str, origin: Origin) -> Event:
+    async def _settled(
+        self, check: PasswordCheck, password: str, new: str | None, origin: Origin
+    ) -> AccountView | None:
+        """Return the account once its password is its own; None where the right password does not count.
+
+        The flag was read with the epoch, and whatever sets or clears it raises the epoch: the door, which asks for that
+        epoch, notices a password that became temporary meanwhile.
+
+        Raises:
+            PasswordChangeRequired: it is temporary, and there is no new one to take its place.
+        """
+        account = check.account
+        if account is None or not account.password_temporary:
+            return account if new is None else None
+        if account.password_expired or account.status != "active":
+            return None
+        if new is None:
+            raise PasswordChangeRequired("Log in once more, with a new_password beside it.")
+        return await self._accounts.replace_temporary_password(account, password, new, origin=origin)
+
+    def _failure(self, check: PasswordCheck, username: str, origin: Origin, *, reason: str = "") -> Event:
         if check.found is None:
             digest = hmac.new(self._pseudonym_key, username.encode("utf-8", "replace"), sha256).hexdigest()
             target, reason = f"unknown:{digest[:32]}", "unknown_account"
@@ -81,7 +113,7 @@ class LoginService:
             target, reason = check.found.id, "wrong_password"
         else:
             # The password was right and the door refused: not active, changed meanwhile, or a factor is missing.
-            target, reason = check.found.id, f"refused_{check.found.status}"
+            target, reason = check.found.id, reason or f"refused_{check.found.status}"
         return Event(EventName.LOGIN_FAILED, Outcome.FAILURE, "", target, origin, {"reason": reason})
 
     async def _rehash(self, check: PasswordCheck, password: str, origin: Origin) -> None:

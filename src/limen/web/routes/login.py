@@ -23,10 +23,11 @@ class Registration(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):
-    """What a login says."""
+    """What a login says; ``new_password`` takes the place of a temporary password."""
 
     username: str
     password: str
+    new_password: str | None = None
 
 
 class Registered(msgspec.Struct):
@@ -72,7 +73,7 @@ def login_routes(login: LoginService, accounts: AccountService, *, prefix: str, 
     async def log_in(request: Request) -> Response:
         """Exchange a username and a password for an access and a refresh token."""
         body = await read_json(request.scope, request.receive, Credentials)
-        checking = login.login(body.username, body.password, origin=origin_of(request))
+        checking = login.login(body.username, body.password, new_password=body.new_password, origin=origin_of(request))
         return tokens_answer(await while_connected(request.receive, checking))
 
     return {f"{prefix}/register": {"POST": register}, f"{prefix}/login": {"POST": log_in}}

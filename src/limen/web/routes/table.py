@@ -69,14 +69,17 @@ def paths_of_schema(prefix: str, *, registration_open: bool, health: bool, admin
     registration = object_of(
         {"username": text(minLength=1, maxLength=64), "password": _PASSWORD, "email": text(format="email")}, "email"
     )
-    credentials = object_of({"username": text(), "password": _PASSWORD})
+    credentials = object_of(
+        {"username": text(), "password": _PASSWORD, "new_password": {**_PASSWORD, "type": ["string", "null"]}},
+        "new_password",
+    )
     passwords = object_of({"current_password": _PASSWORD, "new_password": _PASSWORD})
     registered = object_of({"id": text(format="uuid"), "username": text()})
     alive = object_of({"status": text(), "store": text(enum=["rolled_back"])}, "store")
     operations: dict[str, tuple[str, dict[str, Any]]] = {
         f"{prefix}/login": (
             "post",
-            operation("Log in with a password", {200: _TOKENS}, 401, *BODY_PROBLEMS, 503, body=credentials),
+            operation("Log in with a password", {200: _TOKENS}, 401, 403, *BODY_PROBLEMS, 503, body=credentials),
         ),
         f"{prefix}/refresh": (
             "post",
