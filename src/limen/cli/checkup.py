@@ -7,18 +7,14 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from limen.cli.findings import FAIL, OK, WARN, Finding, schema_finding
 from limen.core.errors import ConfigurationError
 from limen.crypto.passwords import PasswordHasher
 from limen.settings import Settings
-from limen.storage.sql import migrations
-from limen.storage.sql.migrations import Standing
-from limen.storage.sql.sqlite_file import OLDEST_SQLITE, read_version
-
-OK, WARN, FAIL = "ok", "warn", "fail"
+from limen.storage.sql.sqlite_file import OLDEST_SQLITE, schema_of
 
 SLOWEST_HASH_SECONDS = 1.0
 FASTEST_HASH_SECONDS = 0.02
@@ -31,27 +27,6 @@ _NEWEST_EVENT = "SELECT time FROM limen_events ORDER BY seq DESC LIMIT 1"
 _PACKAGES = ("starlette", "fastapi", "uvicorn", "cryptography", "joserfc", "bcrypt")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found.
-
-    Attributes:
-        standing: ``ok``, ``warn`` or ``fail``.
-        what: what was looked at.
-        found: how it is, without anything secret.
-        advice: what to do; empty where nothing is to be done.
-    """
-
-    standing: str
-    what: str
-    found: str
-    advice: str = ""
-
-    def as_json(self) -> dict[str, str]:
-        """Return it under the names that `--json` prints."""
-        return {"check": self.what, "standing": self.standing, "found": self.found, "advice": self.advice}
-
-
 def examine(env_file: Path | None) -> list[Finding]:
     """Run every check that can be run; without usable settings those about the data are left out."""
     findings = [*_versions(), *_clock()]
@@ -62,7 +37,7 @@ def examine(env_file: Path | None) -> list[Finding]:
         return [*(Finding(FAIL, "settings", line, advice) for line in str(error).splitlines()), *findings]
     return [
         *_settings(settings, env_file),
-        *_database(settings.database_path),
+        *_database(settings),
         *_hashing(settings),
         _proxies(),
         *findings,
@@ -91,7 +66,17 @@ def _settings(settings: Settings, env_file: Path | None) -> Iterator[Finding]:
         yield Finding(WARN, "public address", "http", "without TLS every token can be read on the way; use https")
 
 
-def _database(path: Path) -> Iterator[Finding]:
+def _database(settings: Settings) -> Iterator[Finding]:
+    path = settings.database_path
+    if path is not None:
+        yield from _sqlite(path)
+        return
+    from limen.cli.checkup_postgres import examine_postgres
+
+    yield from examine_postgres(settings)
+
+
+def _sqlite(path: Path) -> Iterator[Finding]:
     folder = path.absolute().parent
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         yield Finding(FAIL, "SQLite", sqlite3.sqlite_version, "3.35 or newer is needed; use a newer Python")
@@ -127,8 +112,8 @@ def _content(path: Path) -> Iterator[Finding]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
             damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            known = read_version(connection)
-            newest = connection.execute(_NEWEST_EVENT).fetchone() if known else None
+            known = schema_of(path)
+            newest = connection.execute(_NEWEST_EVENT).fetchone() if known.revision else None
     except sqlite3.Error as error:
         advice = "is it a SQLite file, and its disk well?"
         yield Finding(FAIL, "database", f"does not answer ({type(error).__name__})", advice)
@@ -137,20 +122,11 @@ def _content(path: Path) -> Iterator[Finding]:
         yield Finding(FAIL, "database", "is damaged", "stop limen and restore a backup")
         return
     yield Finding(OK, "database", "answers, undamaged")
-    yield _schema(known)
+    yield schema_finding(known)
     ahead = newest[0] / 1000 - time.time() if newest else 0
     if ahead > CLOCK_TOLERANCE_SECONDS:
         advice = "the clock is behind, or was ahead then; sessions and tokens go by it"
         yield Finding(FAIL, "clock", f"the newest record in the database is {ahead:.0f} s in the future", advice)
-
-
-def _schema(known: str | None) -> Finding:
-    standing = migrations.standing(known)
-    if standing is Standing.NEWER:
-        return Finding(FAIL, "schema", f"{known}: of a newer limen", "start the newer version")
-    if standing is Standing.BEHIND:
-        return Finding(WARN, "schema", f"{known or 'none'}: behind", "the next start migrates it; make a backup first")
-    return Finding(OK, "schema", f"{known}: current")
 
 
 def _hashing(settings: Settings) -> Iterator[Finding]:

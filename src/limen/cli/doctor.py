@@ -12,7 +12,8 @@ def doctor(env_file: EnvFile = None, json: Json = False) -> int:
 
     It changes nothing: a database that is behind is told, not migrated.
     """
-    from limen.cli.checkup import FAIL, examine
+    from limen.cli.checkup import examine
+    from limen.cli.findings import FAIL
 
     findings = examine(settings_file(env_file))
     failed = any(finding.standing == FAIL for finding in findings)

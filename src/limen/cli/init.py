@@ -1,6 +1,5 @@
 """``limen init``: a file of settings with fresh secrets."""
 
-import secrets
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +8,10 @@ import typer
 
 from limen.cli.configuration import Json
 from limen.cli.exits import Refused, UsageError
+from limen.cli.secrets import fresh_secret
 from limen.cli.terminal import heading, say, show_json
 from limen.core.errors import ConfigurationError
 from limen.server.private_file import write_private
-
-SECRET_BYTES = 48
 
 _TEMPLATE = """\
 # The settings of limen. Only their owner may read this file: it holds secrets.
@@ -46,9 +44,7 @@ def init(
         raise UsageError(
             "The database's path holds a character that a settings file cannot carry.", "Name another one."
         )
-    content = _TEMPLATE.format(
-        database=url, access=secrets.token_urlsafe(SECRET_BYTES), refresh=secrets.token_urlsafe(SECRET_BYTES)
-    )
+    content = _TEMPLATE.format(database=url, access=fresh_secret(), refresh=fresh_secret())
     try:
         write_private(place, content, replace=force)
     except FileExistsError:
