@@ -9,6 +9,7 @@ from starlette.websockets import WebSocket
 
 from limen import Limen
 from limen.fastapi import CurrentPrincipal, live, permissions, public, roles
+from limen.storage.sql.statement import Statement, rows
 from limen.web.logs import configure_logging
 from tests.support.gates import ROLES
 
@@ -77,7 +78,7 @@ def _add_handles(app: FastAPI, gate: Limen) -> None:
     async def most_pages(pages: int) -> None:
         """Let the database have that many pages and no more: SQLite then says that the disk is full."""
         storage: Any = gate.storage
-        await storage.write(lambda connection: connection.rows(f"PRAGMA max_page_count={pages}", {}))
+        await storage.write(lambda: rows(Statement(f"PRAGMA max_page_count={pages}")))
 
     @app.post("/test/broken-store/{verb}")
     @public
