@@ -26,8 +26,8 @@ from limen.crypto.jwt import TokenError, TokenVerifier
 
 _PERSON: Final = PrincipalKind.PERSON
 _SPELLING: Final = b"Bearer "
-"""How the scheme is spelt nearly always. A token is remembered under the SHA-256 of the header's value in this spelling,
-of all of it: nothing has to be cut off before it is hashed."""
+"""How the scheme is spelt nearly always. A token is remembered under the SHA-256 of the header's whole value in this
+spelling: nothing has to be cut off before it is hashed."""
 
 _log = logging.getLogger(__name__)
 

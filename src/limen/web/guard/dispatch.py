@@ -8,7 +8,7 @@ dependencies and handler. That is a habit of the routers, not a promise: the ans
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Self
 
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,6 +36,7 @@ from limen.web.problems import send_answer, send_problem
 _GUARD_OF_ROUTER = "limen_guard"
 
 _ANONYMOUS = PrincipalKind.ANONYMOUS
+_NOT_YET: dict[str, Any] | None = None
 
 _log = logging.getLogger("limen.guard")
 
@@ -84,28 +85,53 @@ class WatchedScope(dict[str, Any]):
         if more or type(child) is not dict:
             child = dict(child, **more)
         endpoint = child.get("endpoint")
-        if endpoint is not None:
-            leaf = self.guard.leaf(self, child, endpoint)
-            state = self.state
-            principal = state.principal
-            met = leaf.met_by
-            if (
-                met is None
-                or met[0] is not principal.roles
-                or met[1] is not principal.permissions
-                or principal.kind is _ANONYMOUS
-                or state.parent is not None
-            ):
-                self.guard.enter(self, child, leaf)
-            else:
-                # Sound because sets of roles and of permissions never change, and a plain leaf asks for nothing else.
-                self.final = True
-                self.entered = child
-                state.endpoint = endpoint
-                state.decided = True
-        else:
+        if endpoint is None:
             self.guard.enter_without_endpoint(self)
+            dict.update(self, child)
+            return
+        guard = self.guard
+        route = child.get("route")
+        included = None
+        if "fastapi" in self:
+            included = self["fastapi"].get("included_router")
+            if included is self.outer_included:
+                included = None
+        # The leaf from memory, where it was met before. A way of its own for each kind: what is looked up by identity
+        # has to be the very thing that was met then.
+        if included is not None:
+            leaf = guard.by_inclusion.get((id(endpoint if route is None else route), id(included)))
+        elif route is not None:
+            leaf = guard.by_route.get(id(route))
+        else:
+            leaf = (guard.mounted if "app_root_path" in child else guard.by_endpoint).get(id(endpoint))
+        if leaf is None or leaf.endpoint is not endpoint or leaf.route is not route or leaf.included is not included:
+            leaf = guard.leaf_of(endpoint, route, included, is_mounted="app_root_path" in child)
+        state = self.state
+        principal = state.principal
+        met = leaf.met_by
+        if (
+            met is None
+            or met[0] is not principal.roles
+            or met[1] is not principal.permissions
+            or principal.kind is _ANONYMOUS
+            or state.parent is not None
+        ):
+            guard.enter(self, child, leaf)
+        else:
+            # Sound because sets of roles and of permissions never change, and a plain leaf asks for nothing else.
+            self.final = True
+            self.entered = child
+            state.endpoint = endpoint
+            state.decided = True
         dict.update(self, child)
+
+    def afresh(self, scope: Scope) -> Self:
+        """Return this scope as it was before the dispatch, which was given up before anything was entered."""
+        self.clear()
+        dict.update(self, scope)
+        if "fastapi" in scope:
+            self.enter_mounted()
+        return self
 
     def enter_mounted(self) -> None:
         """Tell what FastAPI wrote down for an outer application from what it will write down for this one."""
@@ -125,22 +151,19 @@ class InnerGuard:
     def __init__(self, app: ASGIApp, router: Router) -> None:
         self.app = app
         self.router = router
-        self._by_route: dict[int, Leaf] = {}
-        self._by_inclusion: dict[tuple[int, int], Leaf] = {}
-        self._by_endpoint: dict[int, Leaf] = {}
-        self._mounted: dict[int, Leaf] = {}
+        self.by_route: dict[int, Leaf] = {}
+        self.by_inclusion: dict[tuple[int, int], Leaf] = {}
+        self.by_endpoint: dict[int, Leaf] = {}
+        self.mounted: dict[int, Leaf] = {}
         self._places = Places()
         self._default: object = None
         self._inspect()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one connection, watched."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
         state = scope.get(GUARD_KEY)
         if type(state) is not GuardState:
-            await self._refuse_lost(scope, send)
+            await self._serve_without_state(scope, receive, send)
             return
         state.entered = True
         if state.parent is not None:
@@ -149,12 +172,20 @@ class InnerGuard:
             self._inspect()
         if scope.get("method") == "OPTIONS" and await _answer_preflight(scope, send, state):
             return
-        watched = self._watch(scope, state)
+        watched = WatchedScope(scope)
+        watched.guard = self
+        watched.state = state
+        watched.below = state.below
+        watched.final = False
+        watched.outer_included = None
+        watched.entered = _NOT_YET
+        if "fastapi" in scope:
+            watched.enter_mounted()
         try:
             await self.app(watched, receive, send)
         except LiveCheckNeeded as needed:
             state.below = watched.below
-            await self._dispatch_again(needed.leaf, scope, receive, send)
+            await self._dispatch_again(needed.leaf, watched, scope, receive, send)
         except LimenError as error:
             await refuse(error, scope, send, state)
         finally:
@@ -164,26 +195,6 @@ class InnerGuard:
                 dict.update(scope, watched.entered)
                 if "route" in watched:
                     scope["route"] = watched["route"]
-
-    def leaf(self, scope: WatchedScope, child: dict[str, Any], endpoint: object) -> Leaf:
-        """Return the leaf that the router is about to enter, from memory where it was met before."""
-        route = child.get("route")
-        fastapi = scope.get("fastapi")
-        included = None if fastapi is None else fastapi.get("included_router")
-        if included is scope.outer_included:
-            included = None
-        leaf: Leaf | None
-        if included is not None:
-            leaf = self._by_inclusion.get((id(endpoint if route is None else route), id(included)))
-        elif route is not None:
-            leaf = self._by_route.get(id(route))
-        elif "app_root_path" in child:
-            leaf = self._mounted.get(id(endpoint))
-        else:
-            leaf = self._by_endpoint.get(id(endpoint))
-        if leaf is not None and leaf.endpoint is endpoint and leaf.route is route and leaf.included is included:
-            return leaf
-        return self._new_leaf(endpoint, route, included, is_mounted="app_root_path" in child)
 
     def enter(self, scope: WatchedScope, child: dict[str, Any], leaf: Leaf) -> None:
         """Decide what takes more than one look: mounts, class views, live checks, opaque leaves."""
@@ -243,10 +254,6 @@ class InnerGuard:
         """
         self._decide_declared(scope, None, OWN_DEFAULT)
 
-    def leaf_of(self, endpoint: object, route: Any, included: Any, *, is_mounted: bool) -> Leaf:
-        """Return a leaf for whoever lists the application's leaves."""
-        return self._new_leaf(endpoint, route, included, is_mounted=is_mounted)
-
     def inspect_included(self, included: Any) -> None:
         """Look at an included router before it is entered, or listed.
 
@@ -294,37 +301,32 @@ class InnerGuard:
         places = self._inspect() if leaf.included is None else self._places.in_included(leaf.included)
         return chosen(places, leaf.endpoint, scope)
 
-    async def _dispatch_again(self, leaf: Leaf, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _dispatch_again(
+        self, leaf: Leaf, watched: WatchedScope, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Ask the store, then dispatch once more; only to this very leaf, and only once."""
         state: GuardState = scope[GUARD_KEY]
         try:
             await state.check_live(leaf)
             scope["user"] = state.principal
-            await self.app(self._watch(scope, state), receive, send)
+            await self.app(watched.afresh(scope), receive, send)
         except LiveCheckNeeded:
             _log.error("a second dispatch reached another leaf", extra={"request_id": state.request_id})
             await refuse(PolicyDenied(), scope, send, state)
         except LimenError as error:
             await refuse(error, scope, send, state)
 
-    def _watch(self, scope: Scope, state: GuardState) -> WatchedScope:
-        watched = WatchedScope(scope)
-        watched.guard = self
-        watched.below = state.below
-        watched.state = state
-        watched.final = False
-        watched.entered = watched.outer_included = None
-        if "fastapi" in scope:
-            watched.enter_mounted()
-        return watched
-
-    async def _refuse_lost(self, scope: Scope, send: Send) -> None:
+    async def _serve_without_state(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
         _log.error("a guarded router was reached without the guard's state: protect(app) does not stand around it")
         await send_problem(scope, send, LimenError(), "")
 
     # --- leaves
 
-    def _new_leaf(self, endpoint: object, route: Any, included: Any, *, is_mounted: bool) -> Leaf:
+    def leaf_of(self, endpoint: object, route: Any, included: Any, *, is_mounted: bool) -> Leaf:
+        """Return the leaf behind an endpoint, looked at anew, and remember it."""
         places = self._inspect()
         if included is not None:
             places = self._places.in_included(included)
@@ -342,14 +344,14 @@ class InnerGuard:
             mounted=getattr(mounts[0], "_base_app", endpoint) if mounts else endpoint,
             router_states=router_states,
         )
-        memory: dict[Any, Leaf] = self._by_endpoint
+        memory: dict[Any, Leaf] = self.by_endpoint
         key: Any = id(endpoint)
         if included is not None:
-            memory, key = self._by_inclusion, (id(endpoint if route is None else route), id(included))
+            memory, key = self.by_inclusion, (id(endpoint if route is None else route), id(included))
         elif route is not None:
-            memory, key = self._by_route, id(route)
+            memory, key = self.by_route, id(route)
         elif is_mounted:
-            memory = self._mounted
+            memory = self.mounted
         if len(memory) >= MOST_REMEMBERED:
             memory.clear()
         memory[key] = leaf

@@ -70,25 +70,32 @@ class OuterGuard:
         self.app = app
         self.protection = protection
         self._gate = protection.gate
-        self._cors = Cors(self._guarded_http, self._gate.cors) if self._gate.cors.origins else None
+        self._rules = protection.rules
+        self._serve_http: ASGIApp = self._guarded_http
+        if self._gate.cors.origins:
+            self._serve_http = Cors(self._guarded_http, self._gate.cors)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection; a function that returns what is to be awaited, which saves a frame a request."""
+        if scope["type"] == "http" and self.protection.ready and GUARD_KEY not in scope:
+            return self._serve_http(scope, receive, send)
+        return self._serve(scope, receive, send)
+
+    def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         kind = scope["type"]
         if kind == "lifespan":
             return self.protection.serve_lifespan(self.app, scope, receive, send)
         if not self.protection.ready:
             return self._start_first(scope, receive, send)
-        if GUARD_KEY in scope and is_guarded_by(scope[GUARD_KEY], self._gate):
+        if is_guarded_by(scope.get(GUARD_KEY), self._gate):
             return self.app(scope, receive, send)
-        if kind != "http":
-            return self._guarded_socket(scope, receive, send)
-        if self._cors is not None:
-            return self._cors(scope, receive, send)
-        return self._guarded_http(scope, receive, send)
+        return (self._serve_http if kind == "http" else self._guarded_socket)(scope, receive, send)
 
     async def _guarded_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = self._new_state(scope)
+        gate = self._gate
+        scope[LIMEN_KEY] = gate
+        state = GuardState(gate, self._rules, scope["headers"], scope.get("client"), scope.get(GUARD_KEY))
+        scope[GUARD_KEY] = state
 
         def sealed(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
@@ -103,15 +110,13 @@ class OuterGuard:
                         break
                 else:
                     headers += ON_HTTPS if scope.get("scheme") == "https" else ON_HTTP
-                message = {**message, "headers": headers}
-            elif state.blocked and not state.answered:
-                raise UndecidedAnswerError
-            elif message.get("more_body") or state.ended:
-                go_on(state)
+                return send({**message, "headers": headers})
+            if state.blocked or state.ended or message.get("more_body"):
+                _let_part_pass(message, state)
             return send(message)
 
         try:
-            pending = self._gate.authenticate(scope, state)
+            pending = gate.authenticate(scope, state)
             if pending is not None:
                 await pending
             scope["user"] = state.principal
@@ -122,16 +127,10 @@ class OuterGuard:
         if state.blocked and not state.answered:
             await self._refuse_undecided(scope, sealed, state)
 
-    def _new_state(self, scope: Scope) -> GuardState:
-        state = GuardState(self._gate, self.protection.rules, scope)
-        if GUARD_KEY in scope:
-            state.parent = scope[GUARD_KEY]
-        scope[LIMEN_KEY] = self._gate
-        scope[GUARD_KEY] = state
-        return state
-
     async def _guarded_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = self._new_state(scope)
+        scope[LIMEN_KEY] = self._gate
+        state = GuardState(self._gate, self._rules, scope["headers"], scope.get("client"), scope.get(GUARD_KEY))
+        scope[GUARD_KEY] = state
         try:
             pending = self._gate.authenticate(scope, state)
             if pending is not None:
@@ -190,6 +189,19 @@ def is_guarded_by(state: GuardState | None, gate: Gate) -> bool:
             return True
         state = state.parent
     return False
+
+
+def _let_part_pass(message: Message, state: GuardState) -> None:
+    """Let a part of an answer be sent that is not just the only one.
+
+    Raises:
+        UndecidedAnswerError: the answer it belongs to was kept back.
+        StreamEndedError: whoever asked for it is no longer authenticated.
+    """
+    if state.blocked and not state.answered:
+        raise UndecidedAnswerError
+    if message.get("more_body") or state.ended:
+        go_on(state)
 
 
 async def _is_settled(error: Exception, scope: Scope, send: Send, state: GuardState) -> bool:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
+import msgspec
 from starlette.types import Scope
 
 from limen.authz.roles import RoleCatalogue
@@ -83,12 +84,17 @@ class Gate(Protocol):
         ...
 
 
-class GuardState:
-    """The one mutable object of a request.
+class GuardState(msgspec.Struct, eq=False):
+    """The one mutable object of a request; a Struct, since one is made for each.
+
+    It does not hold the scope, which holds it: every request would be a circle for the garbage collector to find, and
+    that alone costs more than all the rest of the guard.
 
     Attributes:
         gate: whose guard this is.
         rules: what is declared for leaves that the guard cannot see into.
+        headers: the headers of the request.
+        client: the address and port of the peer.
         principal: who is calling.
         rejection: the error that a presented credential earned; a guarded leaf answers it.
         credential: whatever the gate wants to find again in `Gate.still_valid`.
@@ -100,29 +106,31 @@ class GuardState:
         ended: the answer was cut off, because what opened it is no longer valid.
         ask_next: when a streaming answer is asked about next, in seconds of the monotonic clock; None before.
         endpoint: what was registered where the request was allowed to go.
+        known_origin: where the request came from, once somebody has asked.
         below: the name of the mount that the request has entered, as rules know it; empty in the application itself.
         live_leaf: the leaf for which the store was asked again in this request.
     """
 
-    # What most requests never set stands here: making the object then costs half as much.
+    gate: Gate
+    rules: PathRules
+    headers: list[tuple[bytes, bytes]]
+    client: tuple[str, int] | None
+    parent: "GuardState | None" = None
     principal: Principal = ANONYMOUS
     rejection: LimenError | None = None
     credential: Any = None
-    parent: "GuardState | None" = None
     endpoint: object = None
     below: str = ""
     live_leaf: object = None
-    entered = decided = answered = blocked = ended = False
+    entered: bool = False
+    decided: bool = False
+    answered: bool = False
+    blocked: bool = False
+    ended: bool = False
     ask_next: float | None = None
-    _origin: Origin | None = None
+    known_origin: Origin | None = None
 
-    def __init__(self, gate: Gate, rules: PathRules, scope: Scope) -> None:
-        self.gate = gate
-        self.rules = rules
-        # Not the scope itself, which holds this object: every request would be a circle for the garbage collector to
-        # find, and that alone costs more than all the rest of the guard.
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self._client: tuple[str, int] | None = scope.get("client")
+    __repr__ = object.__repr__  # the headers hold a credential, and scopes are logged
 
     @property
     def request_id(self) -> str:
@@ -132,9 +140,9 @@ class GuardState:
     @property
     def origin(self) -> Origin:
         """Where the request came from; found out when it is asked for, and then the same for everybody who asks."""
-        if self._origin is None:
-            self._origin = origin_of({"headers": self._headers, "client": self._client})
-        return self._origin
+        if self.known_origin is None:
+            self.known_origin = origin_of({"headers": self.headers, "client": self.client})
+        return self.known_origin
 
     def refusal(self, requirement: Requirement) -> LimenError | None:
         """Return why the requirement is not met, or None where it is met."""
