@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import limen.storage.sql
+from limen.crypto.keys import key_id
 from limen.storage.sql.issuing import _OPEN, _ROTATE
+from limen.storage.sql.seeding import KID, Pattern, _made
 from limen.storage.sql.statement import Statement
 
 SQL = Path(limen.storage.sql.__file__).parent
 PACKAGE = SQL.parents[1]
 
 MAKES_A_SESSION = re.compile(r"\b(insert|replace)\b[^;]*\binto\s+limen_sessions\b", re.IGNORECASE)
+COPIES_A_SESSION = re.compile(r"\s*limen_sessions\s*\Z", re.IGNORECASE)
 SETS_A_SECRET = re.compile(r"\bupdate\s+limen_sessions\b[^;]*\b(token_hash|parent_hash|nonce)\s*=\s*:", re.IGNORECASE)
 STATEMENT = re.compile(r"^\s*(select|insert|update|delete|replace|with)\b|\bpragma\b", re.IGNORECASE)
 
@@ -33,17 +36,40 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def test_sessions_are_made_in_one_place() -> None:
-    """The INSERT of a session and the UPDATE of its secret stand in `issuing` and nowhere else in the package."""
+    """The INSERT of a session and the UPDATE of its secret stand in `issuing` and nowhere else in the package.
+
+    But for the seeding of test data, whose sessions are rows without a token: see the next test.
+    """
     places: dict[str, set[str]] = {"makes": set(), "sets": set()}
+    # PostgreSQL's COPY is a method with the table's name.
+    copying = {name for name, tree in _modules() if "copy_records_to_table" in ast.dump(tree)}
     for name, tree in _modules():
         for _, text in _texts(tree):
-            if MAKES_A_SESSION.search(text):
+            if MAKES_A_SESSION.search(text) or (name in copying and COPIES_A_SESSION.match(text)):
                 places["makes"].add(name)
             if SETS_A_SECRET.search(text):
                 places["sets"].add(name)
-    assert places == {"makes": {"storage/sql/issuing.py"}, "sets": {"storage/sql/issuing.py"}}
+    assert places == {"makes": {"storage/sql/issuing.py", "storage/sql/seeding.py"}, "sets": {"storage/sql/issuing.py"}}
     assert MAKES_A_SESSION.search(_OPEN.sqlite)
     assert SETS_A_SECRET.search(_ROTATE.sqlite)
+
+
+def test_a_seeded_session_has_no_token() -> None:
+    """Seeding knows no secret: it reaches nothing that hashes, derives or signs, and its bytes are the system's noise."""
+    for name in ("storage/sql/seeding.py", "cli/seed.py"):
+        tree = ast.parse((PACKAGE / name).read_text(encoding="utf-8"))
+        imports = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        imports |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        # The one hash is that of the accounts' password.
+        wrong = {each for each in imports if re.match(r"hashlib|hmac|limen\.(crypto(?!\.passwords)|authn)\b", each)}
+        assert not wrong, name
+    made = _made(["a", "b"], 300, Pattern("hash", (), "client", 1_000, 2_000))[2]
+    hashes = {row[5] for row in made}
+    assert len(hashes) == 300
+    assert {len(each) for each in hashes} == {32}
+    # No key has this id, so a process asked to state such a session's token again has nothing to derive it with.
+    assert {row[6] for row in made} == {KID}
+    assert len(KID) != len(key_id(b"k" * 32))
 
 
 def test_both_ask_the_account_in_the_statement_itself() -> None:

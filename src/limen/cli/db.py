@@ -12,6 +12,7 @@ import typer
 from limen.cli.accounts import ACTOR
 from limen.cli.configuration import EnvFile, Json, load, with_gate
 from limen.cli.exits import Exit, Refused, UsageError
+from limen.cli.seed import seed
 from limen.cli.terminal import note, say, show_json
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
@@ -23,6 +24,7 @@ UPGRADE = "limen db upgrade"
 _WHAT_ENDS = "Every session of every account ends: everybody has to log in again."
 
 app = typer.Typer(no_args_is_help=True, help="The database: its schema, and what is due after a restore.")
+app.command(hidden=True)(seed)
 
 
 @app.command()
