@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from limen.core.decision import Decision
     from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
     from limen.core.principal import Principal
+    from limen.features.accounts.existing import ExistingAccount, ExistingAccounts
     from limen.settings import Settings
     from limen.wiring import Limen
 
@@ -20,6 +21,8 @@ __all__ = [
     "ADMINISTRATION",
     "Conflict",
     "Decision",
+    "ExistingAccount",
+    "ExistingAccounts",
     "Forbidden",
     "InputFault",
     "InvalidInput",
@@ -34,6 +37,8 @@ __all__ = [
 _HOMES = {
     "ADMINISTRATION": "limen.authz.administration",
     "Decision": "limen.core.decision",
+    "ExistingAccount": "limen.features.accounts.existing",
+    "ExistingAccounts": "limen.features.accounts.existing",
     "Limen": "limen.wiring",
     "Principal": "limen.core.principal",
     "Settings": "limen.settings",

@@ -28,6 +28,7 @@ pytest.register_assert_rewrite(
             "accounts",
             "contract",
             "events",
+            "existing_accounts",
             "issuing",
             "restoring",
             "role_assignment",
