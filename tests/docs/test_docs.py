@@ -33,7 +33,7 @@ REQUIRED = [
 ]  # fmt: skip
 NODE = re.compile(r"tests/[\w/]+\.py(?:::\w+)*")
 # Codes of the contract whose features come later, named in the decision about codes.
-LATER = {"rate_limited", "csrf_failed", "own_request"}
+LATER = {"rate_limited", "csrf_failed"}
 PACKAGES_INDEX = re.compile(r"pypi|pythonhosted|npmjs|ghcr|docker\.io", re.IGNORECASE)
 MACHINE = re.compile(r"(?<![\w.~])/(?:work|root|tmp|home|Users|usr|var/folders)/\w+|[A-Z]:\\")
 

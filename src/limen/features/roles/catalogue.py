@@ -40,7 +40,7 @@ def with_role(snapshot: Snapshot, definition: Definition) -> RoleCatalogue:
         return _catalogue([*others, definition])
     except ConfigurationError:
         message = f"The role {definition.name} would extend itself."
-        raise InvalidInput(message, errors=[InputFault(("body", "extends"), "circle", message)]) from None
+        raise InvalidInput(message, errors=[InputFault(("body", "extends"), "invalid_value", message)]) from None
 
 
 def definition_of(name: str, permissions: Sequence[str], extends: Sequence[str]) -> Definition:
@@ -52,14 +52,14 @@ def definition_of(name: str, permissions: Sequence[str], extends: Sequence[str])
     faults = []
     if not is_role_name(name):
         message = "The name of a role is a letter, then up to 63 letters, digits, '_', '.', ':' or '-'."
-        faults.append(InputFault(("path", "name"), "malformed", message))
+        faults.append(InputFault(("path", "name"), "invalid_value", message))
     for place, permission in enumerate(permissions):
         if not is_permission_name(permission):
             message = "A permission is resource:action, such as order:approve."
-            faults.append(InputFault(("body", "permissions", place), "malformed", message))
+            faults.append(InputFault(("body", "permissions", place), "invalid_value", message))
     for place, extended in enumerate(extends):
         if not is_role_name(extended):
-            faults.append(InputFault(("body", "extends", place), "malformed", "This is no name of a role."))
+            faults.append(InputFault(("body", "extends", place), "invalid_value", "This is no name of a role."))
     if faults:
         raise InvalidInput(faults[0].message, errors=faults)
     return Definition(name, frozenset(map(str, permissions)), frozenset(map(str, extends)))
