@@ -55,7 +55,7 @@ def test_sessions_are_made_in_one_place() -> None:
 
 
 def test_a_seeded_session_has_no_token() -> None:
-    """Seeding knows no secret: it reaches nothing that hashes, derives or signs, and its bytes are the system's noise."""
+    """Seeding knows no secret: it reaches nothing that hashes, derives or signs, and its bytes are random ones."""
     for name in ("storage/sql/seeding.py", "cli/seed.py"):
         tree = ast.parse((PACKAGE / name).read_text(encoding="utf-8"))
         imports = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}

@@ -12,7 +12,7 @@ _PREPARED = Statement("SELECT statement, generic_plans + custom_plans FROM pg_pr
 
 def _prepared() -> Steps[dict[str, int]]:
     found = yield from rows(_PREPARED)
-    return {text: uses for text, uses in found}
+    return dict(found)
 
 
 async def test_a_statement_is_prepared_once(url: str) -> None:
@@ -31,7 +31,7 @@ async def test_a_statement_is_prepared_once(url: str) -> None:
 
 
 async def test_a_type_that_a_migration_changes_fails_nobody(url: str) -> None:
-    """What a connection has prepared no longer fits after a column's type changed: others are opened, nobody is told."""
+    """What a connection has prepared no longer fits a column of another type: others are opened, nobody is told."""
     storage = PostgresStorage(url, pool_size=8)
     await storage.start()
     try:
