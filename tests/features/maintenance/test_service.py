@@ -1,6 +1,8 @@
 """After a restore no token of before works, whichever it was."""
 
 import asyncio
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +13,8 @@ from limen.core.errors import InvalidRefreshToken, Unavailable
 from limen.core.events import NOWHERE, EventName
 from limen.features.maintenance import service
 from limen.features.maintenance.service import MaintenanceService, Restored
+from limen.features.sessions import service as polling
+from tests.features.conftest import Turned
 from tests.features.maintenance.conftest import Past
 from tests.features.maintenance.test_watch import after_reconnecting, events_of
 from tests.support.gates import PASSWORD
@@ -59,6 +63,29 @@ async def test_what_only_the_lost_database_knew_is_bounded(running: Limen, past:
     known = knows(running, lost)
     assert isinstance(known, Authenticated)
     assert known.expires_at <= running._clock() + running.settings.access_ttl
+
+
+async def test_a_long_list_is_not_read_for_ever(gate: Limen, clock: Turned, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ended is read with an overlap, so that a late commit is found, and afterwards no more."""
+    await gate.accounts.create("ann", PASSWORD)
+    ended = await gate.login.login("ann", PASSWORD, origin=NOWHERE)
+    await gate.maintenance.restored(actor="cli")
+    await gate.sessions.catch_up()
+    began, since = time.monotonic(), gate.sessions._polled_until
+    (entry,) = await gate.storage.sessions.ended_since(since)
+    assert (entry.sid, entry.ended_at - since) == (ended.sid, 10_000)
+    clock.ahead += 9
+    monkeypatch.setattr(polling, "time", SimpleNamespace(monotonic=lambda: began + 9))
+    await gate.sessions.catch_up()
+    assert gate.sessions._polled_until == since
+    clock.ahead += 3
+    monkeypatch.setattr(polling, "time", SimpleNamespace(monotonic=lambda: began + 12))
+    await gate.sessions.catch_up()
+    assert await gate.storage.sessions.ended_since(gate.sessions._polled_until) == []
+    later = await gate.login.login("ann", PASSWORD, origin=NOWHERE)
+    clock.ahead += 60
+    await gate.sessions.logout(later.refresh_token, origin=NOWHERE)
+    assert later.sid in gate.ended
 
 
 async def test_it_goes_in_batches_and_is_recorded_at_the_end(running: Limen, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -128,7 +129,8 @@ class SessionService:
         self._ended = ended
         self._leeway_ms = leeway * 1000
         self._keep_ended_ms = keep_ended_ms
-        self._polled_until = 0
+        self._polled_until = self._newest_ended = 0
+        self._newest_known_at = 0.0
         self._clock = clock
         self._refused: dict[tuple[str, str], float] = {}
 
@@ -325,10 +327,19 @@ class SessionService:
         await self._store.record(event)
 
     async def catch_up(self) -> None:
-        """Read what ended since the last time, in this process or another, with an overlap."""
+        """Read what ended since the last time, in this process or another, with an overlap.
+
+        Once the newest entry has been known for as long as the overlap, nothing before it can still be committed. Then
+        it is not read again: after `limen db restored` there may be a million beside it.
+        """
+        began, newest = time.monotonic(), self._newest_ended
         for entry in await self._store.ended_since(self._polled_until):
             self._ended.add(entry.sid, entry.keep_until)
-            self._polled_until = max(self._polled_until, entry.ended_at - POLL_OVERLAP_MS)
+            newest = max(newest, entry.ended_at)
+        if newest > self._newest_ended:
+            self._newest_ended, self._newest_known_at = newest, began
+        is_settled = began - self._newest_known_at > POLL_OVERLAP_MS / 1000
+        self._polled_until = self._newest_ended + 1 if is_settled else self._newest_ended - POLL_OVERLAP_MS
         metrics.ENDED_LIST_AGE.done()
 
 
