@@ -1,6 +1,12 @@
 """SQLite against the contract of the stores; the fixtures are in ``conftest.py``."""
 
-from limen.testing.contracts.account_administration import DeleteContract, LastAdministratorContract, SetEmailContract
+from limen.testing.contracts.account_administration import (
+    AuthorityContract,
+    DeleteContract,
+    LastAdministratorContract,
+    SetEmailContract,
+    SetTemporaryPasswordContract,
+)
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
 from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
@@ -48,6 +54,14 @@ class TestDelete(DeleteContract):
 
 
 class TestSetEmail(SetEmailContract):
+    pass
+
+
+class TestSetTemporaryPassword(SetTemporaryPasswordContract):
+    pass
+
+
+class TestAuthority(AuthorityContract):
     pass
 
 

@@ -1,15 +1,18 @@
 """The contract of what only an administrator does to an account."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import pytest
 
+from limen.authz.authority import Authority, AuthorityMoved
 from limen.core.errors import Conflict
 from limen.core.events import EventName
 from limen.core.ids import uuid7
 from limen.features.accounts.store import Account, AccountStatus, NewAccount, StatusChange
+from limen.features.roles.store import Change, Seen
+from limen.features.sessions.store import EndReason
 from limen.storage import Storage
 from limen.testing.contracts.contract import (
     BROKEN_EVENT,
@@ -32,6 +35,36 @@ ADMINISTRATORS = {"chief": frozenset({"roles:assign"}), "maker": frozenset({"ord
 async def delete(storage: Storage, account: Account) -> bool:
     """Delete the account."""
     return await storage.accounts.delete(account.id, event=event(EventName.ACCOUNT_DELETED), keep_ended_ms=KEEP_ENDED)
+
+
+async def _disable(storage: Storage, account: Account, authority: Authority) -> None:
+    change = await storage.accounts.change_status(
+        account.id, of=ACTIVE, to=DISABLED, event=event(), keep_ended_ms=KEEP_ENDED, authority=authority
+    )
+    assert change.changed
+
+
+async def _delete(storage: Storage, account: Account, authority: Authority) -> None:
+    assert await storage.accounts.delete(account.id, event=event(), keep_ended_ms=KEEP_ENDED, authority=authority)
+
+
+async def _set_email(storage: Storage, account: Account, authority: Authority) -> None:
+    assert await storage.accounts.set_email(account.id, "ada@example.org", event=event(), authority=authority)
+
+
+async def _end_all(storage: Storage, account: Account, authority: Authority) -> None:
+    await storage.sessions.end_all(
+        account.id, reason=EndReason.ADMINISTRATION, event=event(), keep_ended_ms=KEEP_ENDED, authority=authority
+    )
+
+
+VERBS: Mapping[str, Callable[[Storage, Account, Authority], Awaitable[None]]] = {
+    "disable": _disable,
+    "delete": _delete,
+    "set_email": _set_email,
+    "end_all": _end_all,
+}
+"""Every verb that acts on an account with an authority."""
 
 
 async def now(storage: Storage, account: Account) -> Account:
@@ -174,6 +207,57 @@ class SetEmailContract(Contract):
         assert await now(storage, account) == account
 
 
+class SetTemporaryPasswordContract(Contract):
+    """`AccountAdministrationStore.set_temporary_password`."""
+
+    async def test_it_is_set_until_its_time(self, storage: Storage, turn_clock: Callable[[int], None]) -> None:
+        """The hash is another one, the epoch is raised, every session ends; after its time it reads as expired."""
+        account = await an_account(storage)
+        opened = await a_session(storage, account)
+        assert await self._set(storage, account)
+        after = await now(storage, account)
+        assert after.password_temporary
+        assert not after.password_expired
+        assert (after.password_hash, after.session_epoch) == (NEW_HASH, 1)
+        assert await rotate(storage, opened, b"next") is None
+        assert {entry.sid for entry in await storage.sessions.ended_since(0)} == {opened.sid}
+        assert len(await all_events(storage, EventName.PASSWORD_SET)) == 1
+        turn_clock(60_001)
+        by_name = await storage.accounts.by_username(account.username)
+        assert by_name is not None
+        assert by_name.password_expired
+
+    async def test_another_password_takes_its_place(self, storage: Storage) -> None:
+        """A rehash leaves it temporary, a change makes it the account's own; both only with the hash that was seen."""
+        account = await an_account(storage)
+        assert await self._set(storage, account)
+        for end_others, seen, new in ((False, NEW_HASH, OLD_HASH), (True, OLD_HASH, NEW_HASH)):
+            assert await storage.accounts.change_password(
+                account.id, seen_hash=seen, new_hash=new, event=event(), end_others=end_others
+            )
+            assert (await now(storage, account)).password_temporary is not end_others
+
+    async def test_it_is_refused(self, storage: Storage) -> None:
+        """For nobody, and for a deleted account, nothing is written."""
+        account = await an_account(storage)
+        assert await delete(storage, account)
+        before, events = await now(storage, account), await all_events(storage)
+        assert not await self._set(storage, account)
+        assert not await self._set(storage, replace(account, id=NOBODY))
+        assert await now(storage, account) == before
+        assert await all_events(storage) == events
+
+    @staticmethod
+    async def _set(storage: Storage, account: Account) -> bool:
+        return await storage.accounts.set_temporary_password(
+            account.id,
+            new_hash=NEW_HASH,
+            lifetime_ms=60_000,
+            event=event(EventName.PASSWORD_SET),
+            keep_ended_ms=KEEP_ENDED,
+        )
+
+
 class LastAdministratorContract(Contract):
     """No verb on accounts takes away the last active account with a role that gives ``roles:assign``."""
 
@@ -226,3 +310,89 @@ class LastAdministratorContract(Contract):
             account.id, of=ACTIVE, to=to, event=event(), keep_ended_ms=KEEP_ENDED
         )
         assert change.changed
+
+
+class AuthorityContract(Contract):
+    """Every verb that is given an authority asks in its own transaction whether that still holds."""
+
+    @pytest.mark.parametrize("verb", VERBS)
+    async def test_what_still_holds_is_done(self, storage: Storage, verb: str) -> None:
+        """An authority that was read just before lets every verb through."""
+        actor, target = await self._two(storage)
+        await VERBS[verb](storage, target, await self._authority(storage, actor, target))
+
+    @pytest.mark.parametrize("verb", VERBS)
+    @pytest.mark.parametrize("moved", ["target", "actor", "actor off", "actor gone", "catalogue"])
+    async def test_what_has_moved_is_not_done(self, storage: Storage, verb: str, moved: str) -> None:
+        """A role granted to the account, taken from who acts, or redefined: nothing is changed or written."""
+        actor, target = await self._two(storage)
+        opened = await a_session(storage, target)
+        authority = await self._authority(storage, actor, target)
+        if moved == "catalogue":
+            await storage.roles.sync({**ADMINISTRATORS, "other": frozenset({"order:read"})}, event())
+        elif moved == "actor off":
+            await storage.accounts.change_status(
+                actor.id, of=ACTIVE, to=DISABLED, event=event(), keep_ended_ms=KEEP_ENDED
+            )
+        elif moved == "actor gone":
+            assert await delete(storage, actor)
+        else:
+            await self._grant(storage, actor if moved == "actor" else target)
+        before, events = await now(storage, target), await all_events(storage)
+        with pytest.raises(AuthorityMoved):
+            await VERBS[verb](storage, target, authority)
+        assert await now(storage, target) == before
+        assert await all_events(storage) == events
+        assert await storage.sessions.read(opened.sid) is not None
+
+    @pytest.mark.parametrize("moved", ["actor", "catalogue"])
+    async def test_no_account_is_made_by_what_has_moved(self, storage: Storage, moved: str) -> None:
+        """The same for an account that is not there yet; with what still holds it is made."""
+        actor, target = await self._two(storage)
+        authority = replace(await self._authority(storage, actor, target), target_version=None)
+        new = NewAccount(id=uuid7(), username="ada", email=None, password_hash=None, roles=frozenset({"maker"}))
+        if moved == "actor":
+            await self._grant(storage, actor)
+        else:
+            await storage.roles.sync({**ADMINISTRATORS, "other": frozenset()}, event())
+        with pytest.raises(AuthorityMoved):
+            await storage.accounts.create(new, event(), authority=authority)
+        assert await storage.accounts.by_username("ada") is None
+        authority = replace(await self._authority(storage, actor, target), target_version=None)
+        assert await storage.accounts.create(new, event(), authority=authority)
+
+    async def test_two_who_act_on_each_other(self, storage: Storage, peer: Storage) -> None:
+        """Neither waits for the other for ever: each act is done or finds that who acts is gone."""
+        one, other = await self._two(storage)
+        await an_account(storage, roles=frozenset({"chief"}))
+        pairs = [(one, other), (other, one)]
+        authorities = [await self._authority(storage, *pair) for pair in pairs]
+        answers = await asyncio.gather(
+            *(VERBS["delete"]((storage, peer)[n], pairs[n][1], authorities[n]) for n in range(2)),
+            return_exceptions=True,
+        )
+        assert sorted(type(answer).__name__ for answer in answers) == ["AuthorityMoved", "NoneType"]
+
+    @staticmethod
+    async def _two(storage: Storage) -> tuple[Account, Account]:
+        await storage.roles.sync(ADMINISTRATORS, event())
+        await an_account(storage, roles=frozenset({"chief"}))
+        return await an_account(storage, roles=frozenset({"chief"})), await an_account(storage)
+
+    @staticmethod
+    async def _authority(storage: Storage, actor: Account, target: Account) -> Authority:
+        read = await storage.roles.read([actor.id, target.id])
+        return Authority(read.version, actor.id, read.holders[actor.id].version, read.holders[target.id].version)
+
+    @staticmethod
+    async def _grant(storage: Storage, account: Account) -> None:
+        read = await storage.roles.read([account.id])
+        done = await storage.roles.assign(
+            read.holders[account.id],
+            grant=["maker"],
+            revoke=[],
+            seen=Seen(read.version),
+            event=event(),
+            keep_ended_ms=KEEP_ENDED,
+        )
+        assert done is Change.DONE
