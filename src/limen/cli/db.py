@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limen.cli.accounts import ACTOR
-from limen.cli.configuration import EnvFile, Json, load, with_gate
+from limen.cli.configuration import EnvFile, Json, load
 from limen.cli.exits import Exit, Refused, UsageError
 from limen.cli.seed import seed
 from limen.cli.terminal import note, say, show_json
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.features.maintenance.service import Restored
+    from limen.settings import Settings
     from limen.storage import Schema, Storage
-    from limen.wiring import Limen
 
 UPGRADE = "limen db upgrade"
 _WHAT_ENDS = "Every session of every account ends: everybody has to log in again."
@@ -82,18 +82,27 @@ def restored(
     """
     _confirm(yes=yes)
 
-    async def act(gate: "Limen") -> "Restored":
-        total = await gate.maintenance.count_accounts()
-        with _progress(total) as on_batch:
-            return await gate.maintenance.restored(actor=ACTOR, on_batch=on_batch)
-
-    done = with_gate(act, env_file)
+    done = asyncio.run(_restored(load(env_file)))
     if json:
         show_json({"accounts": done.accounts, "sessions": done.sessions})
         return
     say(f"{done.sessions} sessions of {done.accounts} accounts were ended.")
     note("access tokens that only the lost database knew of live on for at most 15 minutes; to end these as well,")
     note("replace LIMEN_JWT_ACCESS_SECRET at once, without keeping the old one in LIMEN_JWT_ACCESS_SECRETS_ACCEPTED")
+
+
+async def _restored(settings: "Settings") -> "Restored":
+    from limen.wiring import Limen
+
+    gate = Limen(settings)
+    # Only its storage is started: the gate itself would follow, every second, the very list that is being written.
+    await gate.storage.start(migrate=settings.migrate == "start")
+    try:
+        total = await gate.maintenance.count_accounts()
+        with _progress(total) as on_batch:
+            return await gate.maintenance.restored(actor=ACTOR, on_batch=on_batch)
+    finally:
+        await gate.storage.stop()
 
 
 def _confirm(*, yes: bool) -> None:
