@@ -108,7 +108,7 @@ ACCOUNT_ROLES = Table(
     sqlite_with_rowid=False,
 )
 
-# On PostgreSQL its pages are left some room (fillfactor 85, by the migration), so that a rotation stays on its page.
+# On PostgreSQL its pages are left some room (fillfactor 70, by a migration), so that a rotation stays on its page.
 SESSIONS = Table(
     "limen_sessions",
     METADATA,
