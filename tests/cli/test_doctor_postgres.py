@@ -98,7 +98,11 @@ def test_a_role_without_rights_fails(
     assert "limen_sessions" in done.out
     assert "limen_schema_version" not in done.out
     rows(on_postgres, f'GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "{role}"')
+    assert "limen_events_seq" in run("doctor", "--json").out
+    rows(on_postgres, f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{role}"')
     assert findings(run("doctor", "--json"))["rights"] == "warn"
+    monkeypatch.setenv("LIMEN_MIGRATE", "never")
+    assert run("accounts", "create", "bob", "--password-stdin", stdin=PASSWORD).code == 0
     postgres.drop(on_postgres)
     postgres.execute(f'DROP ROLE "{role}"')
 

@@ -77,8 +77,9 @@ def _role(facts: "ServerFacts") -> Finding:
 
 def _rights(facts: "ServerFacts") -> Iterator[Finding]:
     if facts.lacking:
-        found = f"the role may not read and write {', '.join(facts.lacking)}"
-        yield Finding(FAIL, "rights", found, "GRANT SELECT, INSERT, UPDATE, DELETE on them, or make it their owner")
+        found = f"the role may not use {', '.join(facts.lacking)}"
+        advice = "GRANT SELECT, INSERT, UPDATE, DELETE on tables and USAGE on sequences, or make it their owner"
+        yield Finding(FAIL, "rights", found, advice)
     elif not facts.owns_all or not facts.creates:
         advice = "LIMEN_MIGRATE=never, and limen db upgrade as the role that owns the tables"
         yield Finding(WARN, "rights", "the role reads and writes, but cannot migrate", advice)

@@ -30,12 +30,13 @@ _CLOCK = Statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigin
 # The two tables about the schema are only read, unless the role migrates, and then it owns them.
 _RIGHTS = Statement("""
 SELECT c.relname,
-       has_table_privilege(c.oid, 'SELECT') AND (c.relname LIKE 'limen_schema%'
-           OR (has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')
-               AND has_table_privilege(c.oid, 'DELETE'))),
+       CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE')
+            WHEN starts_with(c.relname::text, 'limen_schema_') THEN has_table_privilege(c.oid, 'SELECT')
+            ELSE has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+                 AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE') END,
        pg_has_role(c.relowner, 'USAGE'), greatest(c.reltuples, 0)::bigint
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND starts_with(c.relname::text, 'limen_')
+ WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'S') AND starts_with(c.relname::text, 'limen_')
  ORDER BY c.relname
 """)
 
@@ -59,8 +60,8 @@ class ServerFacts:
         encrypted: whether the connection is.
         remote: whether the server is on another machine, as far as its address tells.
         creates: whether the role may create tables.
-        lacking: tables of limen that the role may not read and write.
-        owns_all: whether the role owns every table of limen, as a migration wants.
+        lacking: tables and sequences of limen that the role may not use.
+        owns_all: whether the role owns all of them, as a migration wants.
         rows: estimates of how many rows there are, by table.
         schema: which one it bears.
     """
