@@ -20,6 +20,9 @@ from limen.core.errors import AccountNotActive, ConfigurationError, LimenError, 
 from limen.core.events import NOWHERE
 from limen.core.principal import ANONYMOUS, Principal, PrincipalKind
 from limen.starlette import live, public
+from limen.web.attributes import attributes_in
+from limen.web.guard.rules import PathRules
+from limen.web.guard.state import GUARD_KEY, GuardState
 from tests.support.gates import PASSWORD, ROLES, settings_for
 
 ANN = Principal(sub="0199e1f0-0000-7000-8000-000000000001", kind=PrincipalKind.PERSON, roles=frozenset({"maker"}))
@@ -193,13 +196,9 @@ class TestInARequest:
 
     async def test_whoever_is_cancelled_leaves_a_no(self, tmp_path: Path) -> None:
         """Where the first who asked goes away, the second is told no, and does not wait for ever."""
-        from limen.web.attributes import attributes_in
-        from limen.web.guard.rules import PathRules
-        from limen.web.guard.state import GUARD_KEY, GuardState
-
         gate = _gate(tmp_path, None)
-        scope: dict[str, Any] = {"type": "http", "headers": [], "client": None}
-        state = scope[GUARD_KEY] = GuardState(gate, PathRules(), scope)
+        state = GuardState(gate, PathRules(), [], None)
+        scope = {"type": "http", GUARD_KEY: state}
         state.principal = ANN
 
         async def hang(principal: Principal) -> Mapping[str, object]:
@@ -216,13 +215,9 @@ class TestInARequest:
 
     async def test_other_roles_are_asked_for_anew(self, tmp_path: Path) -> None:
         """What was loaded for the principal of the token does not stand in for the one that a live check has found."""
-        from limen.web.attributes import attributes_in
-        from limen.web.guard.rules import PathRules
-        from limen.web.guard.state import GUARD_KEY, GuardState
-
         gate = _gate(tmp_path, None)
-        scope: dict[str, Any] = {"type": "http", "headers": [], "client": None}
-        state = scope[GUARD_KEY] = GuardState(gate, PathRules(), scope)
+        state = GuardState(gate, PathRules(), [], None)
+        scope = {"type": "http", GUARD_KEY: state}
         loader = Counting()
         for roles in ({"maker"}, {"maker"}, {"checker"}):
             state.principal = Principal(sub=ANN.sub, kind=PrincipalKind.PERSON, roles=frozenset(roles))
@@ -237,12 +232,8 @@ class TestInARequest:
 
     async def test_another_gate(self, tmp_path: Path) -> None:
         """A request that another gate guards has another gate's principal."""
-        from limen.web.guard.rules import PathRules
-        from limen.web.guard.state import GUARD_KEY, GuardState
-
         (tmp_path / "other").mkdir()
         gate, other = _gate(tmp_path, Counting()), _gate(tmp_path / "other", None)
-        scope: dict[str, Any] = {"type": "http", "headers": [], "client": None}
-        scope[GUARD_KEY] = GuardState(other, PathRules(), scope)
+        scope = {"type": "http", GUARD_KEY: GuardState(other, PathRules(), [], None)}
         with pytest.raises(ConfigurationError, match="another gate"):
             await gate.attributes_of(Request(scope))

@@ -16,6 +16,7 @@ from limen.core.errors import ConfigurationError, Conflict, InvalidInput, Unavai
 from limen.core.events import NOWHERE, Event, EventName
 from limen.core.ids import uuid7
 from limen.features.accounts.store import AccountStatus, NewAccount
+from limen.features.roles.service import OPERATOR
 from tests.own_user.conftest import Place, application_engine, migrate, sqlalchemy_url
 from tests.support.gates import PASSWORD, settings_for
 from tests.support.postgres import Databases
@@ -255,7 +256,7 @@ class TestEndings:
             await asyncio.sleep(0.05)
         assert (await place.gate.accounts.by_id(account.id)).status is AccountStatus.DISABLED
 
-    async def test_a_late_commit_is_met_by_every_poll(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_late_commit_is_met_by_every_poll(self, place: Place) -> None:
         """What a long transaction has ended bears the time of its commit, and is kept for as much longer."""
         account, issued = await self._logged_in(place)
         async with place.engine.begin() as connection:
@@ -282,6 +283,39 @@ class TestEndings:
             await connection.commit()
         assert await place.rows("SELECT id FROM limen_ended_sessions") == []
         assert not place.ended(issued.sid)
+
+
+class TestRoles:
+    async def test_a_rollback_gives_nobody_anything(self, place: Place) -> None:
+        """A role made and granted in a transaction that is rolled back is not known to this process, nor held."""
+        account = await place.gate.accounts.create("ann", None)
+        with suppress(Undo):
+            async with place.engine.begin() as connection, place.gate.using(connection):
+                await place.gate.roles.put(OPERATOR, "clerk", permissions=["order:read"])
+                await place.gate.roles.grant(OPERATOR, account.id, ["clerk"])
+                assert (await place.gate.accounts.by_id(account.id)).roles == {"clerk"}
+                assert "clerk" not in place.gate.catalogue.names
+                raise Undo
+        await asyncio.sleep(1.2)
+        assert "clerk" not in place.gate.catalogue.names
+        assert account.id not in place.gate.changed
+        assert (await place.gate.accounts.by_id(account.id)).roles == frozenset()
+
+    async def test_a_late_commit_is_met_by_every_poll(self, place: Place) -> None:
+        """What a long transaction has granted bears the time of its commit, and is kept for as much longer."""
+        account = await place.gate.accounts.create("ann", None)
+        async with place.engine.begin() as connection:
+            async with place.gate.using(connection):
+                await place.gate.roles.grant(OPERATOR, account.id, ["maker"])
+            assert account.id not in place.gate.changed
+            await connection.execute(
+                text("UPDATE limen_changed_roles SET changed_at = changed_at - 60000, keep_until = keep_until - 60000")
+            )
+        ((age, kept),) = await place.rows("SELECT changed_at, keep_until - changed_at FROM limen_changed_roles")
+        assert abs(time.time() * 1000 - age) < 10_000
+        assert kept == (place.gate.settings.access_ttl + 60) * 1000
+        await asyncio.sleep(1.2)
+        assert account.id in place.gate.changed
 
 
 class TestWhatIsRefused:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from starlette.types import Scope
 
@@ -31,10 +30,6 @@ class _Asked:
     answer: asyncio.Future[Attributes]
 
 
-# By the one object that a request has, whatever middleware does to its scope.
-_ASKED: WeakKeyDictionary[GuardState, _Asked] = WeakKeyDictionary()
-
-
 async def attributes_in(scope: Scope, gate: Gate, load: Callable[[Principal], Awaitable[Attributes]]) -> Attributes:
     """Return the attributes of who is calling; those who ask at once wait for the first, and a failure stays one.
 
@@ -49,11 +44,12 @@ async def attributes_in(scope: Scope, gate: Gate, load: Callable[[Principal], Aw
         state = state.parent
     if state is None:
         raise ConfigurationError("attributes_of: this request is guarded by another gate.")
-    asked = _ASKED.get(state)
-    if asked is not None and asked.principal == state.principal:
+    # On the one object that a request has, whatever middleware does to its scope.
+    asked = state.attributes
+    if isinstance(asked, _Asked) and asked.principal == state.principal:
         return await asyncio.shield(asked.answer)
     answer: asyncio.Future[Attributes] = asyncio.get_running_loop().create_future()
-    _ASKED[state] = _Asked(state.principal, answer)
+    state.attributes = _Asked(state.principal, answer)
     try:
         found = await load(state.principal)
     except BaseException as error:

@@ -109,6 +109,7 @@ class GuardState(msgspec.Struct, eq=False):
         known_origin: where the request came from, once somebody has asked.
         below: the name of the mount that the request has entered, as rules know it; empty in the application itself.
         live_leaf: the leaf for which the store was asked again in this request.
+        attributes: what `limen.web.attributes` has asked the application's loader.
     """
 
     gate: Gate
@@ -129,6 +130,7 @@ class GuardState(msgspec.Struct, eq=False):
     ended: bool = False
     ask_next: float | None = None
     known_origin: Origin | None = None
+    attributes: Any = None
 
     __repr__ = object.__repr__  # the headers hold a credential, and scopes are logged
 
