@@ -61,7 +61,10 @@ POLL_SECONDS = 1.0
 """How often a process reads what ended elsewhere; the promise is two seconds."""
 SWEEP_SECONDS = 600.0
 CLOCK_LEEWAY = 2
-"""Seconds by which the clocks of two processes of one installation may differ when they verify each other's tokens."""
+"""Seconds beyond its end for which a token is accepted."""
+CLOCK_AHEAD = 600
+"""Seconds by which a token of this installation may come from the future: the database stamps tokens, and this
+process's clock may be minutes behind its."""
 KEEP_ENDED_MARGIN = 60
 """Seconds an ended session stays listed beyond the life of its last access token: the clocks of verifiers differ."""
 
@@ -163,7 +166,6 @@ class Limen:
             access_key=access_keys[0],
             refresh_keys=refresh_keys,
             refresh_signing_keys=refresh_signing_keys,
-            clock=self._clock,
         )
         self.sessions = SessionService(
             self.storage.sessions,
@@ -176,6 +178,7 @@ class Limen:
                 claims=RefreshClaims,
                 max_lifetime=settings.session_max_ttl,
                 leeway=CLOCK_LEEWAY,
+                ahead=CLOCK_AHEAD,
                 clock=self._clock,
             ),
             ended=self.ended,
@@ -244,6 +247,7 @@ class Limen:
                 claims=AccessClaims,
                 max_lifetime=settings.access_ttl,
                 leeway=CLOCK_LEEWAY,
+                ahead=CLOCK_AHEAD,
                 clock=self._clock,
             ),
             self._seen,

@@ -19,7 +19,9 @@ OTHER_SECRET = b"the secret before this one, still accepted in tests"
 FUZZED_TOKENS = int(os.environ.get("LIMEN_TEST_FUZZ_TOKENS", "20000"))
 
 
-def verifier(*, now: float = NOW, leeway: int = 0, keys: KeySet | None = None) -> TokenVerifier[AccessClaims]:
+def verifier(
+    *, now: float = NOW, leeway: int = 0, ahead: int = 0, keys: KeySet | None = None
+) -> TokenVerifier[AccessClaims]:
     """A verifier of access tokens whose clock stands still."""
     return TokenVerifier(
         keys or KeySet.of_secrets(SECRET, [OTHER_SECRET]),
@@ -29,6 +31,7 @@ def verifier(*, now: float = NOW, leeway: int = 0, keys: KeySet | None = None) -
         claims=AccessClaims,
         max_lifetime=TTL,
         leeway=leeway,
+        ahead=ahead,
         clock=lambda: now,
     )
 
@@ -221,6 +224,15 @@ class TestTime:
         body = made.payload(exp=NOW + TTL, **{claim: NOW + 30})
         assert verifier(leeway=30).verify(made.token(body=body)).sub == SUB
         assert refusal(verifier(leeway=29).verify, made.token(body=body)).reason == "not_yet_valid"
+
+    def test_from_ahead(self) -> None:
+        """A verifier whose clock is behind its own issuer's takes tokens from so far ahead, and no further."""
+        behind = {"now": NOW - 600}
+        assert verifier(**behind, ahead=600).verify(made.token()).sub == SUB
+        assert refusal(verifier(**behind, ahead=599).verify, made.token()).reason == "not_yet_valid"
+        assert refusal(verifier(now=NOW + TTL, ahead=600).verify, made.token()).expired
+        with pytest.raises(ConfigurationError):
+            verifier(ahead=601)
 
     def test_a_clock_that_is_no_number_denies(self) -> None:
         """Where the clock answers NaN nothing is valid: every comparison is written so that unknown means no."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from limen.authn.records import CurrentSession, IssuingStore, NewSession, Rotation
-from limen.core.clock import Clock
 from limen.core.errors import LimenError
 from limen.core.events import Event, EventName, Origin
 from limen.core.ids import uuid7
@@ -125,7 +124,6 @@ class Door:
         refresh_keys: derive the secret parts of refresh tokens.
         refresh_signing_keys: sign refresh tokens, each under its secret: the one in use and those still accepted, since
             a token that is stated again is stated under the secret it was made with.
-        clock: the time, in seconds since 1970 UTC.
     """
 
     def __init__(
@@ -136,11 +134,9 @@ class Door:
         access_key: SigningKey,
         refresh_keys: RefreshKeys,
         refresh_signing_keys: Iterable[SigningKey],
-        clock: Clock,
     ) -> None:
         self._store = store
         self._terms = terms
-        self._clock = clock
         self._access = Signer(access_key, ACCESS_TYP)
         self._refresh_keys = refresh_keys
         self._refresh = {key.kid: Signer(key, REFRESH_TYP) for key in refresh_signing_keys}
@@ -172,7 +168,7 @@ class Door:
             ),
             self._event(rule, proof.account_id, sid, proof.origin, {"grant": proof.grant.value}),
         )
-        return None if row is None else self._issue(row, secret)
+        return None if row is None else self._issue(row, secret, row.rotated_at)
 
     async def rotate(self, presented: RefreshClaims, origin: Origin) -> Issued | None:
         """Exchange the current refresh token for its successor; None where the store says it is not the current one.
@@ -205,9 +201,11 @@ class Door:
             ),
             self._event(GRANTS[Grant.REFRESH], presented.sub, presented.sid, origin, {"generation": presented.gen + 1}),
         )
-        return None if row is None else self._issue(row, successor)
+        return None if row is None else self._issue(row, successor, row.rotated_at)
 
-    def restate(self, presented: RefreshClaims, row: CurrentSession, *, nonce: bytes, token_hash: bytes) -> Issued:
+    def restate(
+        self, presented: RefreshClaims, row: CurrentSession, *, nonce: bytes, token_hash: bytes, now_ms: int
+    ) -> Issued:
         """State the current refresh token again to whoever holds its direct parent: the same one, never a sibling.
 
         The caller has judged, on one fresh row, that account and session hold and that the leeway is not over. Nothing
@@ -229,14 +227,18 @@ class Door:
             raise KeyGone
         if not hmac.compare_digest(secret_hash(successor), token_hash):
             raise CannotRestate()
-        return self._issue(row, successor)
+        return self._issue(row, successor, now_ms)
 
     @staticmethod
     def _event(rule: GrantRule, account_id: str, sid: str, origin: Origin, data: Mapping[str, object]) -> Event:
         return Event(rule.event, actor=account_id, target=sid, origin=origin, data=data)
 
-    def _issue(self, row: CurrentSession, secret: bytes) -> Issued:
-        """Sign both tokens for a row that the store has just confirmed."""
+    def _issue(self, row: CurrentSession, secret: bytes, now_ms: int) -> Issued:
+        """Sign both tokens for a row that the store has just confirmed, at this time by the database's clock.
+
+        Not by this process's: the list of ended sessions keeps an entry until the last token of it has expired, by the
+        clock that stamped them both.
+        """
         terms = self._terms
         ends = min(row.idle_until, row.ends_at) // 1000
         refresh = self._refresh[row.kid].sign(
@@ -261,7 +263,7 @@ class Door:
                 roles=row.roles,
                 auth_time=row.auth_time // 1000,
                 amr=row.amr,
-                iat=int(self._clock()),
+                iat=now_ms // 1000,
                 ttl=terms.access_ttl,
             )
         )

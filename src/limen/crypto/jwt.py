@@ -27,6 +27,7 @@ from limen.crypto.strict_json import JsonError, read_object
 
 __all__ = [
     "ACCESS_TYP",
+    "MAX_AHEAD",
     "MAX_LEEWAY",
     "MAX_TOKEN_BYTES",
     "REFRESH_TYP",
@@ -42,6 +43,9 @@ MAX_TOKEN_BYTES: Final = 16_384
 
 MAX_LEEWAY: Final = 60
 """Seconds that clocks may differ."""
+
+MAX_AHEAD: Final = 600
+"""Seconds by which a token may come from the future, where the issuer is this very installation."""
 
 _MAX_HEADER_BYTES: Final = 1_024
 _HEADERS_KEPT: Final = 64
@@ -79,6 +83,9 @@ class TokenVerifier(Generic[C]):
         claims: what the payload is read into; it belongs to one ``typ``.
         max_lifetime: the most seconds from ``iat`` to ``exp``.
         leeway: seconds that the issuer's clock may differ, 0 to 60.
+        ahead: seconds by which ``iat`` may lie in the future, at least the leeway, at most 600. What one installation
+            signed with its own keys is no danger for having been made by a clock that runs ahead: refusing it would
+            only send its bearer round in circles.
         clock: answers the time now.
 
     Raises:
@@ -86,7 +93,7 @@ class TokenVerifier(Generic[C]):
     """
 
     __slots__ = (
-        "_audience", "_clock", "_decode", "_encode", "_issuer", "_keys", "_known_headers", "_leeway", "_max_lifetime",
+        "_ahead", "_audience", "_clock", "_decode", "_encode", "_issuer", "_keys", "_known_headers", "_leeway", "_max_lifetime",
         "_shape", "_typs",
     )  # fmt: skip
 
@@ -100,12 +107,15 @@ class TokenVerifier(Generic[C]):
         claims: type[C],
         max_lifetime: int,
         leeway: int = 0,
+        ahead: int = 0,
         clock: Clock = system_clock,
     ) -> None:
         if not issuer or not audience:
             raise ConfigurationError("A token verifier needs an issuer and an audience.")
         if not 0 <= leeway <= MAX_LEEWAY:
             raise ConfigurationError(f"The leeway for tokens is 0 to {MAX_LEEWAY} seconds.")
+        if not 0 <= ahead <= MAX_AHEAD:
+            raise ConfigurationError(f"A token may come from at most {MAX_AHEAD} seconds ahead.")
         if max_lifetime <= 0:
             raise ConfigurationError("The longest lifetime of a token is a number of seconds above zero.")
         shape = SHAPES.get(claims)
@@ -120,6 +130,7 @@ class TokenVerifier(Generic[C]):
         self._encode = msgspec.json.Encoder().encode
         self._max_lifetime = max_lifetime
         self._leeway = leeway
+        self._ahead = max(ahead, leeway)
         self._clock = clock
         self._known_headers: dict[bytes, VerificationKey] = {}
 
@@ -168,7 +179,7 @@ class TokenVerifier(Generic[C]):
         if claims.aud != self._audience:
             raise TokenError("aud")
         now = self._clock()
-        if not claims.iat <= now + self._leeway:
+        if not claims.iat <= now + self._ahead:
             raise TokenError("not_yet_valid")
         if not now < claims.exp + self._leeway:
             raise TokenError("expired")
@@ -238,7 +249,7 @@ class TokenVerifier(Generic[C]):
             raise TokenError("aud")
         if not 0 < wire.exp - wire.iat <= self._max_lifetime:
             raise TokenError("lifetime")
-        latest = self._clock() + self._leeway
+        latest = self._clock() + self._ahead
         if not wire.iat <= latest or (wire.nbf is not msgspec.UNSET and not wire.nbf <= latest):
             raise TokenError("not_yet_valid")
         claims = self._shape.admit(cast(Any, wire), self._issuer, self._audience)

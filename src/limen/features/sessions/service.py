@@ -176,7 +176,9 @@ class SessionService:
 
     async def _restate(self, presented: RefreshClaims, row: SessionState, origin: Origin) -> Issued:
         try:
-            issued = self._door.restate(presented, _current(row), nonce=row.nonce or b"", token_hash=row.token_hash)
+            issued = self._door.restate(
+                presented, _current(row), nonce=row.nonce or b"", token_hash=row.token_hash, now_ms=row.now
+            )
         except KeyGone:
             # A process that does not have the key refuses and ends nothing: another process may have it.
             await self._refuse(presented, "key_gone", origin)
