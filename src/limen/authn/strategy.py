@@ -25,8 +25,7 @@ class PresentedCredential(msgspec.Struct, frozen=True, gc=False):
         return f"PresentedCredential(scheme={self.scheme!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+class Authenticated(msgspec.Struct, frozen=True):
     """The credential is valid, and this is whom it stands for.
 
     Attributes:

@@ -5,7 +5,10 @@ import re
 import time
 from typing import Final
 
-_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+UUID7: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+"""The pattern of a UUIDv7 in its canonical form."""
+
+_CANONICAL = re.compile(rf"{UUID7}\Z")
 
 
 _RANDOM_BYTES: Final = 16

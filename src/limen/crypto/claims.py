@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from limen.core.ids import is_uuid7, uuid7
+from limen.core.ids import UUID7, is_uuid7, uuid7
 
 ACCESS_TYP: Final = "at+jwt"
 """The ``typ`` of an access token (RFC 9068, section 2.1)."""
@@ -28,7 +28,8 @@ _MAX_GENERATION: Final = 2**63 - 1
 _INTERNED_AT_MOST: Final = 4096
 
 _SECRET_PART: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")
-_TOKEN_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+# The three ids of an access token, with what none of them can hold between them: one search instead of three.
+_IDS_OF_ACCESS: Final = re.compile(rf"{UUID7} {UUID7} [A-Za-z0-9_-]{{1,64}}\Z")
 _VISIBLE: Final = re.compile(r"[!-~]{1,255}\Z")
 
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=_END_OF_TIME)]
@@ -276,12 +277,13 @@ def _client(name: str) -> str | None:
 
 
 def _admit_access(wire: _AccessWire, issuer: str, audience: str) -> AccessClaims | None:
-    amr = _methods(wire.amr)
-    client_id = _client(wire.client_id)
-    roles = _role_set(wire.roles)
-    if amr is None or client_id is None or roles is None:
+    sub, sid, jti = wire.sub, wire.sid, wire.jti
+    if _IDS_OF_ACCESS.match(f"{sub} {sid} {jti}") is None:
         return None
-    if not (is_uuid7(wire.sub) and is_uuid7(wire.sid) and _TOKEN_ID.match(wire.jti)):
+    amr = _interned_tuples.get(wire.amr) or _methods(wire.amr)
+    client_id = _interned_strings.get(wire.client_id) or _client(wire.client_id)
+    roles = _interned_sets.get(wire.roles) or _role_set(wire.roles)
+    if amr is None or client_id is None or roles is None:
         return None
     return AccessClaims(
         amr=amr,
@@ -291,10 +293,10 @@ def _admit_access(wire: _AccessWire, issuer: str, audience: str) -> AccessClaims
         exp=wire.exp,
         iat=wire.iat,
         iss=issuer,
-        jti=wire.jti,
+        jti=jti,
         roles=roles,
-        sid=wire.sid,
-        sub=wire.sub,
+        sid=sid,
+        sub=sub,
     )
 
 

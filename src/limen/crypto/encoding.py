@@ -1,13 +1,18 @@
 """base64url without padding, in its one canonical spelling (RFC 7515, appendix C; RFC 4648, section 5)."""
 
-from binascii import Error as _Base64Error
-from binascii import a2b_base64, b2a_base64
+from binascii import b2a_base64
 from typing import Final
+
+import msgspec
 
 ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
+_OUTSIDE: Final = bytes(set(range(256)) - set(ALPHABET))
+# What is outside the alphabet, the two characters that only base64 has included, becomes what base64 does not have.
+_FROM_URL: Final = bytes.maketrans(b"-_" + _OUTSIDE, b"+/" + b"!" * len(_OUTSIDE))
+# msgspec reads base64 in a third of the time that binascii takes; it stands in quotes there.
+_DECODE: Final = msgspec.json.Decoder(bytes).decode
 # What the last character may be where its low bits are unused: those bits must be zero (RFC 4648, section 3.5), or one
 # token had several spellings and a list of spent or ended tokens could be walked around.
 _LAST_OF_TWO: Final = frozenset(b"AQgw")
@@ -26,27 +31,16 @@ def b64url_decode(text: bytes) -> bytes:
         ValueError: a character outside the alphabet (white space and padding too), an impossible length, or unused
             bits that are not zero.
     """
-    if text.translate(None, ALPHABET):
-        raise ValueError("not base64url")
-    return decode_alphabet_only(text)
-
-
-def decode_alphabet_only(text: bytes) -> bytes:
-    """Do what `b64url_decode` does, for a text already known to hold characters of `ALPHABET` only.
-
-    Raises:
-        ValueError: an impossible length, or unused bits that are not zero.
-    """
     rest = len(text) & 3
     if rest == 0:
-        padding = b""
+        quoted = b'"%b"' % text.translate(_FROM_URL)
     elif rest == 2 and text[-1] in _LAST_OF_TWO:
-        padding = b"=="
+        quoted = b'"%b=="' % text.translate(_FROM_URL)
     elif rest == 3 and text[-1] in _LAST_OF_THREE:
-        padding = b"="
+        quoted = b'"%b="' % text.translate(_FROM_URL)
     else:
         raise ValueError("not canonical base64url")
     try:
-        return a2b_base64(text.translate(_FROM_URL) + padding)
-    except _Base64Error:
+        return _DECODE(quoted)
+    except msgspec.MsgspecError:
         raise ValueError("not base64url") from None
