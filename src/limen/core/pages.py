@@ -33,4 +33,4 @@ def check_place(after: str | None) -> str | None:
 def no_such_place() -> InvalidInput:
     """Return the error for an ``after`` that no page has answered as ``next``."""
     message = "No page goes on there: send what the last one answered as next."
-    return InvalidInput(message, errors=[InputFault(("query", "after"), "invalid", message)])
+    return InvalidInput(message, errors=[InputFault(("query", "after"), "invalid_value", message)])

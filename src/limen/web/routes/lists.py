@@ -55,7 +55,7 @@ def parameter(request: Request, name: str) -> str | None:
         return None
     if len(values) > 1 or len(values[0]) > MAX_SEARCH or not values[0].isprintable():
         message = "Give it once, as plain text."
-        raise InvalidInput(errors=[InputFault(("query", name), "invalid", message)])
+        raise InvalidInput(errors=[InputFault(("query", name), "invalid_value", message)])
     return values[0]
 
 
