@@ -36,6 +36,8 @@ ROLES: dict[str, list[str]] = {
         Permission.ASSIGN,
         Permission.APPROVE,
         *ADMINISTRATION,
+        # Makes no orders, since who makes them does not approve them; may make somebody a maker.
+        f"grant:{Permission.CREATE}",
     ],
 }
 

@@ -296,3 +296,17 @@ async def test_a_disabled_checker_approves_nothing(shop: Shop) -> None:
         refused = await cho.post(f"/orders/{order}/approve")
     assert problem(refused)[0] == 401
     assert (await ann.get(f"/orders/{order}")).json()["status"] == "pending"
+
+
+async def test_an_admin_makes_others_makers_and_makes_no_orders(shop: Shop) -> None:
+    """The admin grants every role of the example over HTTP, the maker's too, whose work the admin may not do."""
+    adm, bob = await shop.person("adm", "admin"), await shop.person("bob")
+    for roles in (["maker"], ["checker", "super-checker"], ["admin"], ["maker"]):
+        answer = await adm.request("PATCH", f"/admin/api/accounts/{bob.sub}", json={"roles": roles})
+        assert (answer.status_code, answer.json()["roles"]) == (200, roles)
+    answer = await adm.request("PUT", "/admin/api/roles/apprentice", json={"permissions": ["order:create"]})
+    assert answer.status_code == 201
+    assert problem(await adm.post("/orders", json={"item": "oak", "amount": 12}))[:2] == (403, "permission_required")
+    answer = await adm.request("PATCH", f"/admin/api/accounts/{adm.sub}", json={"roles": ["admin", "maker"]})
+    assert problem(answer)[:2] == (403, "own_request")
+    assert (await adm.request("POST", f"/admin/api/accounts/{bob.sub}/disable")).status_code == 204

@@ -1,6 +1,6 @@
 """The permissions of limen's own administration: what a role has to give so that its holders may administer."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -21,6 +21,18 @@ class Administration(StrEnum):
 
 ADMINISTRATION: Final[frozenset[str]] = frozenset(permission.value for permission in Administration)
 """All of them. An administrator is an active account with a role that gives ``roles:assign``; one always remains."""
+
+GRANT: Final = "grant:"
+"""Before the name of a permission: whoever holds it may pass the permission on without having it.
+
+Where duties are separated, whoever makes somebody a maker is none: ``grant:order:create`` beside ``roles:assign``.
+"""
+
+
+def not_passable(permissions: Iterable[str], held: Collection[str]) -> list[str]:
+    """Return, in order, those of the permissions that whoever holds these may neither use nor pass on."""
+    return sorted(name for name in set(permissions) if name not in held and GRANT + name not in held)
+
 
 DEFAULT_ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"admin": ADMINISTRATION})
 """What the stand-alone server and the command line write into a database that has never had a role."""

@@ -348,6 +348,60 @@ async def test_a_role_that_is_none_is_not_deleted(gate: Limen) -> None:
             await gate.roles.delete(OPERATOR, name)
 
 
+# --- passing on what one does not have
+
+
+async def a_passer(gate: Limen) -> tuple[Account, Principal]:
+    """Return somebody who may make others checkers and is none."""
+    await gate.roles.put(
+        OPERATOR, "passer", permissions=["roles:assign", "roles:write", "order:read", "grant:order:approve"]
+    )
+    account = await made(gate, "pat", "passer")
+    return account, principal(gate, account)
+
+
+async def test_what_may_be_passed_on_is_granted_without_having_it(gate: Limen) -> None:
+    """``grant:order:approve`` is for separated duties: whoever appoints checkers checks nothing."""
+    _, actor = await a_passer(gate)
+    target = await made(gate, "ann")
+    assert "order:approve" not in actor.permissions
+    assert await gate.roles.grant(actor, target.id, ["checker"]) == {"checker"}
+    assert await gate.roles.revoke(actor, target.id, ["checker"]) == frozenset()
+    assert await gate.roles.put(actor, "approver", permissions=["order:approve"])
+    with pytest.raises(PermissionRequired):
+        await gate.roles.grant(actor, target.id, ["maker"])
+    with pytest.raises(PermissionRequired):
+        await gate.roles.put(actor, "approver", permissions=["order:approve", "order:create"])
+
+
+async def test_what_may_be_passed_on_is_not_for_oneself(gate: Limen) -> None:
+    """Not by a grant, and not by the definition of a role that one holds, or that such a role extends."""
+    account, actor = await a_passer(gate)
+    with pytest.raises(OwnRequest):
+        await gate.roles.grant(actor, account.id, ["checker"])
+    held = ["roles:assign", "roles:write", "order:read", "grant:order:approve"]
+    with pytest.raises(OwnRequest):
+        await gate.roles.put(actor, "passer", permissions=[*held, "order:approve"])
+    with pytest.raises(OwnRequest):
+        await gate.roles.put(actor, "passer", permissions=held, extends=["checker"])
+    await gate.roles.put(OPERATOR, "base", permissions=["order:read"])
+    await gate.roles.put(OPERATOR, "passer", permissions=held, extends=["base"])
+    with pytest.raises(OwnRequest):
+        await gate.roles.put(actor, "base", permissions=["order:read", "order:approve"])
+    assert "order:approve" not in (await gate.roles.show("passer")).gives
+
+
+async def test_the_right_to_pass_on_is_passed_on_by_who_has_it(gate: Limen) -> None:
+    """It is a permission like any other: nobody makes it up."""
+    actor = principal(gate, await made(gate, "sam", "personnel"))
+    with pytest.raises(PermissionRequired):
+        await gate.roles.put(actor, "passer", permissions=["grant:order:approve"])
+    _, passer = await a_passer(gate)
+    assert await gate.roles.put(passer, "another", permissions=["grant:order:approve"])
+    with pytest.raises(PermissionRequired):
+        await gate.roles.put(passer, "another", permissions=["grant:order:create"])
+
+
 # --- lists
 
 

@@ -1,11 +1,12 @@
 """Roles: looked at, made, changed, deleted, granted and revoked.
 
 Whoever changes something is judged by the database as it is at that moment, not by what a token said: nobody gives or
-takes more than they hold, nobody changes their own roles, and an administrator always remains (ASVS 8.2.1).
+takes more than they hold, or may pass on by name; nobody changes their own roles or adds to their own permissions; and
+an administrator always remains (ASVS 8.2.1).
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from limen.authz.administration import Administration
@@ -20,64 +21,22 @@ from limen.core.errors import (
     InvalidInput,
     NotFound,
     OwnRequest,
-    PermissionRequired,
     Unavailable,
 )
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import is_uuid7
 from limen.core.pages import DEFAULT_PAGE, check_limit
-from limen.core.principal import Principal
 from limen.features.roles.catalogue import catalogue_of, definition_of, unusable, with_role
+from limen.features.roles.judgement import OPERATOR, Actor, Judgement, Operator, name_of
 from limen.features.roles.store import Change, RoleSource, RoleStore, Seen, Snapshot
 from limen.features.roles.views import PermissionPage, PermissionView, RolePage, RoleView, view_of
 
+__all__ = ["OPERATOR", "Actor", "Operator", "RoleService"]
+
 ATTEMPTS: Final = 5
 """How often a change is judged anew, when what it was judged by has moved."""
-_LISTED: Final = 5
-"""How many missing permissions a refusal names."""
 
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """Whoever has the command line, and with it the database: may grant anything.
-
-    Attributes:
-        name: who did it, in the audit trail.
-    """
-
-    name: str = "cli"
-
-
-OPERATOR: Final = Operator()
-
-Actor: TypeAlias = Principal | Operator
-"""Who changes something: a principal that was asked live, or the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Judgement:
-    """What is known of who acts, and of the roles, as they were read together.
-
-    ``held`` is what who acts may give and take; None for the operator, who may anything.
-    """
-
-    snapshot: Snapshot
-    catalogue: RoleCatalogue
-    seen: Seen
-    held: frozenset[str] | None
-
-    def require(self, *permissions: str) -> None:
-        """Refuse where one of the permissions is not held."""
-        missing = sorted(set(permissions) - self.held) if self.held is not None else []
-        if missing:
-            told = ", ".join(missing[:_LISTED]) + (" and others" if len(missing) > _LISTED else "")
-            raise PermissionRequired(f"This takes permissions that you do not hold: {told}.")
-
-    def gives(self, name: str) -> frozenset[str]:
-        return self.catalogue.permissions_of(frozenset({name}))
-
-
-_Attempt: TypeAlias = Callable[[_Judgement], Awaitable[Change]]
+_Attempt: TypeAlias = Callable[[Judgement], Awaitable[Change]]
 
 
 class RoleService:
@@ -176,7 +135,7 @@ class RoleService:
         definition = definition_of(name, permissions, extends)
         is_new = True
 
-        async def attempt(judged: _Judgement) -> Change:
+        async def attempt(judged: Judgement) -> Change:
             nonlocal is_new
             judged.require(Administration.ROLES_WRITE)
             present = judged.snapshot.roles.get(definition.name)
@@ -188,13 +147,14 @@ class RoleService:
             if present is not None and present.definition == definition:
                 return Change.DONE
             after = with_role(judged.snapshot, definition)
-            judged.require(*judged.gives(definition.name) | after.permissions_of(frozenset({definition.name})))
+            judged.require_passable(judged.gives(definition.name) | after.permissions_of(frozenset({definition.name})))
+            judged.refuse_own_gain(after)
             return await self._store.put(definition, seen=judged.seen, event=event(is_new=is_new))
 
         def event(*, is_new: bool) -> Event:
             data = {"permissions": sorted(definition.permissions), "extends": sorted(definition.extends)}
             named = EventName.ROLE_CREATED if is_new else EventName.ROLE_CHANGED
-            return Event(named, actor=_name_of(actor), target=definition.name, origin=origin, data=data)
+            return Event(named, actor=name_of(actor), target=definition.name, origin=origin, data=data)
 
         await self._judged(actor, attempt, event(is_new=False))
         return is_new
@@ -209,13 +169,13 @@ class RoleService:
         """
         if not is_role_name(name):
             raise _no_such_role()
-        event = Event(EventName.ROLE_DELETED, actor=_name_of(actor), target=name, origin=origin)
+        event = Event(EventName.ROLE_DELETED, actor=name_of(actor), target=name, origin=origin)
 
-        async def attempt(judged: _Judgement) -> Change:
+        async def attempt(judged: Judgement) -> Change:
             judged.require(Administration.ROLES_WRITE)
             if name not in judged.snapshot.roles:
                 raise _no_such_role()
-            judged.require(*judged.gives(name))
+            judged.require_passable(judged.gives(name))
             return await self._store.delete(name, seen=judged.seen, event=event)
 
         await self._judged(actor, attempt, event)
@@ -269,10 +229,10 @@ class RoleService:
     ) -> frozenset[str]:
         if not is_uuid7(account_id):
             raise _no_such_account()
-        event = Event(EventName.ROLES_ASSIGNED, actor=_name_of(actor), target=account_id, origin=origin)
+        event = Event(EventName.ROLES_ASSIGNED, actor=name_of(actor), target=account_id, origin=origin)
         roles: frozenset[str] = frozenset()
 
-        async def attempt(judged: _Judgement) -> Change:
+        async def attempt(judged: Judgement) -> Change:
             nonlocal roles
             judged.require(Administration.ROLES_ASSIGN)
             target = judged.snapshot.holders.get(account_id)
@@ -285,7 +245,7 @@ class RoleService:
                 return Change.DONE
             if judged.seen.actor is not None and judged.seen.actor.id == target.id:
                 raise OwnRequest("Nobody changes their own roles.")
-            judged.require(*judged.catalogue.permissions_of(grant | revoke))
+            judged.require_passable(judged.catalogue.permissions_of(grant | revoke))
             told = replace(event, data={"granted": sorted(grant), "revoked": sorted(revoke), "roles": sorted(roles)})
             return await self._store.assign(
                 target, grant=grant, revoke=revoke, seen=judged.seen, event=told, keep_ended_ms=self._keep_ended_ms
@@ -326,11 +286,11 @@ class RoleService:
         if over is not None and (target is None or target.status == "deleted"):
             raise NotFound("There is no such account.")
         if target is not None:
-            judged.require(*judged.catalogue.permissions_of(target.roles))
+            judged.require_passable(judged.catalogue.permissions_of(target.roles))
         if granting:
             judged.require(Administration.ROLES_ASSIGN)
             _require_known(granting, judged.catalogue.names)
-            judged.require(*judged.catalogue.permissions_of(frozenset(granting)))
+            judged.require_passable(judged.catalogue.permissions_of(frozenset(granting)))
         who = judged.seen.actor
         if who is None:
             return None
@@ -356,17 +316,17 @@ class RoleService:
                 return
         raise Unavailable("The roles are being changed by others; try again.")
 
-    async def _judgement(self, actor: Actor, account_ids: Collection[str]) -> _Judgement:
+    async def _judgement(self, actor: Actor, account_ids: Collection[str]) -> Judgement:
         if isinstance(actor, Operator):
             snapshot, catalogue = await self._read(*account_ids)
-            return _Judgement(snapshot, catalogue, Seen(snapshot.version), None)
+            return Judgement(snapshot, catalogue, Seen(snapshot.version), None)
         snapshot, catalogue = await self._read(actor.sub, *account_ids)
         holder = snapshot.holders.get(actor.sub)
         if holder is None or holder.status != "active":
             raise AccountNotActive()
         # Never more than the credential allows, even where the account holds more.
         held = catalogue.permissions_of(holder.roles) & actor.permissions
-        return _Judgement(snapshot, catalogue, Seen(snapshot.version, holder), held)
+        return Judgement(snapshot, catalogue, Seen(snapshot.version, holder), held)
 
     async def _read(self, *account_ids: str) -> tuple[Snapshot, RoleCatalogue]:
         snapshot = await self._store.read(account_ids)
@@ -393,10 +353,6 @@ class RoleService:
             if done is Change.MOVED:
                 return  # another process is at it
             version += 1
-
-
-def _name_of(actor: Actor) -> str:
-    return actor.name if isinstance(actor, Operator) else actor.sub
 
 
 def _no_such_role() -> NotFound:
