@@ -82,7 +82,11 @@ def restored(
     """
     _confirm(yes=yes)
 
-    done = asyncio.run(_restored(load(env_file)))
+    try:
+        done = asyncio.run(_restored(load(env_file)))
+    except KeyboardInterrupt:
+        note("interrupted: some accounts are done and some are not; run it again")
+        raise
     if json:
         show_json({"accounts": done.accounts, "sessions": done.sessions})
         return
