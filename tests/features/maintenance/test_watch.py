@@ -3,7 +3,9 @@
 import asyncio
 import logging
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from limen import Limen
 from limen.core import metrics
@@ -127,3 +129,18 @@ async def test_gaps_and_a_database_that_is_away_are_no_rollback(running: Limen, 
     await running._watch.look()
     assert await running.ready() == {}
     assert await events_of(running, EventName.STORE_ROLLED_BACK) == []
+
+
+async def test_readyz_says_so(running: Limen, past: Past) -> None:
+    """The balancer goes on sending requests, and whoever reads the answer is told."""
+    app = FastAPI()
+    running.protect(app, health=True)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+        await running.accounts.create("ann", PASSWORD)
+        await go_back(running, past)
+        await until_noticed(running, noticed=True)
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ready", "store": "rolled_back"})
