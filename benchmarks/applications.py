@@ -114,6 +114,28 @@ def starlette_bare() -> Starlette:
     return Starlette(routes=[Route("/orders/{order_id:int}", _read), Route("/echo", _echo, methods=["POST"])])
 
 
+async def _live(request: Request) -> Response:
+    return JSONResponse(ORDER)
+
+
+async def _work(request: Request) -> Response:
+    return JSONResponse({"sum": sum(number * number for number in range(20_000))})
+
+
+def starlette_routes(gate: Limen | None = None) -> Starlette:
+    """Starlette, guarded by limen: a route that asks the database, one that works for a millisecond or two."""
+    maker = limen.starlette.roles("maker")
+    app = Starlette(
+        routes=[
+            Route("/orders/{order_id:int}", maker(_read)),
+            Route("/live", maker(limen.starlette.live(_live))),
+            Route("/work", maker(_work)),
+        ]
+    )
+    _protect(app, gate)
+    return app
+
+
 def starlette_limen(gate: Limen | None = None) -> Starlette:
     """Starlette, guarded by limen."""
     app = Starlette(routes=[Route("/orders/{order_id:int}", limen.starlette.roles("maker")(_read))])
@@ -158,6 +180,7 @@ APPLICATIONS: dict[str, Callable[..., Application]] = {
     "starlette-bare": starlette_bare,
     "starlette-limen": starlette_limen,
     "starlette-pyjwt": starlette_pyjwt,
+    "starlette-routes": starlette_routes,
 }
 
 

@@ -19,7 +19,7 @@ from benchmarks.servers import cores
 
 LIBRARIES = (
     "limen", "fastapi", "starlette", "uvicorn", "uvloop", "httptools", "granian", "msgspec", "bcrypt", "cryptography",
-    "pyjwt", "joserfc",
+    "pyjwt", "joserfc", "asyncpg",
 )  # fmt: skip
 
 

@@ -58,14 +58,15 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used so far, in seconds."""
-        return sum(_cpu_seconds(process) for process in self._family())
+        return sum(processor_seconds(process) for process in self._family())
 
     def resident_mib(self) -> float:
         """Return the resident memory of its largest process, in MiB."""
         return max(process.memory_info().rss for process in self._family()) / 2**20
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
+def processor_seconds(process: psutil.Process) -> float:
+    """Return the processor time that one process has used so far, in seconds."""
     tasks = Path(f"/proc/{process.pid}/task")
     # Nanoseconds, where Linux tells them: the usual figure counts ticks of ten milliseconds.
     with suppress(OSError):
@@ -83,13 +84,14 @@ def free_port() -> int:
         return port
 
 
-def _command(kind: str, port: int) -> list[str]:
+def _command(kind: str, port: int, workers: int = 1) -> list[str]:
     factory = "benchmarks.applications:from_environment"
     where = ["--host", "127.0.0.1", "--port", str(port)]
     if kind == "uvicorn":
         # As `limen serve` runs it: nothing is logged for each request, nobody's forwarding headers are believed.
         quiet = ["--log-level", "warning", "--no-access-log", "--no-proxy-headers"]
-        return [sys.executable, "-m", "uvicorn", factory, "--factory", *where, *quiet]
+        many = ["--workers", str(workers)] if workers > 1 else []
+        return [sys.executable, "-m", "uvicorn", factory, "--factory", *where, *quiet, *many]
     quiet = ["--no-log"]
     one = ["--workers", "1", "--runtime-threads", "1", "--loop", "uvloop"]
     return [sys.executable, "-m", "granian", factory, "--factory", "--interface", "asgi", *where, *one, *quiet]
@@ -97,21 +99,27 @@ def _command(kind: str, port: int) -> list[str]:
 
 @contextmanager
 def serving(
-    application: str, environment: dict[str, str], *, kind: str = "uvicorn", core: int | None = None
+    application: str,
+    environment: dict[str, str],
+    *,
+    kind: str = "uvicorn",
+    core: int | None = None,
+    workers: int = 1,
 ) -> Iterator[Server]:
     """Serve an application for as long as the context lasts.
 
     Args:
         application: its name in `APPLICATIONS`.
         environment: the settings of its gate.
-        kind: ``uvicorn`` or ``granian``, one worker.
+        kind: ``uvicorn`` or ``granian``.
         core: the one core it may use; None for all.
+        workers: processes that serve; more than one under uvicorn only.
 
     Raises:
         RuntimeError: it did not answer in time; what it printed is in the message.
     """
     port = free_port()
-    command = _command(kind, port)
+    command = _command(kind, port, workers)
     allowed = cores()
     with TemporaryFile() as output:
         if core is not None and hasattr(os, "sched_setaffinity"):

@@ -139,7 +139,8 @@ class _Postgres:
             raise Conflict() from None
 
     async def finish(self) -> None:
-        await self._server.execute("ANALYZE limen_accounts, limen_account_roles, limen_sessions", timeout=300)
+        # As the database would do by itself, in its own time.
+        await self._server.execute("VACUUM (ANALYZE) limen_accounts, limen_account_roles, limen_sessions", timeout=600)
 
 
 def _made(usernames: Sequence[str], sessions: int, pattern: Pattern) -> tuple[list[Row], list[Row], list[Row]]:
