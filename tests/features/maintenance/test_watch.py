@@ -5,6 +5,7 @@ import logging
 
 import httpx
 import pytest
+from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
 from limen import Limen
@@ -136,7 +137,7 @@ async def test_readyz_says_so(running: Limen, past: Past) -> None:
     app = FastAPI()
     running.protect(app, health=True)
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async with LifespanManager(app), httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
         await running.accounts.create("ann", PASSWORD)
