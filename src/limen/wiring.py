@@ -365,7 +365,7 @@ class Limen:
         Doing it twice changes nothing. An application that was protected does it at its start, or at its first request.
 
         Raises:
-            ConfigurationError: the database is newer than this version.
+            ConfigurationError: the database is newer than this version, or behind it where LIMEN_MIGRATE is never.
             Unavailable: the database does not answer.
         """
         if self._started:

@@ -50,6 +50,22 @@ async def test_no_token_of_before_works(running: Limen, past: Past) -> None:
     assert (await running.sessions.refresh(again.refresh_token, origin=NOWHERE)).sid == again.sid
 
 
+async def test_it_is_felt_in_every_process(running: Limen, past: Past) -> None:
+    """After a failover nothing is restarted: a process that knows nothing refuses within two seconds."""
+    await running.accounts.create("ann", PASSWORD)
+    async with Limen(running.settings).running() as other:
+        issued = await other.login.login("ann", PASSWORD, origin=NOWHERE)
+        assert isinstance(knows(other, issued), Authenticated)
+        await running.maintenance.restored(actor="cli")
+        began = time.monotonic()
+        while isinstance(knows(other, issued), Authenticated):
+            assert time.monotonic() - began < 2
+            await asyncio.sleep(0.02)
+        with pytest.raises(InvalidRefreshToken):
+            await other.sessions.refresh(issued.refresh_token, origin=NOWHERE)
+        assert await other.ready() == {}
+
+
 async def test_what_only_the_lost_database_knew_is_bounded(running: Limen, past: Past) -> None:
     """An access token of a session that was lost cannot be listed: it lives on, as long as it was issued for."""
     await running.accounts.create("ann", PASSWORD)
