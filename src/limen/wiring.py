@@ -308,7 +308,7 @@ class Limen:
             administration=self._administered() if administration else None,
         )
         schema = paths_of_schema(prefix, registration_open=is_open, health=health, administration=administration)
-        protection = protect(app, self, strict=strict, own_routes=[routes], openapi_extra={"paths": schema})
+        protection = protect(app, self, strict=strict, own_routes=routes, openapi_extra={"paths": schema})
         if "fastapi" in sys.modules:
             from limen.web.validation import hide_input
 

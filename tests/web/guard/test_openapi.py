@@ -34,7 +34,7 @@ def _app() -> FastAPI:
     router.get("/{number:int}", dependencies=[roles("maker")])(counted.handler())
     app.include_router(router, prefix="/in", dependencies=[roles("admin")])
     own = OwnRoutes("/auth", {"/me": {"GET": counted.endpoint()}})
-    protect(app, SmallGate(), own_routes=[own], openapi_extra=EXTRA)
+    protect(app, SmallGate(), own_routes=own, openapi_extra=EXTRA)
     return app
 
 

@@ -22,7 +22,7 @@ async def _named(request: Request) -> Response:
 def _app(framework: Any, counted: Counted) -> Any:
     app = framework()
     app.router.routes.append(Route("/auth/mine", public(counted.endpoint("mine"))))
-    app.router.routes.append(Route("/auth/login", public(counted.endpoint("not reached"))))
+    app.router.routes.append(Route("/auth/login", public(counted.endpoint("page"))))
     own = OwnRoutes(
         "/auth",
         {
@@ -31,7 +31,7 @@ def _app(framework: Any, counted: Counted) -> Any:
             "/sessions/{id}": {"GET": _named},
         },
     )
-    protect(app, SmallGate(), own_routes=[own])
+    protect(app, SmallGate(), own_routes=own)
     return app
 
 
@@ -71,6 +71,35 @@ async def test_what_is_not_there_is_the_applications(framework: Any) -> None:
     assert counted.ran == ["mine"]
 
 
+@pytest.mark.parametrize("framework", [FastAPI, Starlette])
+async def test_they_stand_in_front_of_the_applications_list_and_not_in_it(framework: Any) -> None:
+    """The application's list holds its own routes; a slash too many redirects, and its route of the same path stays."""
+    counted = Counted()
+    app = _app(framework, counted)
+    assert not any(isinstance(each, OwnRoutes) for each in app.routes)
+    redirected = await call(app, "/auth/me/", "maker")
+    assert (redirected.status, redirected.headers["location"]) == (307, "http://app.example/auth/me")
+    assert (await call(app, "/auth/login")).body == b"page"
+    assert (await call(app, "/auth/login", method="POST")).body == b"login"
+    assert counted.ran == ["page", "login"]
+
+
+@pytest.mark.parametrize("framework", [FastAPI, Starlette])
+async def test_the_router_of_their_requests_is_the_applications(framework: Any) -> None:
+    """What is in the scope as the router is the application's own, with its names, not what stands in for it."""
+    seen: list[object] = []
+
+    @public
+    async def endpoint(request: Request) -> Response:
+        seen.append(request.scope["router"])
+        return PlainTextResponse("")
+
+    app = framework()
+    protect(app, SmallGate(), own_routes=OwnRoutes("", {"/here": {"GET": endpoint}, "/id/{id}": {"GET": endpoint}}))
+    assert [(await call(app, path)).status for path in ("/here", "/id/7")] == [200, 200]
+    assert [each is app.router for each in seen] == [True, True]
+
+
 async def test_paths_may_have_parameters_and_a_root_path_before_them() -> None:
     """As routes have them."""
     app = _app(Starlette, Counted())
@@ -88,4 +117,4 @@ async def test_a_socket_is_no_matter_of_own_routes() -> None:
     app = _app(Starlette, Counted())
     assert (await call(app, "/auth/me", "maker", method="SOCKET")).status == 403
     with pytest.raises(NoMatchFound):
-        app.router.routes[0].url_path_for("me")
+        OwnRoutes("", {"/me": {"GET": _named}}).url_path_for("me")

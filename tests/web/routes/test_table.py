@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from limen import ADMINISTRATION, Limen
+from limen.web.guard.dispatch import instrument
 from limen.web.guard.marks import read_marks
-from limen.web.guard.own_routes import OwnRoutes
 from limen.web.routes.administration import PREFIX
 from limen.web.routes.table import paths_of_schema
 from tests.support.gates import gate_for
@@ -31,12 +31,9 @@ def app(gate: Limen) -> FastAPI:
 
 def listed(app: FastAPI) -> list[tuple[str, str, Any]]:
     """Return path, method and endpoint of each of limen's own routes."""
-    found = []
-    for routes in app.router.routes:
-        if isinstance(routes, OwnRoutes):
-            for path, methods, endpoint in routes.listed():
-                found += [(path, method, endpoint) for method in methods - {"HEAD"}]
-    return found
+    own = instrument(app.router).own
+    assert own is not None
+    return [(path, method, each) for path, methods, each in own.listed() for method in methods - {"HEAD"}]
 
 
 def test_each_route_is_described(app: FastAPI) -> None:

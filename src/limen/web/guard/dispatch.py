@@ -8,7 +8,7 @@ dependencies and handler. That is a habit of the routers, not a promise: the ans
 
 import logging
 import sys
-from typing import Any, Self
+from typing import Any
 
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,6 +28,7 @@ from limen.web.guard.leaves import (
     make_leaf,
 )
 from limen.web.guard.marks import NOTHING_STATED
+from limen.web.guard.own_routes import OwnRoutes
 from limen.web.guard.places import MOST_REMEMBERED, Places, chosen, mounts_of
 from limen.web.guard.rules import OWN_DEFAULT, name_below
 from limen.web.guard.state import GUARD_KEY, GuardState
@@ -125,13 +126,12 @@ class WatchedScope(dict[str, Any]):
             state.decided = True
         dict.update(self, child)
 
-    def afresh(self, scope: Scope) -> Self:
-        """Return this scope as it was before the dispatch, which was given up before anything was entered."""
+    def begin_again(self, scope: Scope) -> None:
+        """Be what the scope was before a dispatch that was given up before anything was entered."""
         self.clear()
         dict.update(self, scope)
         if "fastapi" in scope:
             self.enter_mounted()
-        return self
 
     def enter_mounted(self) -> None:
         """Tell what FastAPI wrote down for an outer application from what it will write down for this one."""
@@ -155,6 +155,7 @@ class InnerGuard:
         self.by_inclusion: dict[tuple[int, int], Leaf] = {}
         self.by_endpoint: dict[int, Leaf] = {}
         self.mounted: dict[int, Leaf] = {}
+        self.own: OwnRoutes | None = None
         self._places = Places()
         self._default: object = None
         self._inspect()
@@ -181,8 +182,13 @@ class InnerGuard:
         watched.entered = _NOT_YET
         if "fastapi" in scope:
             watched.enter_mounted()
+        dispatch, own = self.app, self.own
+        if own is not None:
+            path = scope["path"]
+            if path in own.paths or path.startswith(own.beginnings) or scope.get("root_path"):
+                dispatch = own.before(self.router, watched)
         try:
-            await self.app(watched, receive, send)
+            await dispatch(watched, receive, send)
         except LiveCheckNeeded as needed:
             state.below = watched.below
             await self._dispatch_again(needed.leaf, watched, scope, receive, send)
@@ -309,7 +315,9 @@ class InnerGuard:
         try:
             await state.check_live(leaf)
             scope["user"] = state.principal
-            await self.app(watched.afresh(scope), receive, send)
+            watched.begin_again(scope)
+            dispatch = self.app if self.own is None else self.own.before(self.router, watched)
+            await dispatch(watched, receive, send)
         except LiveCheckNeeded:
             _log.error("a second dispatch reached another leaf", extra={"request_id": state.request_id})
             await refuse(PolicyDenied(), scope, send, state)

@@ -1,15 +1,15 @@
-"""limen's own routes inside an application: one entry in its list of routes, found by one look into a dict."""
+"""limen's own routes inside an application: in front of its list of routes, and only for paths that are theirs."""
 
+import copy
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, NoMatchFound, compile_path, request_response
+from starlette.routing import BaseRoute, Match, NoMatchFound, Router, compile_path, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.core.errors import MethodNotAllowed
-from limen.web.guard.leaves import KNOWN_MATCHES
 from limen.web.guard.state import state_of
 from limen.web.measuring import measured
 from limen.web.problems import send_problem
@@ -17,10 +17,6 @@ from limen.web.problems import send_problem
 Endpoint = Callable[[Request], Awaitable[Response]]
 Table = Mapping[str, Mapping[str, Endpoint]]
 """Endpoints by path, then by HTTP method."""
-
-
-_NO_MATCH: tuple[Match, Scope] = (Match.NONE, {})
-"""What most requests are told; the routers do not look into the scope of what does not match."""
 
 
 class _Resource:
@@ -43,12 +39,19 @@ class _Resource:
 class OwnRoutes(BaseRoute):
     """Routes that an application does not have to know of.
 
-    An ordinary request passes by with one look into a dict. The endpoints are ordinary leaves, marked like any other,
-    and the guard decides them. What is not found here is left to the application's own routes.
+    The endpoints are ordinary leaves, marked like any other, and the guard decides them. What is not found here is left
+    to the application's own routes.
+
+    They do not stand in the application's list of routes, where every request would ask them: the guard asks `before`
+    for the few whose path may be one of theirs.
 
     Args:
         prefix: what every path begins with; may be empty.
         table: the endpoints by path and method; paths may have parameters, as routes have them.
+
+    Attributes:
+        paths: every path without parameters, also with the slash at its end from which routers redirect.
+        beginnings: how the paths with parameters begin.
     """
 
     def __init__(self, prefix: str, table: Table) -> None:
@@ -56,24 +59,35 @@ class OwnRoutes(BaseRoute):
         resources = [_Resource(prefix + path, endpoints) for path, endpoints in table.items()]
         self._exact = {each.path: each for each in resources if "{" not in each.path}
         self._templates = [each for each in resources if "{" in each.path]
-        self._beginnings = tuple({each.path.partition("{")[0] for each in self._templates})
+        self.paths = frozenset(self._exact).union(f"{path}/" for path in self._exact)
+        self.beginnings = tuple({each.path.partition("{")[0] for each in self._templates})
+
+    def before(self, router: Router, scope: Scope) -> ASGIApp:
+        """Return how a router dispatches a request with these routes in front of its own: by its own code, as always.
+
+        Args:
+            router: the application's.
+            scope: of a request whose path is in `paths`, or begins like one of `beginnings`, or stands below a root.
+        """
+        path: str = scope["path"]
+        below = path.removeprefix(scope.get("root_path", ""))
+        if self.paths.isdisjoint((path, below)) and not below.startswith(self.beginnings):
+            return router.app
+        scope.setdefault("router", router)
+        joined = copy.copy(router)
+        joined.routes = [self, *router.routes]
+        return joined.app
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Name the endpoint for a request, or say that there is none."""
-        path: str = scope["path"]
+        path, root = scope["path"], scope.get("root_path", "")
         resource = self._exact.get(path)
-        if resource is None:
-            root: str = scope.get("root_path", "")
-            if not root and not path.startswith(self._beginnings):
-                return _NO_MATCH
-            return self._matches_slowly(scope, path[len(root) :] if root and path.startswith(root) else path)
-        return self._matched(scope, resource, {})
-
-    def _matches_slowly(self, scope: Scope, path: str) -> tuple[Match, Scope]:
-        resource = self._exact.get(path)
+        if resource is None and root and path.startswith(root):
+            path = path[len(root) :]
+            resource = self._exact.get(path)
         if resource is not None:
             return self._matched(scope, resource, {})
-        if path.startswith(self._beginnings):
+        if path.startswith(self.prefix):
             for each in self._templates:
                 found: re.Match[str] | None = each.pattern.match(path)
                 if found:
@@ -119,6 +133,3 @@ class OwnRoutes(BaseRoute):
                 by_endpoint.setdefault(endpoint, set()).add(method)
             for endpoint, methods in by_endpoint.items():
                 yield resource.path, frozenset(methods), endpoint
-
-
-KNOWN_MATCHES.append(OwnRoutes.matches)

@@ -2,20 +2,21 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import anyio
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limen.core.errors import ConfigurationError
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.guard.declarations import Declaration, requirement_of
+from limen.web.guard.dispatch import instrument
 from limen.web.guard.leaves import is_framework_page
 from limen.web.guard.openapi import describing
 from limen.web.guard.outer import put_guard_around
+from limen.web.guard.own_routes import OwnRoutes
 from limen.web.guard.rules import PathRules
 from limen.web.guard.selftest import assert_guard_holds
 from limen.web.guard.state import Gate
@@ -157,7 +158,7 @@ def protect(
     gate: Gate,
     *,
     strict: bool = False,
-    own_routes: Sequence[BaseRoute] = (),
+    own_routes: OwnRoutes | None = None,
     openapi_extra: Mapping[str, Any] | None = None,
 ) -> Protection:
     """Put an application under guard.
@@ -188,7 +189,7 @@ def protect(
         raise ConfigurationError("protect() comes before the application's first request")
     protection = Protection(app, gate, strict=strict)
     put_guard_around(app, protection)
-    app.router.routes[:0] = own_routes
+    instrument(app.router).own = own_routes
     setattr(app, _PROTECTION_OF_APP, protection)
     openapi = getattr(app, "openapi", None)
     if callable(openapi):

@@ -12,7 +12,6 @@ from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.guard.dispatch import InnerGuard, instrument
 from limen.web.guard.leaves import Leaf, is_framework_page, names_endpoint
 from limen.web.guard.marks import Statement
-from limen.web.guard.own_routes import OwnRoutes
 from limen.web.guard.rules import OWN_DEFAULT, PathRules, name_below, normal_name
 
 _DEEPEST = 32
@@ -51,6 +50,10 @@ def walk(router: Router, prefix: str = "", depth: int = 0) -> Iterator[ListedLea
     if depth > _DEEPEST:
         return
     guard = instrument(router)
+    if guard.own is not None:
+        for path, methods, endpoint in guard.own.listed():
+            leaf = guard.leaf_of(endpoint, None, None, is_mounted=False)
+            yield ListedLeaf(prefix + path, methods, leaf, is_own=True)
     for route in router.routes:
         yield from _walk_route(guard, route, prefix, None, depth)
     for group in getattr(router, "_low_priority_routes", ()):
@@ -63,10 +66,6 @@ def walk(router: Router, prefix: str = "", depth: int = 0) -> Iterator[ListedLea
 def _walk_route(guard: InnerGuard, route: Any, prefix: str, included: Any, depth: int) -> Iterator[ListedLeaf]:
     if hasattr(route, "effective_candidates"):
         yield from _walk_included(guard, route, prefix, depth)
-    elif isinstance(route, OwnRoutes):
-        for path, methods, endpoint in route.listed():
-            leaf = guard.leaf_of(endpoint, None, included, is_mounted=False)
-            yield ListedLeaf(prefix + path, methods, leaf, is_own=True)
     elif not names_endpoint(route):
         yield ListedLeaf(name_below(prefix, route), frozenset(), _opaque(route), is_foreign=True)
     elif isinstance(route, Mount | Host):
