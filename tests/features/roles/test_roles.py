@@ -188,6 +188,39 @@ async def test_the_last_but_one_administrator_can_be_taken_by_the_other(gate: Li
     assert await roles_of(gate, one) == {"admin"}
 
 
+async def test_two_administrators_take_the_role_from_each_other(gate: Limen) -> None:
+    """At the same moment: one succeeds, the other one has lost the right to; an administrator remains."""
+    one, other = await made(gate, "one", "admin"), await made(gate, "other", "admin")
+    for _ in range(10):
+        answers = await asyncio.gather(
+            gate.roles.revoke(principal(gate, one), other.id, ["admin"]),
+            gate.roles.revoke(principal(gate, other), one.id, ["admin"]),
+            return_exceptions=True,
+        )
+        assert sorted(type(answer).__name__ for answer in answers) == ["PermissionRequired", "frozenset"]
+        held = [await roles_of(gate, one), await roles_of(gate, other)]
+        assert sorted(map(len, held)) == [0, 1]
+        await gate.roles.grant(OPERATOR, one.id if not held[0] else other.id, ["admin"])
+
+
+async def test_one_administrator_is_switched_off_while_taking_the_role(gate: Limen) -> None:
+    """One revokes, the other one disables, at the same moment: never both, and an administrator remains."""
+    one, other = await made(gate, "one", "admin"), await made(gate, "other", "admin")
+    for _ in range(10):
+        answers = await asyncio.gather(
+            gate.roles.revoke(principal(gate, one), other.id, ["admin"]),
+            gate.administration.disable(principal(gate, other), one.id),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(answer, LimenError) for answer in answers) == 1, answers
+        status = (await gate.accounts.by_id(one.id)).status
+        assert (status == "active") != (await roles_of(gate, other) == {"admin"})
+        if status == "active":
+            await gate.roles.grant(OPERATOR, other.id, ["admin"])
+        else:
+            await gate.administration.enable(OPERATOR, one.id)
+
+
 @pytest.mark.parametrize("account_id", ["", "nothing", "01890000-0000-7000-8000-000000000000", "x" * 4000])
 async def test_an_account_that_is_none(gate: Limen, account_id: str) -> None:
     """Not found, whatever the id looks like."""
