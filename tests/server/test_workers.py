@@ -141,7 +141,7 @@ def test_a_configuration_that_cannot_be_used_ends_the_whole(installed: Path) -> 
     done = start_refused(installed)
     assert done.returncode == 3
     assert done.stdout == ""
-    assert done.stderr.count("newer") == 1
+    assert done.stderr.count("newer limen") == 1
     assert "Traceback" not in done.stderr
 
 
