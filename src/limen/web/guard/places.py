@@ -24,10 +24,12 @@ class Places:
 
     def in_router(self, router: Any) -> _ByEndpoint:
         """Return a router's routes by the identity of their endpoint, after guarding what is foreign among them."""
+        routes = router.routes
         seen = self._seen.get(id(router))
-        if seen is not None and _are_the_same(seen[1], router.routes):
+        # The very same routes, one by one: those of the frameworks are equal where they are merely alike.
+        if seen is not None and len(seen[1]) == len(routes) and all(map(operator.is_, seen[1], routes)):
             return seen[2]
-        return self._look_at(router, router.routes, router.routes)
+        return self._look_at(router, routes, routes)
 
     def in_included(self, included: Any) -> _ByEndpoint:
         """Return the same of a router that FastAPI keeps as included.
@@ -37,7 +39,7 @@ class Places:
         """
         routes = included.original_router.routes
         seen = self._seen.get(id(included))
-        if seen is not None and _are_the_same(seen[1], routes):
+        if seen is not None and len(seen[1]) == len(routes) and all(map(operator.is_, seen[1], routes)):
             return seen[2]
         candidates = included.effective_candidates()
         for each in candidates:
@@ -86,8 +88,3 @@ def chosen(places: _ByEndpoint, endpoint: object, scope: Scope) -> Any:
 def mounts_of(places: _ByEndpoint, endpoint: object) -> list[Any]:
     """Return the mounts and hosts that lead to an application."""
     return [each for each in places.get(id(endpoint), ()) if isinstance(each, Mount | Host)]
-
-
-def _are_the_same(seen: list[Any], routes: list[Any]) -> bool:
-    """Tell whether these are the very same routes: routes of the frameworks that are merely alike are equal."""
-    return len(seen) == len(routes) and all(map(operator.is_, seen, routes))
