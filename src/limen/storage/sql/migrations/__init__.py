@@ -59,7 +59,8 @@ class Schema:
     def of(cls, revision: str | None, *, compatible: bool) -> "Schema":
         """Say how a revision stands; ``compatible`` is what one that this code does not know says of it."""
         known = standing(revision)
-        return cls(revision, REVISIONS[-1], known, known is Standing.CURRENT or (known is Standing.NEWER and compatible))
+        suits = known is Standing.CURRENT or (known is Standing.NEWER and compatible)
+        return cls(revision, REVISIONS[-1], known, suits)
 
 
 def refuse_behind(version: str | None) -> None:
