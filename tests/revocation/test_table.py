@@ -233,6 +233,26 @@ async def test_a_replay_in_flight_with_a_lost_role_is_stale(two: Two) -> None:
     assert (await principal_of(two.there, refreshed)).roles == {KEPT}
 
 
+# --- one session, ended from the list of one's own
+
+
+async def test_one_session_ends_and_the_others_go_on(two: Two) -> None:
+    """Ended here, its refresh and access token and a replay in flight are dead there; the other session lives."""
+    ann = await make(two.here)
+    lost, kept = await log_in(two.there), await log_in(two.there)
+    await two.there.sessions.refresh(lost.refresh_token, origin=NOWHERE)
+    principal = await principal_of(two.here, kept)
+    held, replay = await begin_replay(two.there, lost)
+    await two.here.sessions.end_own(principal, lost.sid, origin=NOWHERE)
+    held.go_on.set()
+    restated = await replay
+    await is_dead(two.there, restated)
+    await dies(two.there, lost, SessionEnded)
+    await dies(two.there, restated, SessionEnded)
+    assert await refused_with(two.there, kept) is None
+    assert [each.session.sid for each in (await two.there.sessions.of_account(ann.id)).items] == [kept.sid]
+
+
 # --- and what is to go on
 
 
