@@ -252,6 +252,29 @@ async def test_many_changes_at_once_are_all_made_or_told(gate: Limen) -> None:
     assert await roles_of(gate, target) == made_of
 
 
+async def test_what_the_code_no_longer_declares_can_be_revoked(gate: Limen) -> None:
+    """By its name, or by setting exactly other roles: it does not come back when it is declared again."""
+    accounts = [await made(gate, name, "checker", "maker") for name in ("ann", "bob", "cem")]
+    settings = gate.settings
+    async with Limen(settings, roles={**ROLES, "checker": []}).running():
+        pass
+    async with Limen(settings, roles={name: ROLES[name] for name in ROLES if name != "checker"}).running() as later:
+        ann, bob, cem = accounts
+        assert await later.roles.revoke(OPERATOR, ann.id, ["checker"]) == {"maker"}
+        assert await later.roles.set_roles(OPERATOR, bob.id, ["maker"]) == {"maker"}
+        assert await later.roles.grant(OPERATOR, cem.id, ["personnel"]) == {"maker", "personnel"}
+        for change in (
+            later.roles.grant(OPERATOR, ann.id, ["checker"]),
+            later.roles.set_roles(OPERATOR, ann.id, ["checker"]),
+            later.roles.revoke(OPERATOR, ann.id, ["checker"]),
+        ):
+            with pytest.raises(InvalidInput):
+                await change
+    async with Limen(settings, roles=ROLES).running() as again:
+        held = [await roles_of(again, account) for account in accounts]
+        assert held == [{"maker"}, {"maker"}, {"maker", "personnel", "checker"}]
+
+
 # --- making, changing and deleting
 
 

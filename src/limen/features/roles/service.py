@@ -28,13 +28,16 @@ from limen.core.ids import is_uuid7
 from limen.core.pages import DEFAULT_PAGE, check_limit
 from limen.features.roles.catalogue import catalogue_of, definition_of, unusable, with_role
 from limen.features.roles.judgement import OPERATOR, Actor, Judgement, Operator, name_of
-from limen.features.roles.store import Change, RoleSource, RoleStore, Seen, Snapshot
+from limen.features.roles.store import Change, Holder, RoleSource, RoleStore, Seen, Snapshot
 from limen.features.roles.views import PermissionPage, PermissionView, RolePage, RoleView, view_of
 
 __all__ = ["OPERATOR", "Actor", "Operator", "RoleService"]
 
 ATTEMPTS: Final = 5
 """How often a change is judged anew, when what it was judged by has moved."""
+
+_Wanted: TypeAlias = tuple[frozenset[str], frozenset[str]]
+"""What is to be granted, and what is to be revoked."""
 
 _Attempt: TypeAlias = Callable[[Judgement], Awaitable[Change]]
 
@@ -186,13 +189,22 @@ class RoleService:
         self, actor: Actor, account_id: str, roles: Collection[str], *, origin: Origin = NOWHERE
     ) -> frozenset[str]:
         """Grant roles to an account, and return what it holds then; see `set_roles`."""
-        return await self._assign(actor, account_id, frozenset(roles), lambda held: held.union(roles), origin)
+        named = frozenset(roles)
+        return await self._assign(actor, account_id, named, lambda held: (named - held.roles, frozenset()), origin)
 
     async def revoke(
         self, actor: Actor, account_id: str, roles: Collection[str], *, origin: Origin = NOWHERE
     ) -> frozenset[str]:
-        """Revoke roles of an account, and return what it holds then; see `set_roles`."""
-        return await self._assign(actor, account_id, frozenset(roles), lambda held: held.difference(roles), origin)
+        """Revoke roles of an account, and return what it holds then; see `set_roles`.
+
+        Also one that the code no longer declares, which would count again if it were declared again.
+        """
+        named = frozenset(roles)
+
+        def wanted(held: Holder) -> _Wanted:
+            return frozenset(), named & (held.roles | held.retired)
+
+        return await self._assign(actor, account_id, named, wanted, origin, also_retired=True)
 
     async def set_roles(
         self, actor: Actor, account_id: str, roles: Collection[str], *, origin: Origin = NOWHERE
@@ -216,16 +228,22 @@ class RoleService:
             PermissionRequired: who acts does not hold what a role gives.
             Conflict: no administrator would be left.
         """
-        wanted = frozenset(roles)
-        return await self._assign(actor, account_id, wanted, lambda _held: wanted, origin)
+        named = frozenset(roles)
+
+        def wanted(held: Holder) -> _Wanted:
+            return named - held.roles, (held.roles - named) | held.retired
+
+        return await self._assign(actor, account_id, named, wanted, origin)
 
     async def _assign(
         self,
         actor: Actor,
         account_id: str,
         named: frozenset[str],
-        wanted: Callable[[frozenset[str]], frozenset[str]],
+        wanted: Callable[[Holder], _Wanted],
         origin: Origin,
+        *,
+        also_retired: bool = False,
     ) -> frozenset[str]:
         if not is_uuid7(account_id):
             raise _no_such_account()
@@ -238,9 +256,9 @@ class RoleService:
             target = judged.snapshot.holders.get(account_id)
             if target is None or target.status == "deleted":
                 raise _no_such_account()
-            _require_known(named, judged.catalogue.names)
-            roles = wanted(target.roles)
-            grant, revoke = roles - target.roles, target.roles - roles
+            _require_known(named, judged.catalogue.names | (target.retired if also_retired else frozenset()))
+            grant, revoke = wanted(target)
+            roles = (target.roles | grant) - revoke
             if not grant and not revoke:
                 return Change.DONE
             if judged.seen.actor is not None and judged.seen.actor.id == target.id:

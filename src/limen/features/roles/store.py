@@ -46,12 +46,15 @@ class Holder:
         status: as in its row; plain text, since a status that this version does not know is simply not active.
         roles: the names of the roles it holds.
         version: how often its roles were changed.
+        retired: roles that it holds and that the code no longer declares: they give nothing, and count again as soon as
+            they are declared again.
     """
 
     id: str
     status: str
     roles: frozenset[str]
     version: int
+    retired: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,10 @@ SELECT x.role, x.extends FROM limen_role_extensions x
 """)
 
 _HOLDER = Statement(f"""
-SELECT id, status, ({HELD_BY_ACCOUNT}), roles_version FROM limen_accounts WHERE id = :id
+SELECT id, status, ({HELD_BY_ACCOUNT}), roles_version,
+       (SELECT @array_of(held.role) FROM limen_account_roles held JOIN limen_roles known ON known.name = held.role
+         WHERE known.source = 'retired' AND held.account_id = limen_accounts.id)
+  FROM limen_accounts WHERE id = :id
 """)  # noqa: S608
 
 # In the order of their ids, whoever asks: two who change each other's roles would otherwise wait for each other.
@@ -222,7 +225,7 @@ def _snapshot(account_ids: Sequence[str]) -> Steps[Snapshot]:
     for account_id in account_ids:
         found = yield from row(_HOLDER, id=account_id)
         if found is not None:
-            holders[account_id] = Holder(str(found[0]), found[1], role_names(found[2]), found[3])
+            holders[account_id] = Holder(str(found[0]), found[1], role_names(found[2]), found[3], role_names(found[4]))
     return Snapshot(version, roles, holders)
 
 

@@ -41,6 +41,17 @@ class AssignRolesContract(Contract):
         assert current.roles == {"checker", "guest"}
         assert len(await all_events(storage, EventName.ROLES_ASSIGNED)) == 1
 
+    async def test_a_retired_role_is_revoked(self, storage: Storage) -> None:
+        """It is told beside those that count, and once it is revoked it does not come back with the code."""
+        await sync(storage, ROLES)
+        account = await an_account(storage, roles=frozenset({"maker", "checker", "guest"}))
+        await sync(storage, {"guest": ROLES["guest"]})
+        found = await holder(storage, account)
+        assert found == Holder(account.id, "active", frozenset({"guest"}), 0, frozenset({"maker", "checker"}))
+        assert await assign(storage, found, revoke=["maker"]) is Change.DONE
+        await sync(storage, ROLES)
+        assert await holder(storage, account) == Holder(account.id, "active", frozenset({"checker", "guest"}), 1)
+
     async def test_every_process_is_told_the_roles_of_now(
         self, storage: Storage, peer: Storage, turn_clock: Callable[[int], None]
     ) -> None:
