@@ -1,14 +1,11 @@
-"""Who may change roles, and what becomes of it."""
+"""Who may grant and revoke roles, and what becomes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from limen import Limen, Principal
 from limen.authn.strategy import Authenticated, PresentedCredential, Rejected
-from limen.authz.administration import ADMINISTRATION, Administration
 from limen.core.errors import (
     AccountNotActive,
     Conflict,
@@ -19,51 +16,12 @@ from limen.core.errors import (
     PermissionRequired,
     Unavailable,
 )
-from limen.core.events import EventName, Origin, Outcome
+from limen.core.events import EventName, Outcome
 from limen.core.principal import PrincipalKind
 from limen.features.accounts.store import Account
 from limen.features.roles.service import OPERATOR
-from limen.features.roles.store import RoleSource
-from limen.features.roles.views import RoleView
-from limen.storage import StoredEvent
-from tests.support.gates import PASSWORD, settings_for
-
-ROLES = {
-    "maker": ["order:create", "order:read"],
-    "checker": ["order:approve", "order:read"],
-    "admin": [*ADMINISTRATION, "order:create", "order:read", "order:approve"],
-    "personnel": ["roles:assign", "roles:write", "order:read", "order:create"],
-}
-ORIGIN = Origin(request_id="request-1", address="192.0.2.7", user_agent="test/1")
-
-
-@pytest.fixture
-async def gate(tmp_path: Path) -> AsyncIterator[Limen]:
-    """A started gate whose roles administer."""
-    async with Limen(settings_for(tmp_path), roles=ROLES).running() as started:
-        yield started
-
-
-async def made(gate: Limen, name: str, *roles: str) -> Account:
-    """Make an account that nobody logs in to."""
-    return await gate.accounts.create(name, None, roles=frozenset(roles), actor="cli")
-
-
-def principal(gate: Limen, account: Account) -> Principal:
-    """Return whom a request of this account is attributed to."""
-    permissions = gate.catalogue.permissions_of(account.roles)
-    return Principal(account.id, PrincipalKind.PERSON, account.roles, permissions)
-
-
-async def roles_of(gate: Limen, account: Account) -> frozenset[str]:
-    """Return the roles that an account holds."""
-    return (await gate.accounts.by_id(account.id)).roles
-
-
-async def events(gate: Limen, name: EventName) -> list[StoredEvent]:
-    """Return the records of this name."""
-    return [record for record in await gate.storage.events(limit=10_000) if record.event == name]
-
+from tests.features.roles.acting import ORIGIN, ROLES, events, made, principal, roles_of
+from tests.support.gates import PASSWORD
 
 # --- granting and revoking
 
@@ -275,135 +233,6 @@ async def test_what_the_code_no_longer_declares_can_be_revoked(gate: Limen) -> N
         assert held == [{"maker"}, {"maker"}, {"maker", "personnel", "checker"}]
 
 
-# --- making, changing and deleting
-
-
-async def test_a_role_is_made_of_what_one_holds(gate: Limen) -> None:
-    """Everything that it gives, also by what it extends, has to be held; the record tells what it is."""
-    account = await made(gate, "pat", "personnel")
-    actor = principal(gate, account)
-    assert await gate.roles.put(actor, "reader", permissions=["order:read"], extends=["maker"], origin=ORIGIN)
-    role = await gate.roles.show("reader")
-    assert role == RoleView(
-        "reader",
-        RoleSource.DATABASE,
-        permissions=frozenset({"order:read"}),
-        extends=frozenset({"maker"}),
-        gives=frozenset({"order:read", "order:create"}),
-    )
-    (record,) = await events(gate, EventName.ROLE_CREATED)
-    assert (record.actor, record.target, record.source) == (account.id, "reader", "192.0.2.7")
-    assert record.data == {"permissions": ["order:read"], "extends": ["maker"]}
-    assert gate.catalogue.permissions_of(frozenset({"reader"})) == role.gives
-
-
-@pytest.mark.parametrize(
-    ("permissions", "extends"),
-    [
-        (["order:approve"], []),
-        (["order:pay"], []),
-        (["roles:read"], []),
-        ([], ["checker"]),
-        (["order:read"], ["admin"]),
-    ],
-)
-async def test_nobody_defines_more_than_they_hold(gate: Limen, permissions: list[str], extends: list[str]) -> None:
-    """Not a permission of others, not one that nobody has yet, not one by way of another role."""
-    actor = principal(gate, await made(gate, "pat", "personnel"))
-    with pytest.raises(PermissionRequired):
-        await gate.roles.put(actor, "stronger", permissions=permissions, extends=extends)
-    with pytest.raises(NotFound):
-        await gate.roles.show("stronger")
-    await gate.roles.put(OPERATOR, "present", permissions=permissions, extends=extends)
-    with pytest.raises(PermissionRequired):
-        await gate.roles.put(actor, "present", permissions=["order:read"])
-    with pytest.raises(PermissionRequired):
-        await gate.roles.delete(actor, "present")
-    assert (await gate.roles.show("present")).permissions == frozenset(permissions)
-    records = await events(gate, EventName.ROLE_CHANGED) + await events(gate, EventName.ROLE_DELETED)
-    assert [record.outcome for record in records] == ["failure"] * 3
-
-
-async def test_one_cannot_add_to_a_role_that_one_holds(gate: Limen) -> None:
-    """A role of the database that one holds gets no permission that one lacks: no way up by the definition."""
-    await gate.roles.put(OPERATOR, "writer", permissions=["roles:write", "order:read"])
-    actor = principal(gate, await made(gate, "ann", "writer"))
-    for permissions in (["roles:write", "order:read", "order:approve"], ["roles:write", "roles:assign"]):
-        with pytest.raises(PermissionRequired):
-            await gate.roles.put(actor, "writer", permissions=permissions)
-    with pytest.raises(PermissionRequired):
-        await gate.roles.put(actor, "writer", permissions=["roles:write"], extends=["admin"])
-    assert (await gate.roles.show("writer")).gives == {"roles:write", "order:read"}
-
-
-async def test_the_same_again_changes_nothing(gate: Limen) -> None:
-    """No record, and no new version; the answer says that it was there."""
-    assert await gate.roles.put(OPERATOR, "reader", permissions=["order:read"])
-    before = (await gate.storage.roles.read()).version
-    assert not await gate.roles.put(OPERATOR, "reader", permissions=["order:read", "order:read"])
-    assert (await gate.storage.roles.read()).version == before
-    with pytest.raises(Conflict):
-        await gate.roles.put(OPERATOR, "reader", permissions=["order:read"], must_be_new=True)
-
-
-async def test_a_change_counts_for_whoever_holds_the_role(gate: Limen) -> None:
-    """At once in this process, also through roles that extend it."""
-    await gate.roles.put(OPERATOR, "base", permissions=["order:read"])
-    await gate.roles.put(OPERATOR, "lead", permissions=[], extends=["base"])
-    assert gate.catalogue.permissions_of(frozenset({"lead"})) == {"order:read"}
-    assert not await gate.roles.put(OPERATOR, "base", permissions=["order:pay"])
-    assert gate.catalogue.permissions_of(frozenset({"lead"})) == {"order:pay"}
-    await gate.roles.delete(OPERATOR, "lead")
-    assert "lead" not in gate.catalogue
-
-
-@pytest.mark.parametrize(
-    ("name", "permissions", "extends", "place"),
-    [
-        ("two words", ["order:read"], [], ("path", "name")),
-        ("", [], [], ("path", "name")),
-        ("x" * 65, [], [], ("path", "name")),
-        ("fine", ["order:read", "order"], [], ("body", "permissions", 1)),
-        ("fine", ["order:*"], [], ("body", "permissions", 0)),
-        ("fine", ["order:" + "x" * 65], [], ("body", "permissions", 0)),
-        ("fine", [], ["maker", "no name"], ("body", "extends", 1)),
-        ("fine", [], ["nothing"], ("body", "extends")),
-        ("fine", [], ["fine"], ("body", "extends")),
-    ],
-)
-async def test_what_is_no_role(
-    gate: Limen, name: str, permissions: list[str], extends: list[str], place: tuple[str | int, ...]
-) -> None:
-    """The field and its place are told, and nothing is written."""
-    with pytest.raises(InvalidInput) as refused:
-        await gate.roles.put(OPERATOR, name, permissions=permissions, extends=extends)
-    assert [fault.loc for fault in refused.value.errors] == [place]
-    assert await events(gate, EventName.ROLE_CREATED) == []
-
-
-async def test_roles_do_not_extend_each_other(gate: Limen) -> None:
-    """A circle through several roles is refused."""
-    for name, extends in (("one", []), ("two", ["one"]), ("three", ["two"])):
-        await gate.roles.put(OPERATOR, name, permissions=[], extends=extends)
-    with pytest.raises(InvalidInput, match="would extend itself"):
-        await gate.roles.put(OPERATOR, "one", permissions=[], extends=["three"])
-
-
-async def test_a_role_of_the_code_is_read_only(gate: Limen) -> None:
-    """Whoever asks: it is changed where it is declared."""
-    for act in (gate.roles.put(OPERATOR, "maker", permissions=[]), gate.roles.delete(OPERATOR, "maker")):
-        with pytest.raises(Conflict, match="declared by the application"):
-            await act
-    assert (await gate.roles.show("maker")).source is RoleSource.CODE
-
-
-async def test_a_role_that_is_none_is_not_deleted(gate: Limen) -> None:
-    """Not found, whatever the name looks like."""
-    for name in ("nothing", "no name", ""):
-        with pytest.raises(NotFound):
-            await gate.roles.delete(OPERATOR, name)
-
-
 # --- passing on what one does not have
 
 
@@ -456,37 +285,6 @@ async def test_the_right_to_pass_on_is_passed_on_by_who_has_it(gate: Limen) -> N
     assert await gate.roles.put(passer, "another", permissions=["grant:order:approve"])
     with pytest.raises(PermissionRequired):
         await gate.roles.put(passer, "another", permissions=["grant:order:create"])
-
-
-# --- lists
-
-
-async def test_roles_are_listed_in_pages(gate: Limen) -> None:
-    """In the order of their names, each once."""
-    met: list[str] = []
-    after = None
-    while True:
-        page = await gate.roles.page(limit=3, after=after)
-        met += [role.name for role in page.items]
-        after = page.next
-        if after is None:
-            break
-    assert met == sorted(ROLES)
-    with pytest.raises(LimenError):
-        await gate.roles.page(limit=0)
-
-
-async def test_permissions_are_listed_with_their_roles(gate: Limen) -> None:
-    """Every one that a role gives, and limen's own, also where no role gives it."""
-    page = await gate.roles.permissions(limit=200)
-    found = {each.name: each.roles for each in page.items}
-    assert found.keys() == ADMINISTRATION | {"order:create", "order:read", "order:approve"}
-    assert found["order:create"] == ("admin", "maker", "personnel")
-    assert found[Administration.EVENTS_READ] == ("admin",)
-    assert [each.name for each in page.items] == sorted(found)
-    first = await gate.roles.permissions(limit=2)
-    assert first.next == first.items[-1].name
-    assert (await gate.roles.permissions(limit=2, after=first.next)).items[0].name > first.next
 
 
 # --- tokens
