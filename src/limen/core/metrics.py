@@ -184,9 +184,7 @@ HASH_QUEUE = Gauge("limen_password_hash_queue", "Passwords that wait to be hashe
 DATABASE_CALLS = Counter("limen_database_calls_total", "Calls of the database.")
 DATABASE_CONNECTIONS = Gauge("limen_database_connections", "Connections to the database.", ("state",))
 DATABASE_WAITING = Gauge("limen_database_waiting", "Calls that wait for their turn at the database.")
-ROLLBACKS = Counter(
-    "limen_store_rollbacks_total", "How often the database was found to have gone back.", (), [()]
-)
+ROLLBACKS = Counter("limen_store_rollbacks_total", "How often the database was found to have gone back.", (), [()])
 ENDED_LIST_AGE = Age("limen_ended_list_age_seconds", "How long ago the list of ended sessions was read.")
 CONNECTIONS = Gauge("limen_connections", "Open connections of clients.")
 _STARTED_AT = Gauge("process_start_time_seconds", "When the process started, in seconds since 1970 UTC.")
