@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 
 from limen.core.probe import KEEP_SECONDS, WAIT_SECONDS
 from tests.server.conftest import LIMEN, READY_WITHIN_SECONDS, Start, environment, free_port, serve
@@ -37,6 +38,7 @@ def hanging(database: Path) -> Iterator[None]:
         yield
 
 
+@pytest.mark.serial
 def test_a_database_that_hangs_makes_it_false_in_time(start: Start, installed: Path) -> None:
     """While the database does not answer, so does ``/readyz`` within about two seconds: 503 with Retry-After."""
     server = serve(start, installed)
@@ -68,6 +70,7 @@ def test_a_schema_that_is_behind_makes_it_false(start: Start, installed: Path) -
         assert client.get("/healthz").status_code == 200
 
 
+@pytest.mark.serial
 def test_a_storm_of_probes_is_no_storm_of_queries(start: Start, installed: Path) -> None:
     """Hundreds of probes from many clients take a database that hangs no longer than one: they share one question."""
     server = serve(start, installed)

@@ -68,6 +68,7 @@ def test_nobody_is_dropped_under_load(start: Start, installed: Path, workers: in
     assert tally.goodbyes >= CLIENTS
 
 
+@pytest.mark.serial
 def test_an_open_connection_is_served_once_more(start: Start, installed: Path) -> None:
     """A request on an idle connection just after SIGTERM is answered, and told to be the last one."""
     server = serve(start, installed)
@@ -86,6 +87,7 @@ def test_an_open_connection_is_served_once_more(start: Start, installed: Path) -
     assert server.ended() == 0
 
 
+@pytest.mark.serial
 def test_idle_connections_do_not_hold_it_up(start: Start, installed: Path) -> None:
     """Connections that say nothing are closed a second after SIGTERM, without an answer; nobody new gets in."""
     server = serve(start, installed)
@@ -101,6 +103,7 @@ def test_idle_connections_do_not_hold_it_up(start: Start, installed: Path) -> No
     assert server.ended() == 0
 
 
+@pytest.mark.serial
 def test_nobody_waits_where_nobody_is_there(start: Start, installed: Path) -> None:
     """Without a connection the end takes less than the second that idle ones are given."""
     server = serve(start, installed)
@@ -109,6 +112,7 @@ def test_nobody_waits_where_nobody_is_there(start: Start, installed: Path) -> No
     assert time.monotonic() - began < IDLE_SECONDS
 
 
+@pytest.mark.serial
 def test_half_a_head_may_be_finished(start: Start, installed: Path) -> None:
     """A request whose head has begun when SIGTERM comes is answered, though its rest takes longer than a second."""
     server = serve(start, installed)
@@ -124,6 +128,7 @@ def test_half_a_head_may_be_finished(start: Start, installed: Path) -> None:
     assert server.ended() == 0
 
 
+@pytest.mark.serial
 def test_readiness_goes_first(start: Start, installed: Path) -> None:
     """With LIMEN_SHUTDOWN_DELAY ``/readyz`` is 503 from SIGTERM on, and all else is served, on new connections too."""
     server = serve(start, installed, LIMEN_SHUTDOWN_DELAY="3")
@@ -143,6 +148,7 @@ def test_readiness_goes_first(start: Start, installed: Path) -> None:
     assert 3 <= time.monotonic() - began < 10
 
 
+@pytest.mark.serial
 def test_readiness_is_false_while_the_last_are_answered(start: Start, installed: Path) -> None:
     """Without a delay, a probe on a connection that it keeps learns it too, while a login is still being hashed."""
     server = serve(start, installed, LIMEN_BCRYPT_COST=SLOW_HASH)
@@ -162,6 +168,7 @@ def test_readiness_is_false_while_the_last_are_answered(start: Start, installed:
         assert answer.result().status_code == 401
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_second_signal_is_not_waited_for(start: Start, installed: Path, workers: int) -> None:
     """A second SIGTERM ends at once what the first one let finish; the exit code is 130, and nobody stays behind."""
