@@ -174,6 +174,32 @@ class TestWhoDoesNotGetIn:
         with pytest.raises(InvalidCredentials):
             await _login(gate)
 
+    async def test_somebody_elses_account_is_not_returned(self, gate: Limen, table: Table) -> None:
+        """Nor is it for a script that takes over by name."""
+
+        async def squat() -> None:
+            table.people, people = {}, table.people
+            await gate.accounts.create("ann", None)
+            table.people = people
+
+        table.before_assign = squat
+        with pytest.raises(NotFound):
+            await gate.accounts.take_over("ann")
+
+    async def test_a_store_that_gives_everybody_a_sub(
+        self, gate: Limen, table: Table, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever was not active when they were found does not get in, whatever the store does then."""
+
+        async def assign_sub(key: str, sub: str) -> str | None:
+            return sub
+
+        monkeypatch.setattr(table, "assign_sub", assign_sub)
+        table.people["ann"] = replace(ANN, active=False)
+        with pytest.raises(InvalidCredentials):
+            await _login(gate)
+        assert await _accounts(gate) == []
+
     async def test_a_password_that_was_changed_meanwhile(self, gate: Limen, table: Table) -> None:
         """Of two first logins, the one that comes after a change of the password was proved by the old one: refused."""
 

@@ -40,13 +40,16 @@ _STAMPED: Final = {
     LIST_AS_ENDED: (
         "sid",
         Statement(
-            "UPDATE limen_ended_sessions SET keep_until = keep_until + @now - ended_at, ended_at = @now WHERE id = :id"
+            "UPDATE limen_ended_sessions SET ended_at = @now,"
+            " keep_until = CASE WHEN @now > ended_at THEN keep_until + @now - ended_at ELSE keep_until END"
+            " WHERE id = :id"
         ),
     ),
     LIST_AS_CHANGED: (
         "account_id",
         Statement(
-            "UPDATE limen_changed_roles SET keep_until = keep_until + @now - changed_at, changed_at = @now"
+            "UPDATE limen_changed_roles SET changed_at = @now,"
+            " keep_until = CASE WHEN @now > changed_at THEN keep_until + @now - changed_at ELSE keep_until END"
             " WHERE account_id = :id"
         ),
     ),
