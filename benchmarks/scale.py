@@ -31,7 +31,7 @@ from tests.support.postgres import Cluster, rows
 
 SIZES = (1_000, 100_000, 1_000_000)
 SESSIONS_EACH = 2
-SESSIONS = 80
+SESSIONS = 400
 """How many of them are used: real ones, opened by the door, on accounts all over the table."""
 NEIGHBOURS = 15
 """How many sessions lie between two of those: in a large table, those that refresh at once seldom share a page."""
@@ -113,7 +113,7 @@ KINDS = {
 
 def scale(effort: Effort) -> Sequence[Row]:
     """Seed databases of each size, serve each, and alternate between them, kind by kind."""
-    sizes = (30, 60, 90) if effort.quick else SIZES
+    sizes = (30, 60) if effort.quick else SIZES
     core = server_core()
     with on_the_other_cores(), durable_server() as cluster:
         told = where(cluster)

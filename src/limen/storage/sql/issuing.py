@@ -14,15 +14,16 @@ _COLUMNS = "generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, ac
 _RETURNING = f"RETURNING {_COLUMNS}, ({HELD_BY_SESSION})"
 
 # PostgreSQL does the act and its record in one statement: one round trip, one commit, and no row without its record.
+# What the act has changed is called ``done``; the record bears its time.
 _RECORDED = f"""
 , recorded AS (
     INSERT INTO limen_events (time, event, outcome, actor, source, user_agent, target, request_id, data)
-    SELECT n.t, :event, :outcome, :actor, :source, :user_agent, :target, :request_id, :data FROM done, n)
-SELECT {_COLUMNS},
-       (SELECT json_agg(held.role) FROM limen_account_roles held JOIN limen_roles known ON known.name = held.role
-         WHERE known.source <> 'retired' AND held.account_id = done.account_id)
-  FROM done
+    SELECT rotated_at, :event, :outcome, :actor, :source, :user_agent, :target, :request_id, :data FROM done)
+SELECT {_COLUMNS}, roles FROM done
 """  # noqa: S608
+
+# The time at which the statement began, the same wherever it stands in it: `@now` would be another one each time.
+_BEGAN = "((extract(epoch FROM statement_timestamp()) * 1000)::bigint + :clock_shift)"
 
 # The conditions are part of the INSERT: between the proof (a hash takes a quarter of a second) and this statement the
 # account may have been disabled, or its password changed, which raises the epoch. SQLite's writer holds the lock that
@@ -40,8 +41,7 @@ SELECT :sid, a.id, a.session_epoch, :kind, 0, :token_hash, :kid, @now, @now + mi
 {_RETURNING}
 """,  # noqa: S608
     postgres=f"""
-WITH n AS MATERIALIZED (SELECT @now AS t),
-account AS (
+WITH account AS (
     SELECT id, session_epoch FROM limen_accounts
      WHERE id = :account_id AND status = 'active' AND session_epoch = :epoch
        AND :factors >= CASE WHEN second_factor_required THEN 2 ELSE 1 END
@@ -50,11 +50,11 @@ done AS (
     INSERT INTO limen_sessions (
         id, account_id, account_epoch, kind, generation, token_hash, kid, rotated_at, idle_until, ends_at, created_at,
         auth_time, amr, acr, client_id, user_agent, address)
-    SELECT :sid, account.id, account.session_epoch, :kind, 0, :token_hash, :kid, n.t,
-           n.t + LEAST(:refresh_ttl::bigint, :max_ttl::bigint), n.t + :max_ttl::bigint, n.t, n.t, :amr, :acr,
-           :client_id, :device, :address
-      FROM account, n
-    RETURNING account_id, {_COLUMNS})
+    SELECT :sid, account.id, account.session_epoch, :kind, 0, :token_hash, :kid, {_BEGAN},
+           {_BEGAN} + LEAST(:refresh_ttl::bigint, :max_ttl::bigint), {_BEGAN} + :max_ttl::bigint, {_BEGAN}, {_BEGAN},
+           :amr, :acr, :client_id, :device, :address
+      FROM account
+    RETURNING {_COLUMNS}, ({HELD_BY_SESSION}) AS roles)
 {_RECORDED}
 """,  # noqa: S608
 )
@@ -72,17 +72,15 @@ UPDATE limen_sessions
 {_RETURNING}
 """,  # noqa: S608
     postgres=f"""
-WITH n AS MATERIALIZED (SELECT @now AS t),
-done AS (
-    UPDATE limen_sessions s
-       SET generation = s.generation + 1, parent_hash = s.token_hash, token_hash = :next_hash, nonce = :nonce,
-           kid = :kid, rotated_at = n.t, idle_until = LEAST(n.t + :refresh_ttl, s.ends_at)
-      FROM limen_accounts a, n
-     WHERE s.id = :sid AND s.kind = 'refresh' AND s.generation = :generation AND s.token_hash = :presented_hash
-       AND n.t < s.idle_until AND n.t < s.ends_at AND s.account_id = :account_id
-       AND a.id = s.account_id AND a.status = 'active' AND a.session_epoch = s.account_epoch
-    RETURNING s.account_id, s.generation, s.kid, s.rotated_at, s.idle_until, s.ends_at, s.auth_time, s.amr, s.acr,
-              s.client_id)
+WITH done AS (
+    UPDATE limen_sessions
+       SET generation = generation + 1, parent_hash = token_hash, token_hash = :next_hash, nonce = :nonce,
+           kid = :kid, rotated_at = {_BEGAN}, idle_until = LEAST({_BEGAN} + :refresh_ttl, ends_at)
+      FROM limen_accounts a
+     WHERE limen_sessions.id = :sid AND kind = 'refresh' AND generation = :generation AND token_hash = :presented_hash
+       AND {_BEGAN} < idle_until AND {_BEGAN} < ends_at AND account_id = :account_id
+       AND a.id = account_id AND a.status = 'active' AND a.session_epoch = limen_sessions.account_epoch
+    RETURNING {_COLUMNS}, ({HELD_BY_SESSION}) AS roles)
 {_RECORDED}
 """,  # noqa: S608
 )
