@@ -8,10 +8,14 @@ from fastapi import FastAPI, Request
 from starlette.websockets import WebSocket
 
 from limen import Limen
+from limen.authz.administration import ADMINISTRATION
 from limen.fastapi import CurrentPrincipal, live, permissions, public, roles
 from limen.storage.sql.statement import Statement, rows
 from limen.web.logs import configure_logging
 from tests.support.gates import ROLES
+
+ADMINISTRATOR = "administrator"
+_EVERYTHING = ADMINISTRATION.union(*ROLES.values())
 
 
 class Broken(RuntimeError):
@@ -23,9 +27,9 @@ def make() -> FastAPI:
     configure_logging(
         os.environ.get("LIMEN_LOG_LEVEL", "info").lower(), stream=sys.stderr, loggers=("limen", "uvicorn")
     )
-    gate = Limen.from_env(roles=ROLES)
+    gate = Limen.from_env(roles={**ROLES, ADMINISTRATOR: _EVERYTHING})
     app = FastAPI()
-    gate.protect(app)
+    gate.protect(app, administration=True)
     app.state.gate = gate
 
     @app.get("/open")

@@ -1,10 +1,12 @@
 """Servers for the tests of faults."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.history import History
 from tests.faults.servers import Nursery, Server, running
 
 
@@ -12,6 +14,25 @@ from tests.faults.servers import Nursery, Server, running
 def nursery() -> Iterator[Nursery]:
     """Where servers come from."""
     made = Nursery()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Shows a measured figure, also where the test passes."""
+
+    def write(text: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n  {text}\n")
+
+    return write
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    """An empty history."""
+    made = History(tmp_path / "history.jsonl")
     yield made
     made.close()
 

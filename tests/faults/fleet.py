@@ -1,7 +1,11 @@
 """Several servers on one database, and clients that write down what they are told."""
 
+import json
 import random
 import secrets
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,12 +13,14 @@ from pathlib import Path
 
 from tests.faults.checker import claims
 from tests.faults.history import History, Open
-from tests.faults.servers import Nursery, Server
+from tests.faults.servers import ROOT, Nursery, Server
 from tests.faults.wire import Answer, Unanswered, call
 from tests.support.gates import PASSWORD
+from tests.support.processes import uncounted
 
 MAY_BE_DONE = (500, 502, 503, 504)
 """Answers after which nobody knows whether it was done."""
+INSISTENCE_SECONDS = 60.0
 
 
 class Fleet:
@@ -60,6 +66,21 @@ class Fleet:
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             list(pool.map(Server.start, [node for node in self.nodes if not node.pid]))
 
+    def make_administrator(self, name: str, *, role: str = "admin") -> str:
+        """Make an account that administers, by the command line as an operator does; return its id."""
+        command = [sys.executable, "-m", "limen.cli", "accounts", "create", name, "--role", role, "--password-stdin"]
+        done = subprocess.run(
+            [*command, "--json"],
+            cwd=ROOT,
+            env={**uncounted(), **self.nodes[0].environment},
+            input=PASSWORD + "\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return str(json.loads(done.stdout)["id"])
+
     def close(self) -> None:
         """End all."""
         for node in self.nodes:
@@ -103,23 +124,36 @@ class Witness:
     """A client of several servers: asks one of them, by the dice, and writes down what was asked and answered.
 
     Its methods return None where the outcome is unknown, because the server was gone or could not say.
+
+    Attributes:
+        answers: every answer, and how long it took, in seconds.
+        unanswered: how many requests had none.
     """
 
     def __init__(self, history: History, nodes: Sequence[Server], *, seed: int) -> None:
         self._history = history
         self._nodes = nodes
         self._dice = random.Random(seed)
+        self.answers: list[tuple[Answer, float]] = []
+        self.unanswered = 0
 
     def _ask(self, act: Open, method: str, path: str, **parts: object) -> Answer | None:
         """Send a request; tell the act of a refusal, and leave it unknown where nobody knows."""
-        try:
-            answer = call(self._dice.choice(self._nodes).port, method, path, **parts)
-        except Unanswered:
-            return None
-        if answer.status in MAY_BE_DONE:
+        answer = self._call(method, path, **parts)
+        if answer is None or answer.status in MAY_BE_DONE:
             return None
         if answer.status >= 400:
             act.refused(answer.code)
+        return answer
+
+    def _call(self, method: str, path: str, **parts: object) -> Answer | None:
+        began = time.monotonic()
+        try:
+            answer = call(self._dice.choice(self._nodes).port, method, path, **parts)
+        except Unanswered:
+            self.unanswered += 1
+            return None
+        self.answers.append((answer, time.monotonic() - began))
         return answer
 
     def log_in(self, account: str, password: str = PASSWORD) -> Session | None:
@@ -175,6 +209,13 @@ class Witness:
         with self._history.act("roles", account, roles=wanted) as act:
             path, body = f"/admin/api/accounts/{account_id}", {"roles": wanted}
             return self._told(act, self._ask(act, "PATCH", path, json_body=body, token=by.access_token))
+
+    def insist(self, path: str, *, by: Session) -> None:
+        """Ask for what may be done twice until somebody says yes or no; it is not written down."""
+        deadline = time.monotonic() + INSISTENCE_SECONDS
+        while (answer := self._call("POST", path, token=by.access_token)) is None or answer.status in MAY_BE_DONE:
+            assert time.monotonic() < deadline, f"no answer to {path}"
+            time.sleep(0.01)
 
     @staticmethod
     def _told(act: Open, answer: Answer | None) -> bool | None:

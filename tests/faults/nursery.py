@@ -7,11 +7,15 @@ own descriptors and locks, so killing it is what it is anywhere. The application
 code, shutdown included.
 """
 
+import asyncio
 import importlib.util
 import json
 import os
 import pkgutil
+import secrets
 import sys
+import tempfile
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -63,9 +67,34 @@ def preload() -> None:
             importlib.import_module(name)
 
 
+def warm_up() -> None:
+    """Run the stand-alone server once, without a port: what is imported or computed at the first use is then there."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings.load(
+            database_url=f"sqlite:///{folder}/limen.db",
+            jwt_access_secret=secrets.token_urlsafe(48),
+            jwt_refresh_secret=secrets.token_urlsafe(48),
+        )
+        asyncio.run(_start_and_stop(standalone.application(settings)))
+    # What is forked has only the thread that forks: another one's locks would stay held.
+    assert threading.active_count() == 1, threading.enumerate()
+
+
+async def _start_and_stop(app: Any) -> None:
+    said: asyncio.Queue[Any] = asyncio.Queue()
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    running = asyncio.ensure_future(app(scope, said.get, heard.put))
+    for word in ("startup", "shutdown"):
+        await said.put({"type": f"lifespan.{word}"})
+        assert (await heard.get())["type"] == f"lifespan.{word}.complete"
+    await running
+
+
 def main() -> None:
     """Obey commands until the input ends."""
     preload()
+    warm_up()
     for line in iter(sys.stdin.readline, ""):
         command, _, argument = line.strip().partition(" ")
         if command == "gone":
