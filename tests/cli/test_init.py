@@ -5,14 +5,16 @@ from limen.settings import Settings
 from tests.cli.conftest import Run
 
 
-def secrets_of(file: Path) -> tuple[str, str]:
-    """Return both secrets of a settings file."""
+def secrets_of(file: Path) -> tuple[str, str, str]:
+    """Return the three secrets of a settings file."""
     settings = Settings.load(env_file=file)
-    return settings.jwt_access_secret.get_secret_value(), settings.jwt_refresh_secret.get_secret_value()
+    (data,) = settings.data_secrets
+    access, refresh = settings.jwt_access_secret, settings.jwt_refresh_secret
+    return access.get_secret_value(), refresh.get_secret_value(), data.get_secret_value()
 
 
 def test_writes_a_private_file_that_limen_accepts(run: Run, clean_environment: Path) -> None:
-    """``init`` writes a file (0600, whatever the umask) with two different secrets that the settings accept."""
+    """``init`` writes a file (0600, whatever the umask) with three different secrets that the settings accept."""
     before = os.umask(0)
     try:
         done = run("init")
@@ -21,9 +23,9 @@ def test_writes_a_private_file_that_limen_accepts(run: Run, clean_environment: P
     file = clean_environment / ".env"
     assert done.code == 0
     assert file.stat().st_mode & 0o777 == 0o600
-    access, refresh = secrets_of(file)
-    assert access != refresh
-    assert min(len(access), len(refresh)) >= 64
+    made = secrets_of(file)
+    assert len(set(made)) == 3
+    assert min(map(len, made)) >= 64
     assert Settings.load(env_file=file).database_path == clean_environment / "limen.db"
     assert [path.name for path in clean_environment.iterdir()] == [".env"]
 

@@ -7,6 +7,7 @@ import pytest
 
 from limen import Limen, Settings
 from limen.core.events import NOWHERE
+from limen.crypto.keys import key_id
 from limen.settings.secret_strength import weakness_of
 from tests.cli.conftest import PASSWORD, Run
 
@@ -33,6 +34,17 @@ def test_new_prints_one_that_the_settings_accept(run: Run, clean_environment: Pa
     assert len(set(fresh)) == 2
     assert all(weakness_of(secret) is None and len(secret) == 64 for secret in fresh)
     assert list(clean_environment.iterdir()) == []
+
+
+def test_list_tells_which_secret_encrypts(run: Run, used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of the data secrets encrypts, the others decrypt; each by its id."""
+    fresh = [run("secrets", "new").out.strip() for _ in range(2)]
+    monkeypatch.setenv("LIMEN_DATA_SECRETS", ",".join(fresh))
+    items = [item for item in run("secrets", "list", "--json").json["items"] if item["of"] == "data"]
+    assert items == [
+        {"of": "data", "kid": key_id(fresh[0].encode()), "use": "encrypts"},
+        {"of": "data", "kid": key_id(fresh[1].encode()), "use": "decrypts"},
+    ]
 
 
 def test_list_follows_a_replacement(run: Run, used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +76,10 @@ def test_list_is_a_table_for_people(run: Run, used: Path) -> None:
     done = run("secrets", "list")
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[0] == ["of", "kid", "use", "sessions"]
-    assert [(line[0], line[2:]) for line in lines[1:]] == [("access", ["signs"]), ("refresh", ["signs", "2"])]
+    assert [(line[0], line[2:]) for line in lines[1:]] == [
+        ("access", ["signs"]),
+        ("refresh", ["signs", "2"]),
+        ("data", ["encrypts"]),
+    ]
     values = (Path(".env").read_text(encoding="utf-8").partition("SECRET=")[2]).split()
     assert values[0] not in done.out

@@ -171,6 +171,29 @@ def test_equal_secrets_do_not_start(good: dict[str, str]) -> None:
         assert "shares a secret with the other kind of token" in line
 
 
+@pytest.mark.usefixtures("good")
+@pytest.mark.parametrize("weak", [*WEAK])
+def test_weak_data_secret_does_not_start(monkeypatch: pytest.MonkeyPatch, weak: str) -> None:
+    """What encrypts has to be as good as what signs, the first and every other one."""
+    monkeypatch.setenv("LIMEN_DATA_SECRETS", f"{secrets.token_urlsafe(48)},{weak}")
+    (line,) = refusal()
+    assert line.startswith("LIMEN_DATA_SECRETS item 2 ")
+    assert weak not in line
+
+
+def test_data_secrets_are_secrets_of_their_own(good: dict[str, str]) -> None:
+    """None of those that sign is taken, the accepted ones included; the order stays, and doubles fall out."""
+    one, two = secrets.token_urlsafe(48), secrets.token_urlsafe(48)
+    assert Settings.load().data_secrets == ()
+    kept = Settings.load(data_secrets=f"{one},{two},{one}")
+    assert [secret.get_secret_value() for secret in kept.data_secrets] == [one, two]
+    assert kept.describe()["data_keys"] == 2
+    assert one not in f"{kept!r} {kept.describe()} {kept.model_dump_json(exclude={'database_url'})}"
+    for shared in (good["LIMEN_JWT_ACCESS_SECRET"], good["LIMEN_JWT_REFRESH_SECRET"], two):
+        (line,) = refusal(data_secrets=[one, shared], jwt_refresh_secrets_accepted=two)
+        assert line.startswith("LIMEN_DATA_SECRETS shares a secret with the tokens")
+
+
 def test_accepted_secrets_are_lists(good: dict[str, str]) -> None:
     """Commas or JSON; the current secret and doubles fall out, so that a roll-over keeps one list everywhere."""
     one, two = secrets.token_urlsafe(48), secrets.token_urlsafe(48)

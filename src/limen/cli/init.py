@@ -19,6 +19,8 @@ _TEMPLATE = """\
 LIMEN_DATABASE_URL='{database}'
 LIMEN_JWT_ACCESS_SECRET={access}
 LIMEN_JWT_REFRESH_SECRET={refresh}
+# Encrypts private keys in the database: without it they cannot be read any more.
+LIMEN_DATA_SECRETS={data}
 
 # Where others reach this service; it becomes the issuer of the tokens.
 #LIMEN_PUBLIC_URL=https://app.example
@@ -37,14 +39,14 @@ def init(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write a file of settings with two fresh secrets, readable by its owner only."""
+    """Write a file of settings with fresh secrets, readable by its owner only."""
     place = file.absolute()
     url = f"sqlite:///{database.absolute()}"
     if not set(url).isdisjoint("'\\?#\n"):
         raise UsageError(
             "The database's path holds a character that a settings file cannot carry.", "Name another one."
         )
-    content = _TEMPLATE.format(database=url, access=fresh_secret(), refresh=fresh_secret())
+    content = _TEMPLATE.format(database=url, access=fresh_secret(), refresh=fresh_secret(), data=fresh_secret())
     try:
         write_private(place, content, replace=force)
     except FileExistsError:
@@ -56,6 +58,6 @@ def init(
     if json:
         show_json({"file": str(place), "database_url": url})
         return
-    say(f"Wrote {place}: two fresh secrets, and SQLite at {database.absolute()}.")
+    say(f"Wrote {place}: three fresh secrets, and SQLite at {database.absolute()}.")
     heading("Next:")
     say(f"export LIMEN_ENV_FILE={shlex.quote(str(place))}", "limen doctor", "limen accounts create NAME", "limen serve")

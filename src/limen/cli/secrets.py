@@ -27,7 +27,7 @@ def fresh_secret() -> str:
 
 @app.command()
 def new(json: Json = False) -> None:
-    """Print a fresh secret, fit for either of the two settings; nothing is changed."""
+    """Print a fresh secret, fit for any of the settings; nothing is changed."""
     fresh = fresh_secret()
     if json:
         show_json({"secret": fresh})
@@ -49,8 +49,9 @@ def list_secrets(env_file: EnvFile = None, json: Json = False) -> None:
 
     sessions = dict(with_gate(act, env_file))
     found: list[dict[str, object]] = [
-        *_told("access", settings.jwt_access_secret, settings.jwt_access_secrets_accepted),
-        *_told("refresh", settings.jwt_refresh_secret, settings.jwt_refresh_secrets_accepted),
+        *_told("access", (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted), "signs", "accepted"),
+        *_told("refresh", (settings.jwt_refresh_secret, *settings.jwt_refresh_secrets_accepted), "signs", "accepted"),
+        *_told("data", settings.data_secrets, "encrypts", "decrypts"),
     ]
     for one in found:
         if one["of"] == "refresh":
@@ -63,8 +64,8 @@ def list_secrets(env_file: EnvFile = None, json: Json = False) -> None:
     table(columns, [[str(one.get(column, "")) for column in columns] for one in found], colours={"unknown": "red"})
 
 
-def _told(of: str, current: "SecretStr", accepted: "Iterable[SecretStr]") -> "list[dict[str, object]]":
+def _told(of: str, secrets: "Iterable[SecretStr]", first: str, others: str) -> "list[dict[str, object]]":
     from limen.crypto.keys import key_id
 
-    used = [(current, "signs"), *((each, "accepted") for each in accepted)]
-    return [{"of": of, "kid": key_id(each.get_secret_value().encode()), "use": use} for each, use in used]
+    kids = [key_id(each.get_secret_value().encode()) for each in secrets]
+    return [{"of": of, "kid": kid, "use": others if number else first} for number, kid in enumerate(kids)]

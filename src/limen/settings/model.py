@@ -14,6 +14,7 @@ from limen.settings.secret_strength import HOW_TO_MAKE_ONE, weakness_of
 
 DAY = 86_400
 _SECRETS = ("jwt_access_secret", "jwt_refresh_secret")
+_ACCEPTED = ("jwt_access_secrets_accepted", "jwt_refresh_secrets_accepted")
 _LATER_ALGORITHMS = {"ES256", "RS256", "EdDSA"}
 
 
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     jwt_refresh_secret: SecretStr
     jwt_access_secrets_accepted: SecretList = ()
     jwt_refresh_secrets_accepted: SecretList = ()
+    data_secrets: SecretList = ()
     signing_alg: Literal["HS256"] = "HS256"
     # Stands before the issuer, which is derived from it.
     public_url: Annotated[str | None, _read(parsing.public_url)] = None
@@ -125,13 +127,14 @@ class Settings(BaseSettings):
 
     def describe(self) -> dict[str, object]:
         """Return what is safe to say in a log at start: no secret, no path, no part of either."""
-        hidden = {*_SECRETS, "database_url", "jwt_access_secrets_accepted", "jwt_refresh_secrets_accepted"}
+        hidden = {*_SECRETS, *_ACCEPTED, "database_url", "data_secrets"}
         told = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
         told["cors_origins"] = list(self.cors_origins)
         return {
             "database": self.database_url.partition(":")[0],
             "access_keys": 1 + len(self.jwt_access_secrets_accepted),
             "refresh_keys": 1 + len(self.jwt_refresh_secrets_accepted),
+            "data_keys": len(self.data_secrets),
             **told,
         }
 
@@ -147,14 +150,11 @@ class Settings(BaseSettings):
             )
         return secret
 
-    @field_validator("jwt_access_secrets_accepted", "jwt_refresh_secrets_accepted")
+    @field_validator(*_ACCEPTED)
     @classmethod
     def _strong_each(cls, secrets: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
         """Refuse weak ones and those of the other kind of token; the current secret itself and doubles are dropped."""
-        for number, secret in enumerate(secrets, start=1):
-            weakness = weakness_of(secret.get_secret_value())
-            if weakness:
-                raise ValueError(f"item {number} {weakness}; {HOW_TO_MAKE_ONE}")
+        _refuse_weak(secrets)
         access, refresh = (info.data.get(name) for name in _SECRETS)
         of_access = info.field_name == "jwt_access_secrets_accepted"
         current, other = (access, refresh) if of_access else (refresh, access)
@@ -162,6 +162,17 @@ class Settings(BaseSettings):
         if foreign.intersection(secrets):
             raise ValueError("shares a secret with the other kind of token, which could then pass for this one")
         return tuple(dict.fromkeys(secret for secret in secrets if secret != current))
+
+    @field_validator("data_secrets")
+    @classmethod
+    def _for_data_alone(cls, secrets: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        """Refuse weak ones, and those that sign tokens: whoever learns one of them would read the other's work."""
+        _refuse_weak(secrets)
+        signing = {info.data.get(name) for name in _SECRETS}
+        signing.update(*(info.data.get(name, ()) for name in _ACCEPTED))
+        if signing.intersection(secrets):
+            raise ValueError("shares a secret with the tokens: what is kept and what is signed never have one secret")
+        return tuple(dict.fromkeys(secrets))
 
     @field_validator("signing_alg", mode="before")
     @classmethod
@@ -190,6 +201,13 @@ class Settings(BaseSettings):
     @classmethod
     def _exact(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(parsing.canonical_origin(origin) for origin in origins))
+
+
+def _refuse_weak(secrets: tuple[SecretStr, ...]) -> None:
+    for number, secret in enumerate(secrets, start=1):
+        weakness = weakness_of(secret.get_secret_value())
+        if weakness:
+            raise ValueError(f"item {number} {weakness}; {HOW_TO_MAKE_ONE}")
 
 
 def _full_name(field: str) -> str:
