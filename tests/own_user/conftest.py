@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from limen import Limen
 from limen.storage.sql.postgres import PostgresStorage
@@ -49,6 +49,20 @@ class Place:
     async def events(self) -> list[str]:
         """Return the names of the audit trail."""
         return [name for (name,) in await self.rows("SELECT event FROM limen_events ORDER BY seq")]
+
+
+class Undo(Exception):
+    """What an application raises to have its transaction rolled back."""
+
+
+async def profile(connection: AsyncConnection | AsyncSession, sub: str) -> None:
+    """Write the application's row."""
+    await connection.execute(text("INSERT INTO profiles (sub, city) VALUES (:sub, 'Turin')"), {"sub": sub})
+
+
+async def named(place: Place, name: str) -> int:
+    """Count what others see of an account."""
+    return len(await place.rows("SELECT id FROM limen_accounts WHERE username = :name", name=name))
 
 
 def application_engine(url: str, **options: Any) -> AsyncEngine:

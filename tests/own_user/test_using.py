@@ -2,36 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from limen import Limen
-from limen.core.errors import ConfigurationError, Conflict, InvalidInput, Unavailable, UsernameTaken
+from limen.core.errors import ConfigurationError, Conflict, InvalidInput, UsernameTaken
 from limen.core.events import NOWHERE, Event, EventName
 from limen.core.ids import uuid7
 from limen.features.accounts.store import AccountStatus, NewAccount
 from limen.features.roles.service import OPERATOR
-from tests.own_user.conftest import Place, application_engine, migrate, sqlalchemy_url
-from tests.support.gates import PASSWORD, settings_for
-from tests.support.postgres import Databases
-
-
-class Undo(Exception):
-    """What an application raises to have its transaction rolled back."""
-
-
-async def _profile(connection: AsyncConnection | AsyncSession, sub: str) -> None:
-    await connection.execute(text("INSERT INTO profiles (sub, city) VALUES (:sub, 'Turin')"), {"sub": sub})
-
-
-async def _named(place: Place, name: str) -> int:
-    return len(await place.rows("SELECT id FROM limen_accounts WHERE username = :name", name=name))
+from tests.own_user.conftest import Place, Undo, named, profile
+from tests.support.gates import PASSWORD
 
 
 class TestOneTransaction:
@@ -40,10 +24,10 @@ class TestOneTransaction:
         async with place.engine.begin() as connection:
             async with place.gate.using(connection):
                 account = await place.gate.accounts.create("ann", PASSWORD, roles=frozenset({"maker"}))
-            await _profile(connection, account.id)
+            await profile(connection, account.id)
             assert account.roles == {"maker"}
-            assert await _named(place, "ann") == 0
-        assert await _named(place, "ann") == 1
+            assert await named(place, "ann") == 0
+        assert await named(place, "ann") == 1
         assert [str(sub) for (sub,) in await place.rows("SELECT sub FROM profiles")] == [account.id]
         assert (await place.gate.accounts.by_id(account.id)).username == "ann"
         assert (await place.gate.login.login("ann", PASSWORD, origin=NOWHERE)).account_id == account.id
@@ -54,9 +38,9 @@ class TestOneTransaction:
         with suppress(Undo):
             async with place.engine.begin() as connection, place.gate.using(connection):
                 account = await place.gate.accounts.create("ann", PASSWORD)
-                await _profile(connection, account.id)
+                await profile(connection, account.id)
                 raise Undo
-        assert await _named(place, "ann") == 0
+        assert await named(place, "ann") == 0
         assert await place.rows("SELECT sub FROM profiles") == []
         assert await place.events() == before
         # The name is as free as before.
@@ -69,17 +53,17 @@ class TestOneTransaction:
                 await place.gate.accounts.create("ann", None)
                 await place.gate.accounts.create("bob", None)
             await connection.rollback()
-        assert await _named(place, "ann") + await _named(place, "bob") == 0
+        assert await named(place, "ann") + await named(place, "bob") == 0
 
     async def test_a_session_of_the_orm(self, place: Place) -> None:
         """An AsyncSession is handed in as it is; its commit is the commit."""
         async with AsyncSession(place.engine) as session:
             async with place.gate.using(session):
                 account = await place.gate.accounts.create("ann", None)
-            await _profile(session, account.id)
-            assert await _named(place, "ann") == 0
+            await profile(session, account.id)
+            assert await named(place, "ann") == 0
             await session.commit()
-        assert await _named(place, "ann") == 1
+        assert await named(place, "ann") == 1
 
     async def test_the_verbs_see_what_the_transaction_has_done(self, place: Place) -> None:
         """What is read in the block is read in the transaction, and every verb counts as a store call."""
@@ -105,8 +89,8 @@ class TestOneTransaction:
             async with place.gate.using(connection):
                 await place.gate.accounts.create("ann", None)
             await place.gate.accounts.create("bob", None)
-            assert await _named(place, "bob") == 0
-        assert await _named(place, "ann") + await _named(place, "bob") == 2
+            assert await named(place, "bob") == 0
+        assert await named(place, "ann") + await named(place, "bob") == 2
 
 
 class TestRefusedVerbs:
@@ -117,7 +101,7 @@ class TestRefusedVerbs:
             bob = await place.gate.accounts.create("bob", None)
             with pytest.raises(UsernameTaken):
                 await place.gate.accounts.create("ANN", None)
-            await _profile(connection, bob.id)
+            await profile(connection, bob.id)
         assert len(await place.rows("SELECT sub FROM profiles")) == 1
 
     async def test_a_failing_verb_is_taken_back_alone(self, place: Place) -> None:
@@ -128,8 +112,8 @@ class TestRefusedVerbs:
             with pytest.raises(Conflict):
                 await place.gate.storage.accounts.create(new, Event(EventName.ACCOUNT_CREATED))
             assert await place.gate.storage.accounts.by_id(new.id) is None
-        assert await _named(place, "bob") == 1
-        assert await _named(place, "ann") == 0
+        assert await named(place, "bob") == 1
+        assert await named(place, "ann") == 0
 
     async def test_a_failing_statement_is_a_conflict(self, place: Place) -> None:
         """An error of the database (an id twice) is limen's error, and the transaction goes on after it."""
@@ -144,8 +128,8 @@ class TestRefusedVerbs:
                 else:
                     with pytest.raises(Conflict):
                         await made
-            await _profile(connection, account_id)
-        assert await _named(place, "ann") == 1
+            await profile(connection, account_id)
+        assert await named(place, "ann") == 1
 
     async def test_no_token_is_issued_in_a_transaction(self, place: Place) -> None:
         """A token for a session that is rolled back would verify all the same: login and refresh are refused."""
@@ -196,7 +180,7 @@ class TestNothingLeaks:
                     raise Undo
             await place.gate.accounts.create("ann", None)
             await connection.rollback()
-        assert await _named(place, "ann") == 1
+        assert await named(place, "ann") == 1
 
     async def test_background_work_is_not_in_the_transaction(self, place: Place) -> None:
         """While a block is open the process polls on connections of its own, and meets only what is committed."""
@@ -222,8 +206,8 @@ class TestNothingLeaks:
 
         results = await asyncio.gather(register("ann"), register("bob"), return_exceptions=True)
         assert [type(result) for result in results] == [type(None), Undo]
-        assert await _named(place, "ann") == 1
-        assert await _named(place, "bob") == 0
+        assert await named(place, "ann") == 1
+        assert await named(place, "bob") == 0
 
 
 class TestEndings:
@@ -268,7 +252,7 @@ class TestEndings:
             )
         ((age, kept),) = await place.rows("SELECT ended_at, keep_until - ended_at FROM limen_ended_sessions")
         assert abs(time.time() * 1000 - age) < 10_000
-        assert kept == (place.gate.settings.access_ttl + 60) * 1000
+        assert abs(kept - (place.gate.settings.access_ttl + 60) * 1000) < 1_000
         await place.gate.sessions.catch_up()
         assert place.ended(issued.sid)
 
@@ -313,205 +297,6 @@ class TestRoles:
             )
         ((age, kept),) = await place.rows("SELECT changed_at, keep_until - changed_at FROM limen_changed_roles")
         assert abs(time.time() * 1000 - age) < 10_000
-        assert kept == (place.gate.settings.access_ttl + 60) * 1000
+        assert abs(kept - (place.gate.settings.access_ttl + 60) * 1000) < 1_000
         await asyncio.sleep(1.2)
         assert account.id in place.gate.changed
-
-
-class TestWhatIsRefused:
-    async def test_another_database(self, place: Place, tmp_path: Any, request: pytest.FixtureRequest) -> None:
-        """A connection of the same kind to another database with limen's tables in it is refused."""
-        if place.is_postgres:
-            postgres = request.getfixturevalue("postgres")
-            other_url = postgres.create(template=postgres.template("limen", migrate))
-            request.addfinalizer(lambda: postgres.drop(other_url))
-        else:
-            other_url = f"sqlite:///{tmp_path / 'other.db'}"
-        other = Limen(settings_for(tmp_path, database_url=other_url))
-        await other.start()
-        try:
-            with pytest.raises(ConfigurationError, match="another database"):
-                async with place.engine.begin() as connection, other.using(connection):
-                    raise AssertionError
-        finally:
-            await other.stop()
-
-    async def test_another_driver(self, tmp_path: Path, place: Place, request: pytest.FixtureRequest) -> None:
-        """A connection of another engine is refused with both named."""
-        if place.is_postgres:
-            engine = application_engine(f"sqlite+aiosqlite:///{tmp_path / 'application.db'}")
-        else:
-            postgres = request.getfixturevalue("postgres")
-            url = postgres.create()
-            request.addfinalizer(lambda: postgres.drop(url))
-            engine = application_engine(sqlalchemy_url(url))
-        async with engine.connect() as connection:
-            with pytest.raises(ConfigurationError, match=r"sqlite\+aiosqlite") as raised:
-                async with place.gate.using(connection):
-                    raise AssertionError
-            assert "postgresql+asyncpg" in str(raised.value)
-        await engine.dispose()
-
-    async def test_no_connection_at_all(self, place: Place) -> None:
-        """An engine, say, is not one."""
-        with pytest.raises(ConfigurationError, match="AsyncConnection or an AsyncSession"):
-            async with place.gate.using(place.engine):  # type: ignore[arg-type]
-                raise AssertionError
-
-    async def test_autocommit(self, place: Place) -> None:
-        """Where every statement commits by itself there is no transaction to be part of."""
-        async with place.engine.connect() as plain:
-            connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
-            with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
-                async with place.gate.using(connection):
-                    raise AssertionError
-
-    async def test_a_transaction_that_is_over(self, place: Place) -> None:
-        """After a commit in the block the next verb is refused: limen has not looked at that transaction."""
-        async with AsyncSession(place.engine) as session, place.gate.using(session):
-            await place.gate.accounts.create("ann", None)
-            await session.commit()
-            with pytest.raises(ConfigurationError, match="is over"):
-                await place.gate.accounts.create("bob", None)
-        assert await _named(place, "ann") == 1
-        assert await _named(place, "bob") == 0
-
-
-class TestPostgres:
-    """What only PostgreSQL has."""
-
-    @pytest.fixture
-    def database_url(self, postgres: Databases) -> Iterator[str]:
-        url = postgres.create(template=postgres.template("limen", migrate))
-        yield url
-        postgres.drop(url)
-
-    @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
-    async def test_a_stricter_isolation(self, place: Place, level: str) -> None:
-        """The verbs wait for locks and look again, which such a transaction does not: it is refused."""
-        async with place.engine.connect() as plain:
-            connection = await plain.execution_options(isolation_level=level)
-            with pytest.raises(ConfigurationError, match=f"{level}; limen wants READ COMMITTED"):
-                async with place.gate.using(connection):
-                    raise AssertionError
-
-    async def test_the_default_of_the_role_is_seen_too(self, place: Place) -> None:
-        """An isolation that nobody named in Python is refused all the same."""
-        options = {"server_settings": {"default_transaction_isolation": "serializable"}}
-        engine = application_engine(place.url, connect_args=options)
-        async with engine.begin() as connection:
-            with pytest.raises(ConfigurationError, match="SERIALIZABLE"):
-                async with place.gate.using(connection):
-                    raise AssertionError
-        await engine.dispose()
-
-    @pytest.mark.parametrize(("given", "then"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
-    async def test_the_commit_is_on_the_disk(self, place: Place, given: str, then: str) -> None:
-        """What limen does in it makes the transaction durable, whatever the connection's default; only this one."""
-        engine = application_engine(place.url, connect_args={"server_settings": {"synchronous_commit": given}})
-        async with engine.connect() as connection:
-            async with connection.begin():
-                async with place.gate.using(connection):
-                    await place.gate.accounts.create("ann", None)
-                assert (await connection.execute(text("SHOW synchronous_commit"))).scalar() == then
-            assert (await connection.execute(text("SHOW synchronous_commit"))).scalar() == given
-        await engine.dispose()
-
-    async def test_another_schema_of_the_same_database(self, place: Place) -> None:
-        """Tables of the same names on another search_path are not limen's."""
-        await place.execute("CREATE SCHEMA other")
-        await place.execute("CREATE TABLE other.limen_schema_version (version_num text)")
-        engine = application_engine(place.url, connect_args={"server_settings": {"search_path": "other"}})
-        async with engine.begin() as connection:
-            with pytest.raises(ConfigurationError, match="another database"):
-                async with place.gate.using(connection):
-                    raise AssertionError
-        await engine.dispose()
-
-
-class TestSQLite:
-    """What only SQLite has: one writer for the whole file."""
-
-    @pytest.fixture
-    def database_url(self, tmp_path: Path) -> str:
-        return f"sqlite:///{tmp_path / 'limen.db'}"
-
-    async def test_limen_waits_for_the_application(self, place: Place) -> None:
-        """A login that comes while the application's transaction holds the lock waits, and goes through after it."""
-        await place.gate.accounts.create("bob", PASSWORD)
-        async with place.engine.begin() as connection, place.gate.using(connection):
-            await place.gate.accounts.create("ann", None)
-            login = asyncio.create_task(place.gate.login.login("bob", PASSWORD, origin=NOWHERE))
-            await asyncio.sleep(1)
-            assert not login.done()
-        assert (await login).access_token
-
-    async def test_waiting_for_oneself_ends(self, place: Place) -> None:
-        """A block that waits for a task that waits for the block's own lock is told no after five seconds."""
-        began = time.monotonic()
-        async with place.engine.begin() as connection, place.gate.using(connection):
-            ann = await place.gate.accounts.create("ann", None)
-            with pytest.raises(Unavailable):
-                await asyncio.create_task(place.gate.accounts.create("bob", None))
-            assert 4 < time.monotonic() - began < 15
-            await _profile(connection, ann.id)
-        assert len(await place.rows("SELECT sub FROM profiles")) == 1
-        # And limen's writer is as good as new.
-        await place.gate.accounts.create("bob", None)
-
-    async def test_the_lock_is_not_held_while_a_password_is_hashed(self, place: Place) -> None:
-        """Where limen's verb comes first, nobody waits for its hash: the lock is taken with its first statement."""
-        async with place.engine.begin() as connection, place.gate.using(connection):
-            hashing = place.gate.accounts.create("ann", PASSWORD)
-            assert not (await connection.get_raw_connection()).driver_connection.in_transaction  # type: ignore[union-attr]
-            await hashing
-            assert (await connection.get_raw_connection()).driver_connection.in_transaction  # type: ignore[union-attr]
-
-    @pytest.mark.parametrize(
-        ("pragma", "value"), [("foreign_keys", "OFF"), ("synchronous", "NORMAL"), ("synchronous", "OFF")]
-    )
-    async def test_a_connection_that_is_less_than_limen_promises(self, place: Place, pragma: str, value: str) -> None:
-        """Foreign keys that are not enforced, or a commit that a loss of power undoes, are refused with the way out."""
-        async with place.engine.connect() as connection:
-            await connection.exec_driver_sql(f"PRAGMA {pragma}={value}")
-            with pytest.raises(ConfigurationError, match=rf"PRAGMA foreign_keys=ON.*{pragma} is \d"):
-                async with place.gate.using(connection):
-                    raise AssertionError
-            await connection.invalidate()
-
-    async def test_the_recipe_with_an_explicit_begin(self, place: Place) -> None:
-        """An engine that begins its transactions by itself, as SQLAlchemy's manual has it, is as good."""
-        engine = application_engine(place.url)
-
-        @event.listens_for(engine.sync_engine, "connect")
-        def _no_implicit_begin(raw: Any, record: Any) -> None:
-            raw.isolation_level = None
-
-        @event.listens_for(engine.sync_engine, "begin")
-        def _begin(connection: Any) -> None:
-            connection.exec_driver_sql("BEGIN")
-
-        with suppress(Undo):
-            async with engine.begin() as connection, place.gate.using(connection):
-                await place.gate.accounts.create("ann", None)
-                raise Undo
-        async with engine.begin() as connection, place.gate.using(connection):
-            await place.gate.accounts.create("bob", None)
-        await engine.dispose()
-        assert (await _named(place, "ann"), await _named(place, "bob")) == (0, 1)
-
-    async def test_a_snapshot_that_is_too_old(self, place: Place) -> None:
-        """A transaction that has read, and was overtaken by a commit, cannot write: Unavailable, to be tried again."""
-        engine = application_engine(place.url)
-
-        @event.listens_for(engine.sync_engine, "begin")
-        def _begin(connection: Any) -> None:
-            connection.exec_driver_sql("BEGIN")
-
-        async with engine.connect() as connection:
-            await connection.execute(text("SELECT * FROM profiles"))
-            await place.gate.accounts.create("ann", None)
-            async with place.gate.using(connection):
-                with pytest.raises(Unavailable):
-                    await place.gate.accounts.create("bob", None)
-        await engine.dispose()
