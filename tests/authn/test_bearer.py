@@ -1,6 +1,7 @@
 """The Bearer strategy: what is asked again on every use of a token."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
 from limen.authn.ended import EndedSessions
-from limen.authn.strategy import Authenticated, Rejected
+from limen.authn.strategy import Authenticated, PresentedCredential, Rejected
 from limen.authz.roles import Role, RoleCatalogue
+from limen.core.errors import LimenError
 from limen.core.ids import uuid7
+from limen.core.principal import ANONYMOUS, Principal
 from limen.crypto.claims import ACCESS_TYP, AccessClaims, access_claims
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.jwt import TokenVerifier
@@ -22,6 +25,15 @@ KEY = SigningKey.from_secret("a secret of the tests, and long enough")
 
 
 @dataclass
+class Request:
+    """Where the outcome for one request is noted."""
+
+    principal: Principal = ANONYMOUS
+    rejection: LimenError | None = None
+    credential: object = None
+
+
+@dataclass
 class Installation:
     """A chain with one strategy, and everything it asks."""
 
@@ -30,7 +42,6 @@ class Installation:
     changed: dict[str, frozenset[str]] = field(default_factory=dict)
     roles: RoleCatalogue = field(default_factory=lambda: RoleCatalogue({"maker": ["order:create"], "checker": []}))
     cache: ClaimsCache[Authenticated] = field(default_factory=ClaimsCache)
-    verified: list[str | bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         verifier = TokenVerifier(
@@ -170,3 +181,82 @@ def test_another_catalogue_counts_once_the_memory_is_cleared(limen: Installation
         held.append(set(answer.principal.roles))
     # Without any role known the names cannot be judged, and they give no permission.
     assert held == [{"maker", "checker"}, {"checker"}, {"maker", "checker"}, {"maker"}]
+
+
+Headers = Callable[[bytes], list[tuple[bytes, bytes]]]
+
+
+def _header(value: bytes) -> tuple[bytes, bytes]:
+    return (b"authorization", value)
+
+
+PRESENTED: dict[str, Headers] = {
+    "none": lambda token: [(b"x-authorization", b"Bearer " + token)],
+    "one": lambda token: [_header(b"Bearer " + token), (b"host", b"a")],
+    "two that are the same": lambda token: [_header(b"Bearer " + token)] * 2,
+    "two, the second empty": lambda token: [_header(b"Bearer " + token), _header(b"")],
+    "lower case": lambda token: [_header(b"bearer " + token)],
+    "two spaces": lambda token: [_header(b"Bearer  " + token)],
+    "a space after it": lambda token: [_header(b"Bearer " + token + b" ")],
+    "another scheme": lambda token: [_header(b"Basic " + token)],
+    "no scheme": lambda token: [_header(token)],
+    "no token": lambda token: [_header(b"Bearer ")],
+    "another signature": lambda token: [_header(b"Bearer " + token[:-8] + token[-8:].swapcase())],
+    "cut": lambda token: [_header(b"Bearer " + token[:-1])],
+    "too large": lambda token: [_header(b"Bearer " + token + b"A" * 16_384)],
+}
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+@pytest.mark.parametrize("state", ["valid", "expired", "ended", "stale"])
+@pytest.mark.parametrize("presented", PRESENTED)
+async def test_the_short_way_says_what_the_chain_says(
+    limen: Installation, presented: str, state: str, *, seen_before: bool
+) -> None:
+    """Whatever is presented, and whatever became of it: the same principal, or the same refusal."""
+    sub, sid = uuid7(), uuid7()
+    token = limen.token("maker", sub=sub, sid=sid)
+    if seen_before:
+        assert _code(limen.present(token)) == "ok"
+    if state == "expired":
+        limen.now += 900
+    elif state == "ended":
+        limen.ended.add(sid, 2**53)
+    elif state == "stale":
+        limen.changed[sub] = frozenset()
+    headers = PRESENTED[presented](token)
+    request = Request()
+    pending = limen.chain.attribute({"headers": headers}, request)
+    if pending is not None:
+        await pending
+    said = limen.chain.recall(headers)
+    if isinstance(said, PresentedCredential):
+        said = await limen.chain.authenticate(said)
+    if isinstance(said, Authenticated):
+        assert (request.principal.sub, request.credential, request.rejection) == (sub, said, None)
+    else:
+        assert (request.principal, request.credential) == (ANONYMOUS, None)
+        if isinstance(said, Rejected):
+            assert request.rejection is not None
+            assert request.rejection.code == said.error.code
+        else:
+            assert request.rejection is None
+    allowed = state == "valid" and presented in {"one", "lower case", "two spaces"}
+    assert request.principal.is_authenticated is allowed
+
+
+def test_a_refused_token_is_verified_once(limen: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request is one verification, also where it fails: twice would be half the work of an attack on the server."""
+    asked: list[str | bytes] = []
+    verify = TokenVerifier.verify_with_kid
+
+    def counted(self: TokenVerifier[AccessClaims], token: str | bytes) -> tuple[AccessClaims, str]:
+        asked.append(token)
+        return verify(self, token)
+
+    monkeypatch.setattr(TokenVerifier, "verify_with_kid", counted)
+    good = limen.token("maker")
+    bad = good[:-8] + good[-8:].swapcase()
+    for token in (bad, good, good):
+        limen.chain.attribute({"headers": [_header(b"Bearer " + token)]}, Request())
+    assert asked == [bad, good]
