@@ -5,14 +5,17 @@ from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
 from typing import Protocol
 
+from limen.authn.api_key_records import KeyIssuingStore
 from limen.authn.records import IssuingStore
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
 from limen.features.accounts.store import AccountAdministrationStore, AccountStore
+from limen.features.api_keys.store import ApiKeyStore
 from limen.features.events.store import EventStore, StoredEvent
 from limen.features.maintenance.store import MaintenanceStore
 from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
+from limen.features.signing_keys.store import SigningKeyStore
 from limen.storage.sql.borrowed import ApplicationConnection
 from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.sqlite import SQLiteStorage, path_of
@@ -52,6 +55,16 @@ class Storage(Protocol):
         ...
 
     @property
+    def api_keys(self) -> ApiKeyStore:
+        """The API keys."""
+        ...
+
+    @property
+    def issuing_keys(self) -> KeyIssuingStore:
+        """The two verbs by which the one door issues API keys."""
+        ...
+
+    @property
     def roles(self) -> RoleStore:
         """The roles."""
         ...
@@ -64,6 +77,11 @@ class Storage(Protocol):
     @property
     def maintenance(self) -> MaintenanceStore:
         """Work on the data as a whole."""
+        ...
+
+    @property
+    def signing_keys(self) -> SigningKeyStore:
+        """The keys that access tokens are signed with, where they are kept in the database."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from limen.testing.contracts.restoring import RestoringContract
 from limen.testing.contracts.role_assignment import AssignRolesContract
 from limen.testing.contracts.roles import RoleDefinitionsContract, RolesContract
 from limen.testing.contracts.sessions import SessionsContract
+from limen.testing.contracts.signing_keys import SigningKeysContract
 from limen.testing.contracts.storage import StorageContract
 
 
@@ -90,4 +91,8 @@ class TestStorage(StorageContract):
 
 
 class TestRestoring(RestoringContract):
+    pass
+
+
+class TestSigningKeys(SigningKeysContract):
     pass

@@ -67,7 +67,10 @@ async def test_each_migration_leaves_the_version_before_it_working(postgres_url:
     def columns(connection: Connection) -> dict[tuple[str, str], tuple[str, bool]]:
         inspector = inspect(connection)
         return {
-            (table, column["name"]): (str(column["type"]).partition(" COLLATE")[0], column["nullable"] or column["default"] is not None)
+            (table, column["name"]): (
+                str(column["type"]).partition(" COLLATE")[0],
+                column["nullable"] or column["default"] is not None,
+            )
             for table in inspector.get_table_names()
             if table in METADATA.tables
             for column in inspector.get_columns(table)

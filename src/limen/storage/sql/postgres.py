@@ -16,6 +16,7 @@ from limen.core.errors import Unavailable
 from limen.features.events.store import StoredEvent
 from limen.storage.sql import events, migrations
 from limen.storage.sql.accounts import SQLAccounts
+from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
 from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
 from limen.storage.sql.borrowed_hosts import BorrowedPostgres, place
 from limen.storage.sql.database import Operation
@@ -34,6 +35,7 @@ from limen.storage.sql.postgres_faults import (
 from limen.storage.sql.postgres_pool import PostgresConnection, PostgresPool
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
+from limen.storage.sql.signing_keys import SQLSigningKeys
 from limen.storage.sql.statement import Steps, row
 
 _log = logging.getLogger(__name__)
@@ -73,10 +75,13 @@ class PostgresStorage:
         self._borrowings = Borrowings()
         self._host = BorrowedPostgres(partial(self._reading, place), self._clock_shift)
         self.issuing = SQLIssuing(Committed(self, self._borrowings), in_one=True)
+        self.api_keys = SQLApiKeys(self)
+        self.issuing_keys = SQLKeyIssuing(Committed(self, self._borrowings))
         self.roles = SQLRoles(self)
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)
         self.maintenance = SQLMaintenance(self)
+        self.signing_keys = SQLSigningKeys(self)
 
     @property
     def in_use(self) -> int:

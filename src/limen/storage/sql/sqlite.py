@@ -15,6 +15,7 @@ from limen.core.errors import ConfigurationError, Unavailable
 from limen.features.events.store import StoredEvent
 from limen.storage.sql import events, migrations, sqlite_file
 from limen.storage.sql.accounts import SQLAccounts
+from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
 from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
 from limen.storage.sql.borrowed_hosts import BorrowedSQLite
 from limen.storage.sql.connection import Connection
@@ -27,6 +28,7 @@ from limen.storage.sql.maintenance import SQLMaintenance
 from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
+from limen.storage.sql.signing_keys import SQLSigningKeys
 
 _log = logging.getLogger(__name__)
 
@@ -56,10 +58,13 @@ class SQLiteStorage:
         self._borrowings = Borrowings()
         self._host = BorrowedSQLite(self.path, clock)
         self.issuing = SQLIssuing(Committed(self, self._borrowings), in_one=False)
+        self.api_keys = SQLApiKeys(self)
+        self.issuing_keys = SQLKeyIssuing(Committed(self, self._borrowings))
         self.roles = SQLRoles(self)
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)
         self.maintenance = SQLMaintenance(self)
+        self.signing_keys = SQLSigningKeys(self)
         self._writer = Writer(self.path, clock, queue_size=queue_size)
         self._reader = Reader(self.path, clock, queue_size=queue_size)
         self._starting = threading.Lock()

@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -56,6 +57,8 @@ ACCOUNTS = Table(
     Column("created_at", BigInteger, nullable=False),
     # Of a password that an operator set: it opens nothing but the way to one of the account's own, and only until then.
     Column("password_expires_at", BigInteger),
+    # «person» or «service»; no login opens a session for a service.
+    Column("kind", String(16), nullable=False, server_default="person"),
     CheckConstraint("length(username) > 0", name="username"),
     CheckConstraint("session_epoch >= 0", name="session_epoch"),
     sqlite_with_rowid=False,
@@ -169,6 +172,73 @@ CHANGED_ROLES = Table(
     Column("roles", Text, nullable=False),
     Column("changed_at", BigInteger, nullable=False, index=True),
     Column("keep_until", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+# The indexes say that of each algorithm one key signs and one is published, at most, whoever comes at the same time.
+SIGNING_KEYS = Table(
+    "limen_signing_keys",
+    METADATA,
+    # The thumbprint of the public half (RFC 7638).
+    Column("kid", String(64), primary_key=True),
+    Column("alg", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("public_jwk", Text, nullable=False),
+    # Sealed (`limen.crypto.sealing`), and gone as soon as the key signs no more.
+    Column("private_key", LargeBinary),
+    # Nothing, sealed for this key: whoever can write here, and does not know the data secrets, cannot add a key.
+    Column("proof", LargeBinary, nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+    Column("signs_at", BigInteger),
+    Column("stopped_at", BigInteger),
+    Column("keep_until", BigInteger),
+    CheckConstraint(
+        "(state IN ('published', 'signing') AND private_key IS NOT NULL)"
+        " OR (state IN ('retiring', 'retired') AND private_key IS NULL AND keep_until IS NOT NULL)",
+        name="state",
+    ),
+    *(
+        Index(
+            f"uq_limen_signing_keys_{state}",
+            "alg",
+            unique=True,
+            sqlite_where=text(f"state = '{state}'"),
+            postgresql_where=text(f"state = '{state}'"),
+        )
+        for state in ("published", "signing")
+    ),
+    sqlite_with_rowid=False,
+)
+
+API_KEYS = Table(
+    "limen_api_keys",
+    METADATA,
+    Column("id", IDENTIFIER, primary_key=True),
+    Column("account_id", IDENTIFIER, ForeignKey("limen_accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(128), nullable=False),
+    # Which data secret the hash was made under, so that keys survive its replacement.
+    Column("kid", String(16), nullable=False),
+    Column("secret_hash", LargeBinary(32), nullable=False),
+    # The secret before the last rotation, accepted until then.
+    Column("previous_kid", String(16)),
+    Column("previous_hash", LargeBinary(32)),
+    Column("overlap_until", BigInteger),
+    Column("rotations", Integer, nullable=False, server_default=text("0")),
+    # JSON arrays; NULL: whatever the owner may, and from everywhere.
+    Column("scopes", Text),
+    Column("networks", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("rotated_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("last_used_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("created_by", String(64), nullable=False),
+    CheckConstraint("length(secret_hash) = 32", name="secret_hash"),
+    CheckConstraint(
+        "(previous_kid IS NULL AND previous_hash IS NULL AND overlap_until IS NULL)"
+        " OR (previous_kid IS NOT NULL AND length(previous_hash) = 32 AND overlap_until IS NOT NULL)",
+        name="previous",
+    ),
     sqlite_with_rowid=False,
 )
 
