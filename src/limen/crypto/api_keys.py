@@ -77,7 +77,7 @@ def read_key(presented: bytes, environment: str) -> ApiKey | None:
     match = _FORM.match(presented)
     if match is None or match[1].decode("ascii") != environment:
         return None
-    if _checksum(presented[:-_CHECKSUM_DIGITS]) != match[4].decode("ascii"):
+    if not compare_digest(_checksum(presented[:-_CHECKSUM_DIGITS]), match[4].decode("ascii")):
         return None
     number, secret = _number(match[2]), _number(match[3])
     if number >= 1 << 128 or secret >= 1 << 256:

@@ -38,6 +38,7 @@ class Account:
         password_expires_at: of a temporary password, which only leads to another one: until when it does, milliseconds
             since 1970 UTC; None where the password is the account's own.
         password_expired: that time is over, by the database's clock.
+        kind: ``person`` or ``service``; a service has no password and no session, only API keys.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Account:
     created_at: int
     password_expires_at: int | None = None
     password_expired: bool = False
+    kind: str = "person"
 
     @property
     def password_temporary(self) -> bool:
@@ -67,6 +69,7 @@ class NewAccount:
     email: str | None
     password_hash: str | None = field(repr=False)
     roles: frozenset[str] = frozenset()
+    kind: str = "person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +104,10 @@ class AccountStore(Protocol):
         """Find the account with this id."""
         ...
 
-    async def page(self, *, query: str, limit: int, after: str | None) -> Sequence[Account]:
+    async def page(self, *, query: str, limit: int, after: str | None, kind: str = "") -> Sequence[Account]:
         """List at most ``limit`` accounts after the username ``after`` whose name or e-mail contains ``query``.
 
-        Deleted ones are not among them.
+        Deleted ones are not among them; with a ``kind``, only those of that kind.
         """
         ...
 

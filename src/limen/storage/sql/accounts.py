@@ -17,12 +17,12 @@ from limen.storage.sql.statement import NOBODY, Row, Statement, Steps, row, rows
 
 _COLUMNS = f"""
 id, username, email, status, password_hash, session_epoch, second_factor_required, created_at, ({HELD_BY_ACCOUNT}),
-password_expires_at, COALESCE(password_expires_at <= @now, FALSE)
+password_expires_at, COALESCE(password_expires_at <= @now, FALSE), account_kind
 """
 
 _CREATE = Statement("""
-INSERT INTO limen_accounts (id, username, email, status, password_hash, created_at)
-VALUES (:id, :username, :email, 'active', :password_hash, @now)
+INSERT INTO limen_accounts (id, username, email, status, password_hash, created_at, account_kind)
+VALUES (:id, :username, :email, 'active', :password_hash, @now, :kind)
 ON CONFLICT (username) DO NOTHING RETURNING id
 """)
 
@@ -38,7 +38,7 @@ _BY_ID = Statement(f"SELECT {_COLUMNS} FROM limen_accounts WHERE id = :id")  # n
 
 _PAGE = Statement(f"""
 SELECT {_COLUMNS} FROM limen_accounts
- WHERE username > :after AND status <> 'deleted'
+ WHERE username > :after AND status <> 'deleted' AND (CAST(:kind AS text) = '' OR account_kind = CAST(:kind AS text))
    AND (username LIKE :pattern ESCAPE '\\' OR email LIKE :pattern ESCAPE '\\')
  ORDER BY username LIMIT :limit
 """)  # noqa: S608
@@ -49,6 +49,8 @@ UPDATE limen_accounts SET status = :to, session_epoch = session_epoch + :raise_e
 """)
 
 _TAKE_ROLES = Statement("DELETE FROM limen_account_roles WHERE account_id = :id")
+
+_TAKE_KEYS = Statement("DELETE FROM limen_api_keys WHERE account_id = :id")
 
 # A name with a space is nobody's: no registration can take it, and no login can find it.
 _BURY = Statement("""
@@ -75,7 +77,7 @@ UPDATE limen_accounts SET password_hash = :new_hash
 _SET_TEMPORARY_PASSWORD = Statement("""
 UPDATE limen_accounts
    SET password_hash = :new_hash, password_expires_at = @now + :lifetime, session_epoch = session_epoch + 1
- WHERE id = :id AND status <> 'deleted'
+ WHERE id = :id AND status <> 'deleted' AND account_kind = 'person'
 """)
 
 # Only a session that was alive before the epoch was raised may move on: one of an older epoch is dead and stays so.
@@ -106,9 +108,9 @@ class SQLAccounts:
         """Find the account with this id."""
         return await self._database.read(partial(_by_id, account_id))
 
-    async def page(self, *, query: str, limit: int, after: str | None) -> Sequence[Account]:
+    async def page(self, *, query: str, limit: int, after: str | None, kind: str = "") -> Sequence[Account]:
         """List at most ``limit`` accounts after the username ``after``, in order; see the Protocol."""
-        return await self._database.read(partial(_page, query, limit, after))
+        return await self._database.read(partial(_page, query, limit, after, kind))
 
     async def change_status(
         self,
@@ -171,6 +173,7 @@ def _created(account: NewAccount, event: Event, authority: Authority | None) -> 
         username=account.username,
         email=account.email,
         password_hash=account.password_hash,
+        kind=account.kind,
     )
     if inserted is None:
         return False
@@ -190,9 +193,9 @@ def _by_id(account_id: str) -> Steps[Account | None]:
     return _account((yield from row(_BY_ID, id=account_id)))
 
 
-def _page(query: str, limit: int, after: str | None) -> Steps[Sequence[Account]]:
+def _page(query: str, limit: int, after: str | None, kind: str) -> Steps[Sequence[Account]]:
     pattern = f"%{_escaped(query.casefold())}%"
-    found = yield from rows(_PAGE, pattern=pattern, limit=limit, after=after or "")
+    found = yield from rows(_PAGE, pattern=pattern, limit=limit, after=after or "", kind=kind)
     return [account for account in map(_account, found) if account is not None]
 
 
@@ -223,6 +226,7 @@ def _deleted(account_id: str, event: Event, keep_ended_ms: int, authority: Autho
         return False
     yield from refuse_last_administrator(account_id)
     yield from run(_TAKE_ROLES, id=account_id)
+    yield from run(_TAKE_KEYS, id=account_id)
     yield from run(_BURY, id=account_id, tombstone=f"deleted {account_id}")
     yield from list_changed_roles(account_id, keep_ended_ms=keep_ended_ms)
     yield from delete_all(account_id, reason=EndReason.ACCOUNT_STATUS, keep_ended_ms=keep_ended_ms)
@@ -289,6 +293,7 @@ def _account(found: Row | None) -> Account | None:
         roles=role_names(found[8]),
         password_expires_at=found[9],
         password_expired=bool(found[10]),
+        kind=found[11],
     )
 
 

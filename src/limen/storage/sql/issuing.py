@@ -36,14 +36,14 @@ INSERT INTO limen_sessions (
 SELECT :sid, a.id, a.session_epoch, :kind, 0, :token_hash, :kid, @now, @now + min(:refresh_ttl, :max_ttl),
        @now + :max_ttl, @now, @now, :amr, :acr, :client_id, :device, :address
   FROM limen_accounts a
- WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch
+ WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'person'
    AND :factors >= CASE WHEN a.second_factor_required THEN 2 ELSE 1 END
 {_RETURNING}
 """,  # noqa: S608
     postgres=f"""
 WITH account AS (
     SELECT id, session_epoch FROM limen_accounts
-     WHERE id = :account_id AND status = 'active' AND session_epoch = :epoch
+     WHERE id = :account_id AND status = 'active' AND session_epoch = :epoch AND account_kind = 'person'
        AND :factors >= CASE WHEN second_factor_required THEN 2 ELSE 1 END
        FOR SHARE),
 done AS (

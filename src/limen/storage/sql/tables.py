@@ -58,7 +58,7 @@ ACCOUNTS = Table(
     # Of a password that an operator set: it opens nothing but the way to one of the account's own, and only until then.
     Column("password_expires_at", BigInteger),
     # «person» or «service»; no login opens a session for a service.
-    Column("kind", String(16), nullable=False, server_default="person"),
+    Column("account_kind", String(16), nullable=False, server_default="person"),
     CheckConstraint("length(username) > 0", name="username"),
     CheckConstraint("session_epoch >= 0", name="session_epoch"),
     sqlite_with_rowid=False,

@@ -1,0 +1,92 @@
+"""What issuing an API key asks of a database, and the rows that go in and come out.
+
+Times are milliseconds since 1970 UTC, stamped by the database's clock.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from limen.core.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """An API key to be inserted, if its account still is as it was when the proof was made.
+
+    Attributes:
+        id: a UUIDv7.
+        account_id: whose key it is to be.
+        account_epoch: the account's ``session_epoch`` as read for the proof; another one by now refuses.
+        name: what its owner calls it.
+        kid: which data secret the hash was made under.
+        secret_hash: what is stored of the key.
+        scopes: the permissions it is limited to; None where it may whatever its owner may.
+        networks: from where it may be used, in canonical CIDR notation; None from everywhere.
+        lifetime_ms: how long it lives.
+        created_by: who makes it: an account's id, or ``cli``.
+        authority: what was judged by, where somebody makes it for another account; asked again in the transaction.
+    """
+
+    id: str
+    account_id: str
+    account_epoch: int
+    name: str
+    kid: str
+    secret_hash: bytes = field(repr=False)
+    scopes: tuple[str, ...] | None
+    networks: tuple[str, ...] | None
+    lifetime_ms: int
+    created_by: str
+    authority: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReplacement:
+    """A key whose secret is to be replaced, and the one to take its place; see `NewKey`.
+
+    Attributes:
+        rotations: how often it had been rotated when it was read; another number by now refuses.
+        overlap_ms: how long the secret before goes on being accepted.
+    """
+
+    id: str
+    account_id: str
+    account_epoch: int
+    rotations: int
+    kid: str
+    secret_hash: bytes = field(repr=False)
+    overlap_ms: int
+    authority: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedRow:
+    """The row of a key as it stands after it was inserted or rotated."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...] | None
+    expires_at: int
+
+
+class KeyIssuingStore(Protocol):
+    """The two statements that bring an API key into being. Nobody calls them but the door.
+
+    Both raise `limen.authz.authority.AuthorityMoved`, with nothing written, where the authority holds no longer.
+    """
+
+    async def insert_key(self, key: NewKey, event: Event) -> IssuedRow | None:
+        """Insert the key by one conditional INSERT … SELECT from its account, and the event with it.
+
+        None, and nothing written, where the account is not active or its epoch is another one.
+        """
+        ...
+
+    async def replace_key_secret(self, replacement: KeyReplacement, event: Event) -> IssuedRow | None:
+        """Put a new secret in the place of the present one by one conditional UPDATE that also asks the account.
+
+        The present one becomes the one before, and is accepted for the overlap, but never longer than the key was to
+        live; the key lives as long again as it did when it was made. None, and nothing written, where the key is not
+        this account's, is over or revoked, was rotated meanwhile, or the account is not active or of another epoch.
+        """
+        ...

@@ -1,0 +1,97 @@
+"""What API keys ask of a database, but for issuing them (`limen.authn.api_key_records`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from limen.authz.authority import Authority
+from limen.core.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """A key and its owner, as they are at the moment of one statement. Times are milliseconds since 1970 UTC.
+
+    Attributes:
+        id: the key.
+        account_id: its owner.
+        account_kind: ``person`` or ``service``.
+        account_status: as in the account's row: plain text, since a status that is not known here is not «active».
+        kid: which data secret ``secret_hash`` was made under.
+        secret_hash: what is stored of the key.
+        previous_kid: the same of the secret before; None where there is none, or its time is over.
+        previous_hash: the same.
+        scopes: the permissions it is limited to; None where it may whatever its owner may.
+        networks: from where it may be used; None from everywhere.
+        created_at: when it was made.
+        expires_at: when it ends.
+        last_used_at: when it was used, about; None before.
+        in_time: not expired, by the database's clock.
+        is_revoked: somebody ended it.
+        roles: what the owner holds now.
+    """
+
+    id: str
+    account_id: str
+    account_kind: str
+    account_status: str
+    kid: str
+    secret_hash: bytes = field(repr=False)
+    previous_kid: str | None
+    previous_hash: bytes | None = field(repr=False)
+    scopes: frozenset[str] | None
+    networks: tuple[str, ...] | None
+    created_at: int
+    expires_at: int
+    last_used_at: int | None
+    in_time: bool
+    is_revoked: bool
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key as it is listed. Times are milliseconds since 1970 UTC."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...] | None
+    networks: tuple[str, ...] | None
+    created_at: int
+    rotated_at: int
+    expires_at: int
+    last_used_at: int | None
+    rotations: int
+    created_by: str
+
+
+class ApiKeyStore(Protocol):
+    """API keys in a database."""
+
+    async def look_up(self, key_id: str) -> KeyState | None:
+        """Read the key, its owner and the owner's roles, in one statement; None where there is no such key."""
+        ...
+
+    async def of_account(self, account_id: str, *, limit: int, after: str | None) -> Sequence[StoredKey]:
+        """List at most ``limit`` keys of the account that are not revoked, the newest first, that follow ``after``."""
+        ...
+
+    async def revoke(
+        self,
+        key_id: str,
+        *,
+        account_id: str,
+        event: Event,
+        keep_ended_ms: int,
+        authority: Authority | None = None,
+    ) -> bool:
+        """End the key if it is this account's and not revoked, both of its secrets, and list it as ended.
+
+        The event is written with it. False, and nothing written, otherwise. Raises AuthorityMoved, with nothing
+        changed, where the authority holds no longer.
+        """
+        ...
+
+    async def touch(self, key_id: str, *, at_most_every_ms: int) -> bool:
+        """Note that the key is used now, unless it was noted within this time; True where it was noted."""
+        ...
