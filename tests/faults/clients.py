@@ -12,6 +12,7 @@ from tests.faults.fleet import Fleet, Session, Witness
 from tests.faults.history import History
 
 LOGOUTS = 0.01
+LOGINS = 0.1
 PAUSE_SECONDS = 0.01
 RIGHTS_PAUSE_SECONDS = 0.1
 ENDS = 0.02
@@ -38,7 +39,8 @@ class Client:
 
     def act(self) -> None:
         """Do one thing."""
-        session = self.dice.choice(self.sessions) if self.sessions else self.witness.log_in(self.account)
+        opens = not self.sessions or (len(self.sessions) < SESSIONS and self.dice.random() < LOGINS)
+        session = self.witness.log_in(self.account) if opens else self.dice.choice(self.sessions)
         if session is None:
             # Switched off just now, or nobody could say: a login costs a hash, so not at once.
             time.sleep(RIGHTS_PAUSE_SECONDS)
@@ -111,7 +113,15 @@ class Crowd:
                 each.result(60)
 
 
-def crowd_of(fleet: Fleet, history: History, dice: random.Random, *, size: int, roles: Sequence[str] = ()) -> Crowd:
+def crowd_of(
+    fleet: Fleet,
+    history: History,
+    dice: random.Random,
+    *,
+    size: int,
+    roles: Sequence[str] = (),
+    administrator_role: str = "admin",
+) -> Crowd:
     """Make clients with their sessions, and with ``roles`` an administrator who gives and takes those."""
     clients = []
     for number in range(size):
@@ -125,7 +135,7 @@ def crowd_of(fleet: Fleet, history: History, dice: random.Random, *, size: int, 
     if not roles:
         return Crowd(clients)
     name = "administrator"
-    fleet.make_administrator(name)
+    fleet.make_administrator(name, role=administrator_role)
     witness = _witness(fleet, history, dice)
     own = witness.log_in(name)
     assert own is not None

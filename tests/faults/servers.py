@@ -174,6 +174,10 @@ class Server:
         """Send a POST."""
         return call(self.port, "POST", path, json_body=json_body, **parts)
 
+    def change(self, path: str, json_body: object, **parts: Any) -> Answer:
+        """Send a PATCH."""
+        return call(self.port, "PATCH", path, json_body=json_body, **parts)
+
     def send(self, text: bytes) -> Answer:
         """Send bytes."""
         return exchange(self.port, text)

@@ -21,7 +21,7 @@ from tests.support.clock_shift import LACKING, ShiftedClock, library
 KILLS = int(os.environ.get("LIMEN_TEST_KILLS", "30"))
 NODES = 8
 KILLERS = 4
-CLIENTS = 4
+CLIENTS = 6
 ENOUGH_FOR_ALL = 200
 """So many kills hit acts of every kind in the middle."""
 ROLES = {"reader": "accounts:read", "auditor": "events:read"}
