@@ -251,8 +251,8 @@ def _hot_row(each: Sized) -> Row:
         f"Refreshes that touched no index (HOT), of all, with {_counted(each.accounts)} accounts",
         "%",
         100 * hot / max(1, updates),
-        target=Target("at least", 100),
-        note=f"{hot} of {updates}",
+        target=Target("at least", 99),
+        note=f"{hot} of {updates}; who is held up in a statement keeps old versions alive, and a page may fill",
     )
 
 
