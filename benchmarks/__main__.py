@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import guarded, live, logins, memory, refreshes, report, scale, throughput, verification, workers
+from benchmarks.peers import comparison
 from benchmarks.rows import Benchmark, Effort, Row
 from benchmarks.servers import ROOT
 from tests.support.postgres import Lacking
@@ -18,6 +19,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "first-seen": guarded.under_uvicorn,
     "verification": verification.verification,
     "throughput": throughput.throughput,
+    "peers": comparison.peers,
     "logins": logins.logins,
     "storm": logins.storm,
     "one-answer": logins.one_answer,
@@ -57,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     console = Console(stderr=True)
     before = report.surroundings()
-    rows = measure(told.names or list(BENCHMARKS), Effort(told.quick), console)
+    effort = Effort(told.quick, installs=bool(told.names) and not told.quick)
+    rows = measure(told.names or list(BENCHMARKS), effort, console)
     report.show(rows, before, Console())
     report.write(rows, before, told.json)
     return 1 if not told.quick and any(row.reached is False for row in rows) else 0

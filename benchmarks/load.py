@@ -134,17 +134,21 @@ def _content_length(head: bytes) -> int:
     return int(head[start + 17 :].split(b"\r\n", 1)[0])
 
 
-def drive(port: int, speakers: Sequence[Speaker], *, seconds: float = float("inf")) -> Load:
+def drive(port: int, speakers: Sequence[Speaker], *, seconds: float = float("inf"), pause: float = 0.0) -> Load:
     """Let every speaker speak over a connection of its own until the time is over or nothing is left to say.
 
-    What is under way when the time is over is waited for.
+    What is under way when the time is over is waited for. With a pause (seconds) between one connection and the next,
+    several workers share them: of many that come at once, one worker accepts all.
 
     Raises:
         RuntimeError: a connection was closed, or nothing was answered for half a minute.
     """
     load = Load()
     selector = selectors.DefaultSelector()
-    connections = [_Connection(port, speaker) for speaker in speakers]
+    connections = []
+    for speaker in speakers:
+        connections.append(_Connection(port, speaker))
+        time.sleep(pause)
     start = time.perf_counter()
     deadline = start + seconds
     open_connections = 0

@@ -72,9 +72,11 @@ class Effort:
 
     Attributes:
         quick: one tiny round of everything: shows that it works, and measures nothing.
+        installs: whether a benchmark may install the peers that it names; only where it was asked for by name.
     """
 
     quick: bool = False
+    installs: bool = False
 
     def rounds(self, number: int) -> int:
         """Return the number of rounds: as many as asked for, or one."""

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +120,26 @@ def serving(
     """
     port = free_port()
     command = _command(kind, port, workers)
+    with running(command, {**environment, "BENCH_APPLICATION": application}, port=port, core=core) as server:
+        yield server
+
+
+@contextmanager
+def running(
+    command: Sequence[str], environment: dict[str, str], *, port: int, core: int | None = None, folder: Path = ROOT
+) -> Iterator[Server]:
+    """Run a program that serves for as long as the context lasts.
+
+    Args:
+        command: the program and its arguments.
+        environment: what it reads beside the environment of this process.
+        port: where it listens, on 127.0.0.1.
+        core: the one core it may use; None for all.
+        folder: the folder that it works in.
+
+    Raises:
+        RuntimeError: it did not answer in time; what it printed is in the message.
+    """
     allowed = cores()
     with TemporaryFile() as output:
         if core is not None and hasattr(os, "sched_setaffinity"):
@@ -128,8 +148,8 @@ def serving(
         try:
             started = subprocess.Popen(
                 command,
-                cwd=ROOT,
-                env={**os.environ, **environment, "BENCH_APPLICATION": application},
+                cwd=folder,
+                env={**os.environ, **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # As a service has it: nice is nice to its own threads, not to everything on the machine.

@@ -12,6 +12,7 @@ from benchmarks.rows import Effort, Row, Target, median_ratio
 from benchmarks.servers import cores, serving
 
 CONNECTIONS = 16
+PAUSE = 0.01
 
 
 def workers(effort: Effort) -> Sequence[Row]:
@@ -35,9 +36,11 @@ def workers(effort: Effort) -> Sequence[Row]:
                     drive(server.port, rotating, seconds=effort.seconds(0.5)).expect(200)
                 for _ in range(effort.rounds(5)):
                     for way, server in zip(ways, (one, two), strict=True):
-                        rates[way].append(drive(server.port, computing, seconds=effort.seconds(2)).expect(200).rate)
+                        rates[way].append(
+                            drive(server.port, computing, seconds=effort.seconds(2), pause=PAUSE).expect(200).rate
+                        )
                         before = server.cpu_seconds()
-                        load = drive(server.port, rotating, seconds=effort.seconds(2)).expect(200)
+                        load = drive(server.port, rotating, seconds=effort.seconds(2), pause=PAUSE).expect(200)
                         refreshed[way].append(load.rate)
                         costs[way].append((server.cpu_seconds() - before) / load.count * 1e6)
     both, alone = (statistics.median(refreshed[way]) for way in ("two", "one"))
