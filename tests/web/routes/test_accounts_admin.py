@@ -9,7 +9,6 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from limen import Limen
-from limen.core.ids import uuid7
 from tests.support.gates import PASSWORD, settings_for
 from tests.web.routes.administering import ADDRESS, ROLES, Somebody, records, run, somebody
 from tests.web.routes.test_own_routes import UUID7, code_of
@@ -341,7 +340,9 @@ def test_administration_is_live(gate: Limen, client: TestClient, chief: Somebody
     assert code_of(chief.send("GET", PATH)) == (401, "session_ended")
 
 
-@pytest.mark.parametrize("account_id", ["0", "me", "%00", "%27%20OR%201=1--", UNKNOWN, "A" * 300, UNKNOWN.upper()[:-1] + "A"])
+@pytest.mark.parametrize(
+    "account_id", ["0", "me", "%00", "%27%20OR%201=1--", UNKNOWN, "A" * 300, UNKNOWN.upper()[:-1] + "A"]
+)
 def test_what_is_no_account_is_404(chief: Somebody, account_id: str) -> None:
     """An unknown id and a text that is none are one answer, for every verb."""
     path = f"{PATH}/{account_id}"
