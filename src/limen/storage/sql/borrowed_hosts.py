@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ELSEWHERE: Final = "gate.using: the connection leads to another database than LIMEN_DATABASE_URL."
 _AUTOCOMMIT: Final = "gate.using: the connection is in AUTOCOMMIT; limen wants a transaction."
+_LEAST: Final = (("PRAGMA foreign_keys", 1), ("PRAGMA synchronous", 2))
 
 
 class BorrowedSQLite:
@@ -37,12 +38,12 @@ class BorrowedSQLite:
         if await _autocommits(connection) and not await _is_in(connection):
             raise ConfigurationError(_AUTOCOMMIT)
         # Neither can be set within a transaction, so limen cannot do it by itself.
-        for pragma, least in (("foreign_keys", 1), ("synchronous", 2)):
-            ((found,),) = await _rows(connection, f"PRAGMA {pragma}")
+        for question, least in _LEAST:
+            ((found,),) = await _rows(connection, question)
             if found < least:
                 raise ConfigurationError(
                     "gate.using: run PRAGMA foreign_keys=ON and PRAGMA synchronous=FULL on each new connection, at the"
-                    f" event «connect» of the engine; here {pragma} is {found}."
+                    f" event «connect» of the engine; here {question} answers {found}."
                 )
 
     def _is_ours(self, file: str) -> bool:
