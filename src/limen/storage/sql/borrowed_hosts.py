@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _ELSEWHERE: Final = "gate.using: the connection leads to another database than LIMEN_DATABASE_URL."
 _AUTOCOMMIT: Final = "gate.using: the connection is in AUTOCOMMIT; limen wants a transaction."
+_SWITCHES: Final = (
+    "gate.using: run PRAGMA foreign_keys=ON and PRAGMA synchronous=FULL on each new connection, at the event «connect»"
+    " of the engine; here {name} is {found}."
+)
 _LEAST: Final = (("PRAGMA foreign_keys", 1), ("PRAGMA synchronous", 2))
 
 
@@ -41,10 +45,7 @@ class BorrowedSQLite:
         for question, least in _LEAST:
             ((found,),) = await _rows(connection, question)
             if found < least:
-                raise ConfigurationError(
-                    "gate.using: run PRAGMA foreign_keys=ON and PRAGMA synchronous=FULL on each new connection, at the"
-                    f" event «connect» of the engine; here {question} answers {found}."
-                )
+                raise ConfigurationError(_SWITCHES.format(name=question.split()[1], found=found))
 
     def _is_ours(self, file: str) -> bool:
         with suppress(OSError):
