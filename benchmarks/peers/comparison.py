@@ -48,7 +48,7 @@ class _Runner:
             figures.clear()
 
 
-Field = dict[tuple[str, str], _Runner]
+_Field = dict[tuple[str, str], _Runner]
 """Who runs, by name and guard: ``bare``, ``guarded`` (a NestJS with a KeyObject), ``documented`` (with a string)."""
 
 
@@ -57,7 +57,7 @@ def peers(effort: Effort) -> Sequence[Row]:
     with installation() as environment, on_the_other_cores(), ExitStack() as stack:
         settings = settings_of(environment)
         request = message("GET", PATH, token=TokenMaker(settings).make())
-        runners: Field = {}
+        runners: _Field = {}
         for name, framework, kind in ((STARLETTE, "starlette", "granian"), (FASTAPI, "fastapi", "uvicorn")):
             for guard, application in (("bare", f"{framework}-bare"), ("guarded", f"{framework}-limen")):
                 server = stack.enter_context(serving(application, environment, kind=kind, core=server_core()))
@@ -72,7 +72,7 @@ def peers(effort: Effort) -> Sequence[Row]:
     ]
 
 
-def _race(runners: Field, effort: Effort) -> None:
+def _race(runners: _Field, effort: Effort) -> None:
     # V8 compiles what it has seen often: without a long start its first rounds would be slower.
     for runner in runners.values():
         runner.round(effort.seconds(2))
@@ -83,7 +83,7 @@ def _race(runners: Field, effort: Effort) -> None:
 
 
 def _start_nestjs(
-    runners: Field, stack: ExitStack, settings: Settings, request: bytes, effort: Effort
+    runners: _Field, stack: ExitStack, settings: Settings, request: bytes, effort: Effort
 ) -> dict[str, str]:
     try:
         node, folder = installing.nestjs(installs=effort.installs)
@@ -107,7 +107,7 @@ def _start_nestjs(
     return {}
 
 
-def _start_fastapi_users(runners: Field, stack: ExitStack, settings: Settings, effort: Effort) -> dict[str, str]:
+def _start_fastapi_users(runners: _Field, stack: ExitStack, settings: Settings, effort: Effort) -> dict[str, str]:
     try:
         python = installing.fastapi_users(installs=effort.installs)
     except NotThereError as error:
@@ -149,7 +149,7 @@ def _log_in(port: int) -> str:
     return token
 
 
-def _row(runners: Field, ours: str, peer: str, lacking: dict[str, str], target: Target | None = None) -> Row:
+def _row(runners: _Field, ours: str, peer: str, lacking: dict[str, str], target: Target | None = None) -> Row:
     mine = runners[ours, "guarded"]
     what = f"{ours}, guarded, against {peer}"
     rate = statistics.median(mine.rates)
@@ -176,7 +176,7 @@ def _row(runners: Field, ours: str, peer: str, lacking: dict[str, str], target: 
     )
 
 
-def _told(label: str, runners: Field, name: str, guard: str) -> str:
+def _told(label: str, runners: _Field, name: str, guard: str) -> str:
     bare, guarded = runners[name, "bare"], runners[name, guard]
     return (
         f"{label}: guarded/bare {median_ratio(guarded.rates, bare.rates):.2f}"
