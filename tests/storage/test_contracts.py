@@ -8,6 +8,7 @@ from limen.testing.contracts.account_administration import (
     SetTemporaryPasswordContract,
 )
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
+from limen.testing.contracts.api_keys import ApiKeysContract, IssueKeysContract
 from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
 from limen.testing.contracts.restoring import RestoringContract
@@ -27,6 +28,14 @@ class TestRotate(RotateContract):
 
 
 class TestRotateAgainstEnding(RotateAgainstEndingContract):
+    pass
+
+
+class TestIssueKeys(IssueKeysContract):
+    pass
+
+
+class TestApiKeys(ApiKeysContract):
     pass
 
 

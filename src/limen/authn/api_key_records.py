@@ -1,4 +1,4 @@
-"""What issuing an API key asks of a database, and the rows that go in and come out.
+"""What API keys ask of a database where they are issued or presented, and the rows that go in and come out.
 
 Times are milliseconds since 1970 UTC, stamped by the database's clock.
 """
@@ -78,7 +78,8 @@ class KeyIssuingStore(Protocol):
     async def insert_key(self, key: NewKey, event: Event) -> IssuedRow | None:
         """Insert the key by one conditional INSERT … SELECT from its account, and the event with it.
 
-        None, and nothing written, where the account is not active or its epoch is another one.
+        None, and nothing written, where the account is not active or its epoch is another one. Raises Conflict where it
+        has as many living keys as it may.
         """
         ...
 
@@ -90,3 +91,48 @@ class KeyIssuingStore(Protocol):
         this account's, is over or revoked, was rotated meanwhile, or the account is not active or of another epoch.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """A key and its owner, as they are at the moment of one statement. Times are milliseconds since 1970 UTC.
+
+    Attributes:
+        id: the key.
+        account_id: its owner.
+        account_kind: ``person`` or ``service``.
+        account_status: as in the account's row: plain text, since a status that is not known here is not «active».
+        kid: which data secret ``secret_hash`` was made under.
+        secret_hash: what is stored of the key.
+        previous_kid: the same of the secret before; None where there is none, or its time is over.
+        previous_hash: the same.
+        scopes: the permissions it is limited to; None where it may whatever its owner may.
+        networks: from where it may be used; None from everywhere.
+        created_at: when it was made.
+        expires_at: when it ends.
+        last_used_at: when it was used, about; None before.
+        in_time: not expired, by the database's clock.
+        is_revoked: somebody ended it.
+        rotations: how often it was rotated.
+        roles: what the owner holds now.
+        now: the database's clock at this read.
+    """
+
+    id: str
+    account_id: str
+    account_kind: str
+    account_status: str
+    kid: str
+    secret_hash: bytes = field(repr=False)
+    previous_kid: str | None
+    previous_hash: bytes | None = field(repr=False)
+    scopes: frozenset[str] | None
+    networks: tuple[str, ...] | None
+    created_at: int
+    expires_at: int
+    last_used_at: int | None
+    in_time: bool
+    is_revoked: bool
+    rotations: int
+    roles: frozenset[str]
+    now: int

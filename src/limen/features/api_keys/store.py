@@ -1,52 +1,12 @@
 """What API keys ask of a database, but for issuing them (`limen.authn.api_key_records`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
+from limen.authn.api_key_records import KeyState
 from limen.authz.authority import Authority
 from limen.core.events import Event
-
-
-@dataclass(frozen=True, slots=True)
-class KeyState:
-    """A key and its owner, as they are at the moment of one statement. Times are milliseconds since 1970 UTC.
-
-    Attributes:
-        id: the key.
-        account_id: its owner.
-        account_kind: ``person`` or ``service``.
-        account_status: as in the account's row: plain text, since a status that is not known here is not «active».
-        kid: which data secret ``secret_hash`` was made under.
-        secret_hash: what is stored of the key.
-        previous_kid: the same of the secret before; None where there is none, or its time is over.
-        previous_hash: the same.
-        scopes: the permissions it is limited to; None where it may whatever its owner may.
-        networks: from where it may be used; None from everywhere.
-        created_at: when it was made.
-        expires_at: when it ends.
-        last_used_at: when it was used, about; None before.
-        in_time: not expired, by the database's clock.
-        is_revoked: somebody ended it.
-        roles: what the owner holds now.
-    """
-
-    id: str
-    account_id: str
-    account_kind: str
-    account_status: str
-    kid: str
-    secret_hash: bytes = field(repr=False)
-    previous_kid: str | None
-    previous_hash: bytes | None = field(repr=False)
-    scopes: frozenset[str] | None
-    networks: tuple[str, ...] | None
-    created_at: int
-    expires_at: int
-    last_used_at: int | None
-    in_time: bool
-    is_revoked: bool
-    roles: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from typing import Final
 
-from limen.authn.api_key_records import IssuedRow, KeyReplacement, NewKey
+from limen.authn.api_key_records import IssuedRow, KeyReplacement, KeyState, NewKey
 from limen.authz.authority import Authority
+from limen.core.errors import Conflict
 from limen.core.events import Event
 from limen.core.ids import is_uuid7
-from limen.features.api_keys.store import KeyState, StoredKey
+from limen.features.api_keys.store import StoredKey
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
@@ -16,6 +18,9 @@ from limen.storage.sql.events import record
 from limen.storage.sql.holdings import HELD, role_names
 from limen.storage.sql.sessions import list_as_ended
 from limen.storage.sql.statement import Row, Statement, Steps, row, rows, run
+
+MOST_KEYS: Final = 100
+"""Keys that an account may have at once."""
 
 # The conditions are part of the INSERT: the account may have been disabled since the proof, or its sessions ended. The
 # account's row is locked by the statement before (`locked`), so what is asked here cannot change until the commit.
@@ -26,6 +31,10 @@ SELECT :id, a.id, :name, :kid, :secret_hash, :scopes, :networks, n.t, n.t, n.t +
   FROM limen_accounts a CROSS JOIN (SELECT @now AS t) n
  WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch
 RETURNING id, name, scopes, expires_at
+""")
+
+_COUNT = Statement("""
+SELECT count(*) FROM limen_api_keys WHERE account_id = :account_id AND revoked_at IS NULL AND expires_at > @now
 """)
 
 _ROTATE = Statement("""
@@ -44,7 +53,7 @@ SELECT k.account_id, a.account_kind, a.status, k.kid, k.secret_hash,
        CASE WHEN k.overlap_until > @now THEN k.previous_kid END,
        CASE WHEN k.overlap_until > @now THEN k.previous_hash END,
        k.scopes, k.networks, k.created_at, k.expires_at, k.last_used_at, k.expires_at > @now,
-       k.revoked_at IS NOT NULL, ({HELD.format(account="k.account_id")})
+       k.revoked_at IS NOT NULL, k.rotations, ({HELD.format(account="k.account_id")}), @now
   FROM limen_api_keys k JOIN limen_accounts a ON a.id = k.account_id
  WHERE k.id = :id
 """)  # noqa: S608
@@ -121,6 +130,10 @@ class SQLKeyIssuing:
 
 def _inserted(key: NewKey, event: Event) -> Steps[IssuedRow | None]:
     yield from locked(key.account_id, key.authority)
+    # The account's row is locked: of two who make the last one, one does.
+    held = yield from row(_COUNT, account_id=key.account_id)
+    if held is not None and held[0] >= MOST_KEYS:
+        raise Conflict(f"The account has {MOST_KEYS} keys; revoke one first.")
     found = yield from row(
         _INSERT,
         id=key.id,
@@ -161,6 +174,8 @@ def _replaced(replacement: KeyReplacement, event: Event) -> Steps[IssuedRow | No
 def _revoked(
     key_id: str, account_id: str, event: Event, keep_ended_ms: int, authority: Authority | None
 ) -> Steps[bool]:
+    if not is_uuid7(key_id):
+        return False
     yield from locked(account_id, authority)
     changed = yield from run(_REVOKE, id=key_id, account_id=account_id)
     if not changed:
@@ -192,7 +207,9 @@ def _looked_up(key_id: str) -> Steps[KeyState | None]:
         last_used_at=found[11],
         in_time=bool(found[12]),
         is_revoked=bool(found[13]),
-        roles=role_names(found[14]),
+        rotations=found[14],
+        roles=role_names(found[15]),
+        now=found[16],
     )
 
 
