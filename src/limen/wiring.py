@@ -43,6 +43,8 @@ from limen.features.maintenance.watch import RollbackWatch
 from limen.features.roles.service import RoleService
 from limen.features.roles.watch import RoleWatch
 from limen.features.sessions.service import SessionService
+from limen.features.signing_keys.service import SigningKeyService
+from limen.features.signing_keys.vault import Vault
 from limen.settings import Settings
 from limen.storage import ApplicationConnection, Storage, open_storage
 
@@ -148,8 +150,10 @@ class Limen:
 
     def _build(self, settings: Settings) -> None:
         keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
-        access_keys = _signing_keys(settings.jwt_access_secret, settings.jwt_access_secrets_accepted)
-        refresh_signing_keys = _signing_keys(settings.jwt_refresh_secret, settings.jwt_refresh_secrets_accepted)
+        # Keys that are kept in the database come at the start.
+        secrets = () if settings.keeps_keys else (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
+        access_keys = _signing_keys(secrets)
+        refresh_signing_keys = _signing_keys((settings.jwt_refresh_secret, *settings.jwt_refresh_secrets_accepted))
         refresh_keys = RefreshKeys(
             settings.jwt_refresh_secret.get_secret_value(),
             [secret.get_secret_value() for secret in settings.jwt_refresh_secrets_accepted],
@@ -163,7 +167,7 @@ class Limen:
                 refresh_ttl=settings.refresh_ttl,
                 session_max_ttl=settings.session_max_ttl,
             ),
-            access_key=access_keys[0],
+            access_key=access_keys[0] if access_keys else None,
             refresh_keys=refresh_keys,
             refresh_signing_keys=refresh_signing_keys,
         )
@@ -208,6 +212,7 @@ class Limen:
             roles_changed=self._role_watch.catch_up,
         )
         self.events = EventService(self.storage.trail)
+        self.signing_keys = self._signing_key_service(settings, keep_ended_ms)
         self.bearer = self._bearer(settings, access_keys)
         self.chain = AuthenticationChain([self.bearer])
 
@@ -237,10 +242,26 @@ class Limen:
             return None
         return TakingOver(self._existing_accounts, self.storage.accounts, known_roles=self._role_names)
 
+    def _signing_key_service(self, settings: Settings, keep_ms: int) -> SigningKeyService | None:
+        if settings.signing_alg == "HS256":
+            return None
+        return SigningKeyService(
+            self.storage.signing_keys,
+            Vault(secret.get_secret_value() for secret in settings.data_secrets),
+            alg=settings.signing_alg,
+            use=self._use_keys,
+            keep_ms=keep_ms,
+        )
+
+    def _use_keys(self, signing: SigningKey | None, keys: KeySet) -> None:
+        """Verify with these keys from now on, and only then sign with one of them."""
+        self.bearer.use_keys(keys)
+        self.door.use_access_key(signing)
+
     def _bearer(self, settings: Settings, access_keys: list[SigningKey]) -> BearerStrategy:
         return BearerStrategy(
             TokenVerifier(
-                KeySet(access_keys),
+                KeySet(access_keys) if access_keys else KeySet.empty(),
                 issuer=settings.issuer,
                 audience=settings.audience,
                 typ=ACCESS_TYP,
@@ -256,6 +277,7 @@ class Limen:
             permissions_of=self._permissions_of,
             known_roles=self._role_names,
             clock=self._clock,
+            learn=None if self.signing_keys is None else self.signing_keys.learn,
         )
 
     def _use(self, catalogue: RoleCatalogue) -> None:
@@ -303,6 +325,7 @@ class Limen:
             accounts=self.accounts,
             login=self.login,
             sessions=self.sessions,
+            keys=lambda: self.bearer.keys,
             registration_open=is_open,
             ready=self.ready if health else None,
             administration=self._administered() if administration else None,
@@ -371,6 +394,8 @@ class Limen:
         if self._started:
             return
         await self.storage.start(migrate=self.settings.migrate == "start")
+        if self.signing_keys is not None:
+            await self.signing_keys.start()
         if self._code_roles is not None:
             declared = self._code_roles
             await self.storage.roles.sync(
@@ -388,6 +413,9 @@ class Limen:
             asyncio.create_task(self._repeat(self._follow_roles, POLL_SECONDS), name="limen: roles"),
             asyncio.create_task(self._repeat(self.storage.sweep, SWEEP_SECONDS), name="limen: housekeeping"),
         )
+        if self.signing_keys is not None:
+            following = self._repeat(self.signing_keys.catch_up, POLL_SECONDS)
+            self._background += (asyncio.create_task(following, name="limen: signing keys"),)
         self._started, self._leaving = True, False
         _log.info("started", extra=self.settings.describe())
 
@@ -445,7 +473,7 @@ class Limen:
 
         Raises:
             Unavailable: not started, about to end, the database does not answer, its schema is behind this version, or
-                the roles in it cannot be used.
+                the roles in it cannot be used, or there is no key to sign with.
         """
         if not self._started:
             raise Unavailable("limen has not been started.")
@@ -453,6 +481,8 @@ class Limen:
             raise Unavailable("This process is about to end.")
         await self._probe.ask()
         self._role_watch.require_usable()
+        if self.signing_keys is not None:
+            self.signing_keys.require_usable()
         return {"store": "rolled_back"} if self._watch.rolled_back else {}
 
     def leave(self) -> None:
@@ -530,7 +560,6 @@ class Limen:
                 _log.exception("background work failed; it is tried again")
 
 
-def _signing_keys(current: SecretStr, accepted: Iterable[SecretStr]) -> list[SigningKey]:
+def _signing_keys(secrets: Iterable[SecretStr]) -> list[SigningKey]:
     """Make the keys of secrets, the one that signs first; a secret that is named twice counts once."""
-    secrets = dict.fromkeys(secret.get_secret_value() for secret in (current, *accepted))
-    return [SigningKey.from_secret(secret) for secret in secrets]
+    return [SigningKey.from_secret(text) for text in dict.fromkeys(secret.get_secret_value() for secret in secrets)]

@@ -207,7 +207,7 @@ def test_accepted_secrets_are_lists(good: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("SIGNING_ALG", "ES256", "not supported yet"),
+        ("SIGNING_ALG", "ES256", "add a line LIMEN_DATA_SECRETS"),
         ("SIGNING_ALG", "none", "is not a signature algorithm"),
         ("SIGNING_ALG", "hs256", "is not a signature algorithm"),
         ("ACCESS_TTL", "299", "must not be less than 300"),

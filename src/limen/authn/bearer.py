@@ -18,13 +18,16 @@ from limen.authn.strategy import (
     Rejected,
 )
 from limen.core.clock import Clock
-from limen.core.errors import SessionEnded, TokenExpired, TokenRejected, TokenStale, Unauthenticated
+from limen.core.errors import SessionEnded, TokenExpired, TokenRejected, TokenStale, Unauthenticated, Unavailable
 from limen.core.principal import Authentication, Principal, PrincipalKind
 from limen.crypto.claims import AccessClaims
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.jwt import TokenError, TokenVerifier
+from limen.crypto.keys import KeySet
 
 _PERSON: Final = PrincipalKind.PERSON
+KEY: Final = b"lim_"
+"""What an API key begins with, and no access token does: its first part would have to be JSON."""
 _SPELLING: Final = b"Bearer "
 """How the scheme is spelt nearly always. A token is remembered under the SHA-256 of the header's whole value in this
 spelling: nothing has to be cut off before it is hashed."""
@@ -33,6 +36,9 @@ _log = logging.getLogger(__name__)
 
 PermissionsOf = Callable[[frozenset[str]], frozenset[str]]
 """Answers the permissions that a set of roles gives."""
+
+Learn = Callable[[], Awaitable[None]]
+"""Looks for keys that are not known yet."""
 
 KnownRoles = Callable[[], frozenset[str]]
 """Answers the names of the roles there are; none at all where they are not known."""
@@ -48,8 +54,8 @@ class BearerStrategy:
     """Verifies access tokens, and remembers the claims of those it has seen.
 
     The memory holds what a token says, not a verdict: every use asks the clock, the list of ended sessions and the
-    changed roles again.
-    Issuer, audience and keys cannot change under it: they are fixed when this strategy is made, and the memory with it.
+    changed roles again. Issuer and audience cannot change under it: they are fixed when this strategy is made. Where a
+    key goes, the memory is emptied.
 
     Args:
         verifier: of access tokens.
@@ -60,6 +66,8 @@ class BearerStrategy:
         permissions_of: what a set of roles gives.
         known_roles: the roles there are. A role that is not among them is not given to the principal.
         clock: the time, in seconds since 1970 UTC.
+        learn: looks for keys that are not known here yet; it bounds itself how often. It raises Unavailable where it
+            cannot look: then nobody can tell whether a token of an unknown key is right.
     """
 
     challenge = "Bearer"
@@ -74,6 +82,7 @@ class BearerStrategy:
         permissions_of: PermissionsOf,
         known_roles: KnownRoles = _none_known,
         clock: Clock,
+        learn: Learn | None = None,
     ) -> None:
         self._verifier = verifier
         self._cache = cache
@@ -82,6 +91,19 @@ class BearerStrategy:
         self._permissions_of = permissions_of
         self._known_roles = known_roles
         self._clock = clock
+        self._learn = learn
+
+    @property
+    def keys(self) -> KeySet:
+        """The keys that tokens are verified with now."""
+        return self._verifier.keys
+
+    def use_keys(self, keys: KeySet) -> None:
+        """Verify with other keys from now on. Where one of those before is not among them, its tokens are dead."""
+        is_more = keys.has_all_of(self._verifier.keys)
+        self._verifier.use(keys)
+        if not is_more:
+            self._cache.clear()
 
     def shortcut(self, otherwise: Attribute) -> Attribute:
         """Return a way for requests with one Authorization header in its common spelling.
@@ -95,45 +117,38 @@ class BearerStrategy:
             found = None
             for name, value in scope["headers"]:
                 if name == b"authorization":
-                    if found is not None:
-                        return otherwise(scope, state)  # two: the chain refuses them
-                    found = value
+                    found = value if found is None else b""  # two are no token: the chain refuses them
             if found is None:
                 return None
             digest = sha256(found).digest()
             entry = lookup(digest)
             if entry is not None:
                 known = entry[0]
-            elif found[:7] == _SPELLING and 7 < len(found) <= MAX_HEADER and found[7] != 0x20:
+            elif found[:7] == _SPELLING and 7 < len(found) <= MAX_HEADER and found[7] != 0x20 and found[7:11] != KEY:
                 new = self._admit(found[7:], digest)
-                if isinstance(new, Rejected):
-                    state.rejection = new.error
-                    return None
+                if not isinstance(new, Authenticated):
+                    return otherwise(scope, state) if new is None else _reject(new, state)
                 known = new
             else:
                 return otherwise(scope, state)
-            if clock() < known.expires_at and known.principal.sid not in ended and not changed:
-                state.principal = known.principal
-                state.credential = known
-                return None
-            fault = self.fault_of(known)
-            if fault is None:
-                state.principal = known.principal
-                state.credential = known
-            else:
-                state.rejection = fault
+            if changed or known.principal.sid in ended or not clock() < known.expires_at:
+                fault = self.fault_of(known)
+                if fault is not None:
+                    return _reject(Rejected(fault), state)
+            state.principal = known.principal
+            state.credential = known
             return None
 
         return attribute
 
     def recall(self, credential: PresentedCredential) -> Outcome | None:
-        """Answer from memory or verify at once: nothing here waits."""
-        if credential.scheme != "bearer":
+        """Answer from memory or verify at once: nothing here waits. None where the key has to be looked for."""
+        if credential.scheme != "bearer" or credential.value.startswith(KEY):
             return NOT_MINE
         digest = sha256(_SPELLING + credential.value).digest()
         seen = self._cache.get_by_digest(digest)
         known = self._admit(credential.value, digest) if seen is None else seen[0]
-        if isinstance(known, Rejected):
+        if known is None or isinstance(known, Rejected):
             return known
         fault = self.fault_of(known)
         return known if fault is None else Rejected(fault)
@@ -142,6 +157,8 @@ class BearerStrategy:
         """Return why a credential that was verified may not be used any more; None where it may."""
         if self._clock() >= known.expires_at:
             return TokenExpired()
+        if known.kid is not None and known.kid not in self._verifier.keys:
+            return TokenRejected()
         principal = known.principal
         if principal.sid in self._ended:
             return SessionEnded()
@@ -152,14 +169,24 @@ class BearerStrategy:
         return None
 
     async def authenticate(self, credential: PresentedCredential) -> Outcome:
-        """The same answer as `recall`."""
-        return self.recall(credential) or NOT_MINE
+        """The same answer as `recall`, after looking for the key where it was not known."""
+        outcome = self.recall(credential)
+        if outcome is not None or self._learn is None:
+            return outcome or Rejected(TokenRejected())
+        try:
+            await self._learn()
+        except Unavailable as error:
+            return Rejected(error)
+        return self.recall(credential) or Rejected(TokenRejected())
 
-    def _admit(self, token: bytes, digest: bytes) -> Authenticated | Rejected:
-        """Verify a token that was not seen before, and remember what it says."""
+    def _admit(self, token: bytes, digest: bytes) -> Authenticated | Rejected | None:
+        """Verify a token that was not seen before, and remember what it says; None where its key may be learnt."""
+        ring = self._verifier.ring
         try:
             claims, kid = self._verifier.verify_with_kid(token)
         except TokenError as error:
+            if error.reason == "kid" and self._learn is not None:
+                return None
             _log.debug("access token refused", extra={"reason": error.reason})
             return Rejected(TokenExpired() if error.expired else TokenRejected())
         names = self._known_roles()
@@ -174,6 +201,14 @@ class BearerStrategy:
             claims.client_id,
             Authentication(claims.amr, claims.auth_time),
         )
-        known = Authenticated(principal, claims.exp, claims.roles)
+        known = Authenticated(principal, claims.exp, claims.roles, kid)
         self._cache.put_by_digest(digest, known, kid)
+        if self._verifier.ring is not ring:
+            # Another thread has changed the keys meanwhile, and may have emptied the memory before this was in it.
+            self._cache.clear()
         return known
+
+
+def _reject(outcome: Rejected, state: Attribution) -> Awaitable[None] | None:
+    state.rejection = outcome.error
+    return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from limen.authn.records import CurrentSession, IssuingStore, NewSession, Rotation
-from limen.core.errors import LimenError
+from limen.core.errors import LimenError, Unavailable
 from limen.core.events import Event, EventName, Origin
 from limen.core.ids import uuid7
 from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, RefreshClaims, access_claims
@@ -120,7 +120,7 @@ class Door:
     Args:
         store: the two conditional statements.
         terms: issuer, audience and lifetimes.
-        access_key: signs access tokens.
+        access_key: signs access tokens; None where it is yet to come, by `use_access_key`.
         refresh_keys: derive the secret parts of refresh tokens.
         refresh_signing_keys: sign refresh tokens, each under its secret: the one in use and those still accepted, since
             a token that is stated again is stated under the secret it was made with.
@@ -131,15 +131,19 @@ class Door:
         store: IssuingStore,
         *,
         terms: TokenTerms,
-        access_key: SigningKey,
+        access_key: SigningKey | None,
         refresh_keys: RefreshKeys,
         refresh_signing_keys: Iterable[SigningKey],
     ) -> None:
         self._store = store
         self._terms = terms
-        self._access = Signer(access_key, ACCESS_TYP)
+        self.use_access_key(access_key)
         self._refresh_keys = refresh_keys
         self._refresh = {key.kid: Signer(key, REFRESH_TYP) for key in refresh_signing_keys}
+
+    def use_access_key(self, key: SigningKey | None) -> None:
+        """Sign access tokens with this key from now on; without one, nothing is issued."""
+        self._access = None if key is None else Signer(key, ACCESS_TYP)
 
     async def open_session(self, proof: Proof) -> Issued | None:
         """Open a session for what was proved; None where the account, as it is now, must not have one."""
@@ -240,6 +244,9 @@ class Door:
         clock that stamped them both.
         """
         terms = self._terms
+        signer = self._access
+        if signer is None:
+            raise Unavailable("There is no key to sign tokens with.")
         ends = min(row.idle_until, row.ends_at) // 1000
         refresh = self._refresh[row.kid].sign(
             RefreshClaims(
@@ -253,7 +260,7 @@ class Door:
                 exp=ends,
             )
         )
-        access = self._access.sign(
+        access = signer.sign(
             access_claims(
                 issuer=terms.issuer,
                 audience=terms.audience,

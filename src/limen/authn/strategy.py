@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from limen.core.errors import LimenError, Unauthenticated
+from limen.core.errors import LimenError
 from limen.core.principal import Principal
 
 
@@ -33,18 +33,20 @@ class Authenticated(msgspec.Struct, frozen=True):
         expires_at: when the credential ends, in seconds since 1970 UTC.
         stated_roles: the roles as the credential states them; the principal has those of them that exist. None for a
             credential that states none, which cannot become stale.
+        kid: the id of the key that it was signed with, where it ends with that key.
     """
 
     principal: Principal
     expires_at: int
     stated_roles: frozenset[str] | None = None
+    kid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The credential is this strategy's and is not valid; no other strategy is asked."""
+    """The credential is this strategy's and is not valid, or nobody can tell now; no other strategy is asked."""
 
-    error: Unauthenticated
+    error: LimenError
 
 
 class NotMine:

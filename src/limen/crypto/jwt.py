@@ -88,13 +88,17 @@ class TokenVerifier(Generic[C]):
             only send its bearer round in circles.
         clock: answers the time now.
 
+    Attributes:
+        ring: the keys, and the headers that named one of them in a token that was right; another object after each
+            `use`, so whoever verified with the one before can tell.
+
     Raises:
         ConfigurationError: an empty issuer or audience, a leeway or lifetime out of range, claims of another kind.
     """
 
     __slots__ = (
-        "_ahead", "_audience", "_clock", "_decode", "_encode", "_issuer", "_keys", "_known_headers", "_leeway", "_max_lifetime",
-        "_shape", "_typs",
+        "_ahead", "_audience", "_clock", "_decode", "_encode", "_issuer", "_leeway", "_max_lifetime", "_shape", "_typs",
+        "ring",
     )  # fmt: skip
 
     def __init__(
@@ -121,7 +125,7 @@ class TokenVerifier(Generic[C]):
         shape = SHAPES.get(claims)
         if shape is None or shape.typ != typ:
             raise ConfigurationError(f"Tokens of the typ {typ!r} do not carry {claims.__name__}.")
-        self._keys = keys
+        self.use(keys)
         self._issuer = issuer
         self._audience = audience
         self._typs = (typ, f"application/{typ}")
@@ -132,7 +136,15 @@ class TokenVerifier(Generic[C]):
         self._leeway = leeway
         self._ahead = max(ahead, leeway)
         self._clock = clock
-        self._known_headers: dict[bytes, VerificationKey] = {}
+
+    @property
+    def keys(self) -> KeySet:
+        """The keys that tokens are verified with."""
+        return self.ring[0]
+
+    def use(self, keys: KeySet) -> None:
+        """Verify with other keys from now on: all of them at once, and with nothing that was known by those before."""
+        self.ring: tuple[KeySet, dict[bytes, VerificationKey]] = (keys, {})
 
     def verify(self, token: str | bytes) -> C:
         """Return what a valid token says.
@@ -172,7 +184,7 @@ class TokenVerifier(Generic[C]):
         Raises:
             TokenError: the token would not be accepted any more.
         """
-        if kid not in self._keys:
+        if kid not in self.keys:
             raise TokenError("kid")
         if claims.iss != self._issuer:
             raise TokenError("iss")
@@ -205,17 +217,18 @@ class TokenVerifier(Generic[C]):
             # A second dot in the payload is outside the alphabet: three segments, no more (RFC 7515, section 7.1).
             if payload.translate(None, ALPHABET):
                 raise TokenError("malformed") from None
-        known = self._known_headers.get(header)
-        key = known or self._key_of(header)
+        keys, headers = self.ring
+        known = headers.get(header)
+        key = known or self._key_of(header, keys)
         if not key.verifies(signed, signature):
             raise TokenError("signature")
         if known is None:
-            self._remember(header, key)
+            _remember(headers, header, key)
         if text is None:
             raise TokenError("payload")
         return self._read(text), key.kid
 
-    def _key_of(self, header: bytes) -> VerificationKey:
+    def _key_of(self, header: bytes, keys: KeySet) -> VerificationKey:
         """Return the one key that a header may mean."""
         try:
             members = read_object(b64url_decode(header), limit=_MAX_HEADER_BYTES)
@@ -228,18 +241,12 @@ class TokenVerifier(Generic[C]):
         if members["typ"] not in self._typs:
             raise TokenError("typ")
         kid = members["kid"]
-        key = self._keys.get(kid) if isinstance(kid, str) else None
+        key = keys.get(kid) if isinstance(kid, str) else None
         if key is None:
             raise TokenError("kid")
         if members["alg"] != key.alg:
             raise TokenError("alg")
         return key
-
-    def _remember(self, header: bytes, key: VerificationKey) -> None:
-        """Keep the key of a header that a right signature was made over: strangers cannot fill this."""
-        if len(self._known_headers) >= _HEADERS_KEPT:
-            self._known_headers.clear()
-        self._known_headers[header] = key
 
     def _read(self, text: bytes) -> C:
         try:
@@ -263,3 +270,10 @@ class TokenVerifier(Generic[C]):
         if claims is None:
             raise TokenError("claims")
         return claims
+
+
+def _remember(headers: dict[bytes, VerificationKey], header: bytes, key: VerificationKey) -> None:
+    """Keep the key of a header that a right signature was made over: strangers cannot fill this."""
+    if len(headers) >= _HEADERS_KEPT:
+        headers.clear()
+    headers[header] = key

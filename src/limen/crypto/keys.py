@@ -132,6 +132,10 @@ class VerificationKey(_Constant):
         """Tell whether the signature, in base64url, is the one that this key's owner made for the message."""
         return self._check(message, signature)
 
+    def thumbprint(self) -> str | None:
+        """Return the thumbprint of the public key (RFC 7638), or None for a secret."""
+        return None if self._public is None else _joserfc_key(self._public).thumbprint()
+
     def public_jwk(self) -> dict[str, str] | None:
         """Return the public JWK, or None for a secret: it has no public half."""
         if self._public is None:
@@ -197,6 +201,21 @@ class SigningKey(_Constant):
         return cls(_joserfc_key(private.public_key()).thumbprint(), alg, private)
 
     @classmethod
+    def from_der(cls, der: bytes, alg: AsymmetricAlgorithm) -> "SigningKey":
+        """Make a key of what `private_der_in_the_clear` returned; the ``kid`` is its thumbprint (RFC 7638).
+
+        Raises:
+            ConfigurationError: not a private key, or one that is weak or for another use.
+        """
+        try:
+            private = serialization.load_der_private_key(der, None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise ConfigurationError("This is not a private key in DER form.") from None
+        if not isinstance(private, PrivateKey):
+            raise ConfigurationError(f"This private key is not one for {alg}.")
+        return cls(_joserfc_key(private.public_key()).thumbprint(), alg, private)
+
+    @classmethod
     def generate(cls, alg: AsymmetricAlgorithm) -> "SigningKey":
         """Make a new key: P-256, Ed25519, or RSA with 3072 bits. The ``kid`` is its thumbprint (RFC 7638)."""
         private: PrivateKey
@@ -217,11 +236,20 @@ class SigningKey(_Constant):
         Raises:
             ConfigurationError: this is a secret: it lives in the settings.
         """
+        return self._private_bytes(serialization.Encoding.PEM)
+
+    def private_der_in_the_clear(self) -> bytes:
+        """Return the private key as unencrypted PKCS #8, for whoever seals it at once.
+
+        Raises:
+            ConfigurationError: this is a secret: it lives in the settings.
+        """
+        return self._private_bytes(serialization.Encoding.DER)
+
+    def _private_bytes(self, encoding: serialization.Encoding) -> bytes:
         if isinstance(self.material, bytes):
             raise ConfigurationError("An HS256 secret is a setting, not a key file.")
-        return self.material.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        return self.material.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
     def __repr__(self) -> str:
         return f"SigningKey({self.alg} {self.kid!r})"
@@ -260,6 +288,17 @@ class KeySet(_Constant):
         """
         keys = {key.material: key for key in map(SigningKey.from_secret, (current, *accepted))}
         return cls(tuple(keys.values()))
+
+    @classmethod
+    def empty(cls) -> "KeySet":
+        """Return a set without a key, for as long as the keys are not known: nothing verifies with it."""
+        made = cls.__new__(cls)
+        made._fill(_by_kid=MappingProxyType({}))
+        return made
+
+    def has_all_of(self, other: "KeySet") -> bool:
+        """Tell whether every public key of the other set is in this one, as it was there."""
+        return all((mine := self.get(key.kid)) is not None and mine.public_jwk() == key.public_jwk() for key in other)
 
     def get(self, kid: str) -> VerificationKey | None:
         """Return the key with this id, or None. Ids are looked up here and nowhere else (RFC 8725, section 3.10)."""

@@ -1,7 +1,7 @@
 """The settings: read from the environment, refused when they are unsafe, never shown."""
 
-from limen.settings.model import Settings
+from limen.settings.model import ServerSettings, Settings
 from limen.settings.parsing import canonical_origin
 from limen.settings.secret_strength import HOW_TO_MAKE_ONE, MIN_CHARACTERS, weakness_of
 
-__all__ = ["HOW_TO_MAKE_ONE", "MIN_CHARACTERS", "Settings", "canonical_origin", "weakness_of"]
+__all__ = ["HOW_TO_MAKE_ONE", "MIN_CHARACTERS", "ServerSettings", "Settings", "canonical_origin", "weakness_of"]

@@ -15,7 +15,7 @@ from limen.settings.secret_strength import HOW_TO_MAKE_ONE, weakness_of
 DAY = 86_400
 _SECRETS = ("jwt_access_secret", "jwt_refresh_secret")
 _ACCEPTED = ("jwt_access_secrets_accepted", "jwt_refresh_secrets_accepted")
-_LATER_ALGORITHMS = {"ES256", "RS256", "EdDSA"}
+_ALGORITHMS = ("HS256", "ES256", "RS256", "EdDSA")
 
 
 def _lower(value: object) -> object:
@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     jwt_access_secrets_accepted: SecretList = ()
     jwt_refresh_secrets_accepted: SecretList = ()
     data_secrets: SecretList = ()
-    signing_alg: Literal["HS256"] = "HS256"
+    signing_alg: Literal["HS256", "ES256", "RS256", "EdDSA"] = "HS256"
     # Stands before the issuer, which is derived from it.
     public_url: Annotated[str | None, _read(parsing.public_url)] = None
     issuer: Annotated[str, _read(parsing.token_name)] = ""
@@ -121,6 +121,11 @@ class Settings(BaseSettings):
         return tuple(_full_name(field) for field in cls.model_fields)
 
     @property
+    def keeps_keys(self) -> bool:
+        """Whether access tokens are signed with keys that are kept in the database, and not with a secret."""
+        return self.signing_alg != "HS256"
+
+    @property
     def database_path(self) -> Path | None:
         """The file of the SQLite database, relative to the working directory; None where the database is another."""
         return parsing.database_path(self.database_url)
@@ -177,10 +182,19 @@ class Settings(BaseSettings):
     @field_validator("signing_alg", mode="before")
     @classmethod
     def _supported(cls, name: object) -> object:
-        if name in _LATER_ALGORITHMS:
-            raise ValueError("names an algorithm that is not supported yet: only HS256 is")
-        if name != "HS256":
-            raise ValueError("is not a signature algorithm of limen: only HS256 is")
+        if name not in _ALGORITHMS:
+            raise ValueError(f"is not a signature algorithm of limen, which are {', '.join(_ALGORITHMS)}")
+        return name
+
+    @field_validator("signing_alg")
+    @classmethod
+    def _with_keys_that_can_be_kept(cls, name: str, info: ValidationInfo) -> str:
+        if name != "HS256" and info.data.get("data_secrets") == ():
+            raise ValueError(
+                f"is {name}, whose private keys are kept in the database, encrypted: add a line LIMEN_DATA_SECRETS=…"
+                " with what «limen secrets new» prints. Where nobody else verifies tokens, LIMEN_SIGNING_ALG=HS256 does"
+                " without (limen serve uses ES256 unless it is told otherwise)"
+            )
         return name
 
     @field_validator("issuer", "audience")
@@ -201,6 +215,12 @@ class Settings(BaseSettings):
     @classmethod
     def _exact(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(parsing.canonical_origin(origin) for origin in origins))
+
+
+class ServerSettings(Settings):
+    """What `limen serve` was told: the same, but it signs so that others can verify, unless it was told otherwise."""
+
+    signing_alg: Literal["HS256", "ES256", "RS256", "EdDSA"] = "ES256"
 
 
 def _refuse_weak(secrets: tuple[SecretStr, ...]) -> None:

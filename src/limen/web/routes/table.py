@@ -3,13 +3,16 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from limen.crypto.keys import KeySet
 from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
 from limen.features.sessions.service import SessionService
+from limen.features.signing_keys.service import JWKS_MAX_AGE
 from limen.web.guard.own_routes import OwnRoutes
 from limen.web.routes.account import account_routes
 from limen.web.routes.administration import Administered, administration_paths, administration_routes
 from limen.web.routes.health import health_routes
+from limen.web.routes.jwks import JWKS_PATH, jwks_routes
 from limen.web.routes.login import login_routes
 from limen.web.routes.schema import BEARER, BODY_PROBLEMS, Paths, array, object_of, operation, text
 from limen.web.routes.sessions import session_paths, session_routes
@@ -21,6 +24,7 @@ def own_routes(
     accounts: AccountService,
     login: LoginService,
     sessions: SessionService,
+    keys: Callable[[], KeySet],
     registration_open: bool,
     ready: Callable[[], Awaitable[Mapping[str, str]]] | None,
     administration: Administered | None = None,
@@ -33,6 +37,7 @@ def own_routes(
         **login_routes(login, accounts, prefix=prefix, registration_open=registration_open),
         **session_routes(sessions, prefix=prefix),
         **account_routes(accounts, prefix=prefix),
+        **jwks_routes(keys, max_age=JWKS_MAX_AGE),
         **(health_routes(ready) if ready is not None else {}),
         **(administration_routes(administration) if administration is not None else {}),
     }
@@ -99,6 +104,8 @@ def paths_of_schema(prefix: str, *, registration_open: bool, health: bool, admin
             operation("Change my password", {204: None}, 401, *BODY_PROBLEMS, 503, body=passwords, security=BEARER),
         ),
     }
+    keys = object_of({"keys": array({"type": "object", "additionalProperties": {"type": "string"}})})
+    operations[JWKS_PATH] = ("get", operation("The public keys", {200: keys}))
     if registration_open:
         summary = "Make an account"
         answer = operation(summary, {201: registered}, 409, *BODY_PROBLEMS, 503, body=registration)
