@@ -13,6 +13,9 @@ MOST_HEAD_BYTES = 64 * 1024
 MOST_WEBSOCKET_BYTES = 1024 * 1024
 """Of one message."""
 
+GC_THRESHOLD = 10_000
+"""Objects that were made and are still there, before the garbage collector looks for circles among them."""
+
 SHUTDOWN_SECONDS = 15
 """How long the requests under way may take once nobody new is accepted."""
 IDLE_SECONDS = 1.0
