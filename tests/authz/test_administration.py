@@ -16,6 +16,8 @@ def test_the_permissions_of_administration() -> None:
         "roles:write",
         "roles:assign",
         "events:read",
+        "services:write",
+        "api-keys:own",
     } == ADMINISTRATION
     assert limen.ADMINISTRATION is ADMINISTRATION
     assert {type(name) for name in ADMINISTRATION} == {str}

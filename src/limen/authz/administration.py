@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Administration(StrEnum):
-    """What can be done to accounts, sessions, roles and the audit trail; each is asked for by a route of its own."""
+    """What can be done to accounts, sessions, roles, services, keys and the audit trail; routes ask for each."""
 
     ACCOUNTS_READ = "accounts:read"
     ACCOUNTS_WRITE = "accounts:write"
@@ -17,6 +17,8 @@ class Administration(StrEnum):
     ROLES_WRITE = "roles:write"
     ROLES_ASSIGN = "roles:assign"
     EVENTS_READ = "events:read"
+    SERVICES_WRITE = "services:write"
+    API_KEYS_OWN = "api-keys:own"
 
 
 ADMINISTRATION: Final[frozenset[str]] = frozenset(permission.value for permission in Administration)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 
 class PrincipalKind(StrEnum):
@@ -10,6 +11,12 @@ class PrincipalKind(StrEnum):
     PERSON = "person"
     SERVICE = "service"
     ANONYMOUS = "anonymous"
+
+
+INTERACTIVE_METHODS: Final = frozenset(
+    {"face", "fpt", "hwk", "iris", "kba", "mca", "mfa", "otp", "pin", "pwd", "retina", "sms", "tel", "user", "vbm"}
+)
+"""The methods by which a person proves to be there at this moment (RFC 8176, section 2). Others do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Principal:
         kind: person, service or anonymous.
         roles: the names of the roles held when the credential was issued.
         permissions: every permission that those roles give, as ``resource:action``.
-        sid: the id of the session the credential belongs to, if it belongs to one.
+        sid: the id of the session the credential belongs to, or of the API key that it is; None for neither.
         client_id: the client that acts for the principal (RFC 9068, section 2.2).
         authentication: how and when the principal proved who it is; None for the anonymous principal.
     """
@@ -55,6 +62,16 @@ class Principal:
     def is_authenticated(self) -> bool:
         """Tell whether this is somebody; the name is the one Starlette's ``request.user`` has."""
         return self.kind is not PrincipalKind.ANONYMOUS
+
+    @property
+    def is_interactive(self) -> bool:
+        """Tell whether a person has proved to be there: not by an API key, a certificate or a message."""
+        authentication = self.authentication
+        return (
+            self.kind is PrincipalKind.PERSON
+            and authentication is not None
+            and not INTERACTIVE_METHODS.isdisjoint(authentication.methods)
+        )
 
     @property
     def identity(self) -> str:

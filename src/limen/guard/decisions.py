@@ -6,6 +6,9 @@ from limen.guard.requirements import Names, Requirement
 
 _ANONYMOUS = PrincipalKind.ANONYMOUS
 _MISSING = Decision(allowed=False, code="credential_missing", reason="Authentication is required.")
+_STEP_UP = Decision(
+    allowed=False, code="step_up_required", reason="A person has to log in for this; an API key or a service cannot."
+)
 
 
 def decide(requirement: Requirement, principal: Principal) -> Decision:
@@ -15,12 +18,13 @@ def decide(requirement: Requirement, principal: Principal) -> Decision:
     that the store answered.
 
     Returns:
-        a decision with one of the codes ``credential_missing`` (401), ``role_required``, ``permission_required`` (403).
+        a decision with one of the codes ``credential_missing``, ``step_up_required`` (401), ``role_required``,
+        ``permission_required`` (403).
     """
     if requirement.public:
         return ALLOWED
-    if principal.kind is _ANONYMOUS:
-        return _MISSING
+    if principal.kind is _ANONYMOUS or (requirement.interactive and not principal.is_interactive):
+        return _MISSING if principal.kind is _ANONYMOUS else _STEP_UP
     for names in requirement.roles_any:
         if principal.roles.isdisjoint(names):
             return Decision(allowed=False, code="role_required", reason=_sentence("role", names))

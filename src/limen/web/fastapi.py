@@ -50,6 +50,9 @@ class CurrentPrincipalDependency(PrincipalMarker, _ByIdentity):
 CurrentPrincipal = Annotated[Principal, CurrentPrincipalDependency()]
 """Annotates a parameter that is to get whoever is calling; on a public route that may be the anonymous principal."""
 
+interactive = DependableDeclaration(Requirement(interactive=True))
+"""A person has to have logged in: what an API key, a service or a message must not do (401 ``step_up_required``)."""
+
 live = DependableDeclaration(Requirement(live=True))
 """Ask the store again before the handler runs: the account is active, and holds the roles still."""
 
@@ -66,6 +69,7 @@ __all__ = [
     "CurrentPrincipal",
     "answer_invalid_input",
     "current_principal",
+    "interactive",
     "live",
     "permissions",
     "public",

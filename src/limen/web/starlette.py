@@ -10,6 +10,9 @@ from limen.web.guard.wrapping import PrincipalMarker
 CurrentPrincipal = Annotated[Principal, PrincipalMarker()]
 """Annotates a parameter of a decorated endpoint that is to get whoever is calling."""
 
+interactive = Declaration(Requirement(interactive=True))
+"""A person has to have logged in: what an API key, a service or a message must not do (401 ``step_up_required``)."""
+
 live = Declaration(Requirement(live=True))
 """Ask the store again before the handler runs: the account is active, and holds the roles still."""
 
@@ -22,4 +25,4 @@ roles = RolesFactory(Declaration)
 permissions = PermissionsFactory(Declaration)
 """``permissions("order:create")``: all of them are required; ``permissions.any(…)``: one of them."""
 
-__all__ = ["CurrentPrincipal", "current_principal", "live", "permissions", "public", "roles"]
+__all__ = ["CurrentPrincipal", "current_principal", "interactive", "live", "permissions", "public", "roles"]

@@ -106,6 +106,8 @@ def as_values(requirement: Requirement) -> Document:
     if requirement.public:
         return {"public": True}
     values: Document = {"public": False, "live": requirement.live}
+    if requirement.interactive:
+        values["interactive"] = True
     if requirement.roles_any:
         values["roles"] = [list(names) for names in requirement.roles_any]
     if requirement.permissions_all:
@@ -122,6 +124,8 @@ def in_words(requirement: Requirement) -> str:
     parts += [_one_of("permission", names) for names in requirement.permissions_any]
     if requirement.live:
         parts.append("an account that is active at this moment")
+    if requirement.interactive:
+        parts.append("a person who has logged in: no API key and no service")
     return f"**Requires** {', and '.join(parts)}." if parts else "**Requires** authentication."
 
 

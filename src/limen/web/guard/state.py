@@ -15,6 +15,7 @@ from limen.core.errors import (
     PermissionRequired,
     PolicyDenied,
     RoleRequired,
+    StepUpRequired,
 )
 from limen.core.events import Origin
 from limen.core.principal import ANONYMOUS, Principal
@@ -31,6 +32,7 @@ _REFUSALS: dict[str, type[LimenError]] = {
     "role_required": RoleRequired,
     "permission_required": PermissionRequired,
     "policy_denied": PolicyDenied,
+    "step_up_required": StepUpRequired,
 }
 
 _log = logging.getLogger("limen.guard")

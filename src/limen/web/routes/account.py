@@ -11,7 +11,7 @@ from limen.features.accounts.service import AccountService
 from limen.web.body import read_json
 from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
-from limen.web.starlette import live
+from limen.web.starlette import interactive, live
 
 
 class Me(msgspec.Struct):
@@ -59,6 +59,7 @@ def account_routes(accounts: AccountService, *, prefix: str) -> Routes:
         )
 
     @live
+    @interactive
     @endpoint
     async def change_password(request: Request) -> Response:
         """Change the password; every other session of the account ends."""

@@ -28,7 +28,7 @@ from limen.web.routes.schema import (
 )
 from limen.web.routes.schema import parameter as described
 from limen.web.routes.sessions import SESSION, listed_as
-from limen.web.starlette import live, permissions
+from limen.web.starlette import interactive, live, permissions
 
 
 class NewAccountBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -108,6 +108,7 @@ def _listing(accounts: AccountService) -> Endpoint:
 
 def _making(administration: AccountAdministration, path: str) -> Endpoint:
     @live
+    @interactive
     @permissions(Administration.ACCOUNTS_WRITE)
     @endpoint
     async def make_account(request: Request) -> Response:
@@ -142,6 +143,7 @@ def _showing(accounts: AccountService) -> Endpoint:
 
 def _changing(administration: AccountAdministration) -> Endpoint:
     @live
+    @interactive
     @permissions.any(Administration.ACCOUNTS_WRITE, Administration.ROLES_ASSIGN)
     @endpoint
     async def change_account(request: Request) -> Response:
@@ -176,6 +178,7 @@ def _listing_sessions(accounts: AccountService, sessions: SessionService) -> End
 
 def _verb(act: Callable[..., Awaitable[object]], permission: str) -> Endpoint:
     @live
+    @interactive
     @permissions(permission)
     @endpoint
     async def verb(request: Request) -> Response:

@@ -23,7 +23,7 @@ from limen.web.routes.schema import (
     parameter,
     text,
 )
-from limen.web.starlette import live, permissions
+from limen.web.starlette import interactive, live, permissions
 
 
 class RoleDefinition(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,6 +81,7 @@ def role_routes(roles: RoleService, *, prefix: str) -> Routes:
         return json_answer(shown(await roles.show(_name(request))))
 
     @live
+    @interactive
     @permissions(Administration.ROLES_WRITE)
     @endpoint
     async def put_role(request: Request) -> Response:
@@ -96,6 +97,7 @@ def role_routes(roles: RoleService, *, prefix: str) -> Routes:
         return json_answer(shown(await roles.show(_name(request))), 201 if is_new else 200)
 
     @live
+    @interactive
     @permissions(Administration.ROLES_WRITE)
     @endpoint
     async def delete_role(request: Request) -> Response:

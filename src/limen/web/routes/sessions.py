@@ -13,7 +13,7 @@ from limen.web.routes.endpoint import Routes, endpoint, no_content, origin_of, p
 from limen.web.routes.lists import asked, list_answer, rfc3339
 from limen.web.routes.login import tokens_answer
 from limen.web.routes.schema import BEARER, PAGE, Paths, listed, object_of, operation, parameter, text
-from limen.web.starlette import live, public
+from limen.web.starlette import interactive, live, public
 
 
 class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,6 +93,8 @@ def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
         await sessions.logout_principal(principal_of(request), origin=origin)
         return no_content()
 
+    @interactive
+    @endpoint
     async def logout_all(request: Request) -> Response:
         """End every session of the caller's account."""
         principal = principal_of(request)
@@ -109,6 +111,7 @@ def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
         return list_answer([listed_as(each, principal.sid) for each in page.items], page.next)
 
     @live
+    @interactive
     @endpoint
     async def end_own_session(request: Request) -> Response:
         """End one of the caller's sessions."""
@@ -121,7 +124,7 @@ def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
         f"{prefix}/sessions/{{id}}": {"DELETE": end_own_session},
         f"{prefix}/refresh": {"POST": refresh},
         f"{prefix}/logout": {"POST": logout},
-        f"{prefix}/logout-all": {"POST": endpoint(logout_all)},
+        f"{prefix}/logout-all": {"POST": logout_all},
     }
 
 
