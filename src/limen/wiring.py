@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
 from limen.authn.changed_roles import ChangedRoles
+from limen.authn.cookie import CookieSession, CookieStrategy, CookieTerms
 from limen.authn.ended import EndedSessions
 from limen.authn.issuing import Door, TokenTerms
 from limen.authn.strategy import Attribution, Authenticated
@@ -37,6 +38,7 @@ from limen.features.accounts.existing import ExistingAccounts, TakingOver
 from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.events.service import EventService
+from limen.features.login.cookies import CookieLogin
 from limen.features.login.service import LoginService
 from limen.features.maintenance.service import MaintenanceService
 from limen.features.maintenance.watch import RollbackWatch
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from limen.guard.requirements import Requirement
     from limen.web.attributes import Connection
     from limen.web.cors import CorsPolicy
+    from limen.web.csrf import CsrfCheck
     from limen.web.guard import Protection
     from limen.web.guard.declarations import Declaration
     from limen.web.routes.administration import Administered
@@ -149,6 +152,12 @@ class Limen:
         )
 
     def _build(self, settings: Settings) -> None:
+        cookie_terms = CookieTerms(
+            idle=settings.cookie_idle_ttl,
+            most=settings.cookie_max_ttl,
+            remembered_idle=settings.remembered_idle_ttl,
+            remembered_most=settings.remembered_max_ttl,
+        )
         keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
         # Keys that are kept in the database come at the start.
         secrets = () if settings.keeps_keys else (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
@@ -170,6 +179,7 @@ class Limen:
             access_key=access_keys[0] if access_keys else None,
             refresh_keys=refresh_keys,
             refresh_signing_keys=refresh_signing_keys,
+            cookie_terms=cookie_terms,
         )
         self.sessions = SessionService(
             self.storage.sessions,
@@ -214,7 +224,34 @@ class Limen:
         self.events = EventService(self.storage.trail)
         self.signing_keys = self._signing_key_service(settings, keep_ended_ms)
         self.bearer = self._bearer(settings, access_keys)
-        self.chain = AuthenticationChain([self.bearer])
+        self.cookies = CookieStrategy(
+            self.storage.cookies,
+            self.ended,
+            terms=cookie_terms,
+            proof=self._cookie_fault,
+            permissions_of=self._permissions_of,
+            known_roles=self._role_names,
+            https_only=(settings.public_url or "").startswith("https:"),
+        )
+        self.cookie_login = CookieLogin(self.login, self.door, self.sessions, self.cookies)
+        self.chain = AuthenticationChain([self.bearer, self.cookies])
+
+    @cached_property
+    def _csrf(self) -> "CsrfCheck":
+        # Imported here: whoever only runs the command line, or a worker, needs no web framework.
+        from limen.web.csrf import CsrfCheck, CsrfTokens
+
+        settings = self.settings
+        secrets = settings.data_secrets or (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
+        return CsrfCheck(
+            CsrfTokens(secret.get_secret_value() for secret in secrets),
+            self.cors,
+            public_origin=_origin_of_url(settings.public_url),
+            https_only=self.cookies.https_only,
+        )
+
+    def _cookie_fault(self, scope: Mapping[str, Any], session: CookieSession) -> LimenError | None:
+        return self._csrf.fault(scope, session)
 
     def _build_accounts(self, settings: Settings, keep_ended_ms: int) -> None:
         self.accounts = AccountService(
@@ -317,6 +354,7 @@ class Limen:
         """
         # Imported here: whoever only runs the command line, or a worker, needs no web framework.
         from limen.web.guard import protect
+        from limen.web.routes.session_cookie import Cookies
         from limen.web.routes.table import own_routes, paths_of_schema
 
         is_open = self.settings.registration == "open"
@@ -326,6 +364,7 @@ class Limen:
             login=self.login,
             sessions=self.sessions,
             keys=lambda: self.bearer.keys,
+            cookies=Cookies(self.cookie_login, self._csrf, self.cookies.https_only),
             registration_open=is_open,
             ready=self.ready if health else None,
             administration=self._administered() if administration else None,
@@ -558,6 +597,11 @@ class Limen:
                 _log.warning("background work failed; it is tried again", extra={"code": error.code})
             except Exception:
                 _log.exception("background work failed; it is tried again")
+
+
+def _origin_of_url(url: str | None) -> bytes | None:
+    """Return the origin of an address: what stands before its path."""
+    return None if url is None else b"/".join(url.encode("ascii").split(b"/", 3)[:3])
 
 
 def _signing_keys(secrets: Iterable[SecretStr]) -> list[SigningKey]:

@@ -31,6 +31,7 @@ class Request:
     principal: Principal = ANONYMOUS
     rejection: LimenError | None = None
     credential: object = None
+    safe_only: bool = False
 
 
 @dataclass

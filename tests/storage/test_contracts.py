@@ -9,6 +9,7 @@ from limen.testing.contracts.account_administration import (
 )
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
 from limen.testing.contracts.api_keys import ApiKeysContract, IssueKeysContract
+from limen.testing.contracts.cookies import CookieContract, RenewContract
 from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
 from limen.testing.contracts.restoring import RestoringContract
@@ -40,6 +41,14 @@ class TestApiKeys(ApiKeysContract):
 
 
 class TestSessions(SessionsContract):
+    pass
+
+
+class TestCookies(CookieContract):
+    pass
+
+
+class TestRenew(RenewContract):
     pass
 
 

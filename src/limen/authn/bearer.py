@@ -118,6 +118,8 @@ class BearerStrategy:
             for name, value in scope["headers"]:
                 if name == b"authorization":
                     found = value if found is None else b""  # two are no token: the chain refuses them
+                elif name == b"cookie":
+                    return otherwise(scope, state)  # it may be another credential
             if found is None:
                 return None
             digest = sha256(found).digest()

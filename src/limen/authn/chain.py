@@ -30,7 +30,7 @@ class AuthenticationChain:
 
     def __init__(self, strategies: Sequence[Strategy]) -> None:
         self._strategies = tuple(strategies)
-        self.challenges = tuple(dict.fromkeys(strategy.challenge for strategy in strategies))
+        self.challenges = tuple(dict.fromkeys(each.challenge for each in strategies if each.challenge))
         self.attribute: Attribute = self._attribute
         for strategy in reversed(self._strategies):
             self.attribute = strategy.shortcut(self.attribute)

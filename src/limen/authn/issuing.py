@@ -9,8 +9,10 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
-from limen.authn.records import CurrentSession, IssuingStore, NewSession, Rotation
+from limen.authn.cookie import CookieSession, CookieTerms, IssuedCookie, PresentedCookie, value_of
+from limen.authn.records import CurrentSession, IssuingStore, NewSession, Renewal, Rotation
 from limen.core.errors import LimenError, Unavailable
 from limen.core.events import Event, EventName, Origin
 from limen.core.ids import uuid7
@@ -18,6 +20,9 @@ from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, RefreshClaims, access_c
 from limen.crypto.keys import SigningKey
 from limen.crypto.refresh import RefreshKeys, new_nonce, new_secret, secret_hash, secret_of_text, secret_text
 from limen.crypto.signing import Signer
+
+COOKIE_KID: Final = "cookie"
+"""What the row of a cookie session has for the id of a secret: its cookie is signed by none."""
 
 
 class Grant(StrEnum):
@@ -29,6 +34,8 @@ class Grant(StrEnum):
     PASSWORD = "password"
     REFRESH = "refresh"
     REPLAY = "replay"
+    SESSION = "session"
+    RENEWAL = "renewal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +45,20 @@ class GrantRule:
     Attributes:
         opens_session: it begins a session; otherwise it goes on with one.
         event: the record it leaves.
+        kind: the kind of session it is about.
     """
 
     opens_session: bool
     event: EventName
+    kind: str = "refresh"
 
 
 GRANTS: Mapping[Grant, GrantRule] = {
     Grant.PASSWORD: GrantRule(opens_session=True, event=EventName.LOGIN_SUCCEEDED),
     Grant.REFRESH: GrantRule(opens_session=False, event=EventName.REFRESHED),
     Grant.REPLAY: GrantRule(opens_session=False, event=EventName.REFRESH_RESTATED),
+    Grant.SESSION: GrantRule(opens_session=True, event=EventName.LOGIN_SUCCEEDED, kind="cookie"),
+    Grant.RENEWAL: GrantRule(opens_session=False, event=EventName.SESSION_RENEWED, kind="cookie"),
 }
 
 
@@ -118,12 +129,13 @@ class Door:
     """Issues sessions and tokens.
 
     Args:
-        store: the two conditional statements.
+        store: the conditional statements.
         terms: issuer, audience and lifetimes.
         access_key: signs access tokens; None where it is yet to come, by `use_access_key`.
         refresh_keys: derive the secret parts of refresh tokens.
         refresh_signing_keys: sign refresh tokens, each under its secret: the one in use and those still accepted, since
             a token that is stated again is stated under the secret it was made with.
+        cookie_terms: how long cookie sessions last.
     """
 
     def __init__(
@@ -134,10 +146,12 @@ class Door:
         access_key: SigningKey | None,
         refresh_keys: RefreshKeys,
         refresh_signing_keys: Iterable[SigningKey],
+        cookie_terms: CookieTerms = CookieTerms(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self._store = store
         self._terms = terms
         self.use_access_key(access_key)
+        self._cookie_terms = cookie_terms
         self._refresh_keys = refresh_keys
         self._refresh = {key.kid: Signer(key, REFRESH_TYP) for key in refresh_signing_keys}
 
@@ -146,24 +160,58 @@ class Door:
         self._access = None if key is None else Signer(key, ACCESS_TYP)
 
     async def open_session(self, proof: Proof) -> Issued | None:
-        """Open a session for what was proved; None where the account, as it is now, must not have one."""
-        rule = GRANTS[proof.grant]
-        if not rule.opens_session:
-            raise ValueError(f"the grant {proof.grant} opens no session")
-        sid = uuid7()
+        """Open a session for what was proved; None where the account, as it is now, must not have one.
+
+        Raises:
+            ValueError: the grant is not one that opens a session of refresh tokens.
+        """
         secret = new_secret()
         terms = self._terms
-        row = await self._store.open(
+        row = await self._open(
+            proof,
+            "refresh",
+            secret_hash(secret),
+            kid=self._refresh_keys.current_kid,
+            idle_ms=terms.refresh_ttl * 1000,
+            most_ms=terms.session_max_ttl * 1000,
+        )
+        return None if row is None else self._issue(row, secret, row.rotated_at)
+
+    async def open_cookie_session(self, proof: Proof, *, remembered: bool) -> IssuedCookie | None:
+        """Open a session for a browser; None where the account, as it is now, must not have one.
+
+        The id and the secret are made here, whatever cookie the browser sent: none is ever adopted.
+        """
+        secret = new_secret()
+        terms = self._cookie_terms
+        row = await self._open(
+            proof,
+            "cookie",
+            secret_hash(secret),
+            kid=COOKIE_KID,
+            idle_ms=terms.idle_ms(remembered=remembered),
+            most_ms=terms.most_ms(remembered=remembered),
+        )
+        return None if row is None else _cookie(row, secret, remembered=remembered)
+
+    async def _open(
+        self, proof: Proof, kind: str, token_hash: bytes, *, kid: str, idle_ms: int, most_ms: int
+    ) -> CurrentSession | None:
+        rule = GRANTS[proof.grant]
+        if not rule.opens_session or rule.kind != kind:
+            raise ValueError(f"the grant {proof.grant} opens no session of the kind {kind}")
+        sid = uuid7()
+        return await self._store.open(
             NewSession(
                 sid=sid,
                 account_id=proof.account_id,
                 account_epoch=proof.account_epoch,
-                kind="refresh",
+                kind=kind,
                 factors=len(proof.methods),
-                token_hash=secret_hash(secret),
-                kid=self._refresh_keys.current_kid,
-                refresh_ttl_ms=terms.refresh_ttl * 1000,
-                max_ttl_ms=terms.session_max_ttl * 1000,
+                token_hash=token_hash,
+                kid=kid,
+                refresh_ttl_ms=idle_ms,
+                max_ttl_ms=most_ms,
                 amr=proof.methods,
                 acr=None,
                 client_id=proof.client_id,
@@ -172,7 +220,26 @@ class Door:
             ),
             self._event(rule, proof.account_id, sid, proof.origin, {"grant": proof.grant.value}),
         )
-        return None if row is None else self._issue(row, secret, row.rotated_at)
+
+    async def renew(self, session: CookieSession, origin: Origin) -> IssuedCookie | None:
+        """Give a cookie session another id, after its holder has proved anew who they are; the id before is dead.
+
+        None where the session, its account or the cookie is no longer what it was: then there is no session any more.
+        """
+        principal = session.principal
+        sid = principal.sid or ""
+        secret = new_secret()
+        row = await self._store.renew(
+            Renewal(
+                sid=sid,
+                account_id=principal.sub,
+                presented_hash=session.token_hash,
+                next_hash=secret_hash(secret),
+                idle_ms=self._cookie_terms.idle_ms(remembered=session.remembered),
+            ),
+            self._event(GRANTS[Grant.RENEWAL], principal.sub, sid, origin, {}),
+        )
+        return None if row is None else _cookie(row, secret, remembered=session.remembered)
 
     async def rotate(self, presented: RefreshClaims, origin: Origin) -> Issued | None:
         """Exchange the current refresh token for its successor; None where the store says it is not the current one.
@@ -282,3 +349,14 @@ class Door:
             sid=row.sid,
             account_id=row.account_id,
         )
+
+
+def _cookie(row: CurrentSession, secret: bytes, *, remembered: bool) -> IssuedCookie:
+    ends_at = row.ends_at // 1000
+    return IssuedCookie(
+        value=value_of(row.sid, secret),
+        presented=PresentedCookie(row.sid, secret_hash(secret)),
+        account_id=row.account_id,
+        max_age=ends_at - row.rotated_at // 1000 if remembered else None,
+        ends_at=ends_at,
+    )

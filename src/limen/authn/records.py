@@ -1,4 +1,4 @@
-"""What the one door asks of a database: two conditional verbs, and the rows that go in and come out.
+"""What the one door asks of a database: three conditional verbs, and the rows that go in and come out.
 
 Times are milliseconds since 1970 UTC, stamped by the database's clock, never by this process: two nodes whose clocks
 differ by a minute would otherwise call an honest retry a theft.
@@ -17,8 +17,8 @@ class NewSession:
     Attributes:
         account_epoch: the account's ``session_epoch`` as read before the proof; another one by now refuses.
         factors: how many factors were proved; fewer than the account requires refuses.
-        token_hash: SHA-256 of the first refresh token's secret part.
-        refresh_ttl_ms: how long an unused refresh token lives.
+        token_hash: SHA-256 of the secret part of the first refresh token, or of the cookie.
+        refresh_ttl_ms: how long it lives unused.
         max_ttl_ms: how long the session lives at most.
     """
 
@@ -53,6 +53,17 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """A cookie session whose secret is to be replaced, because its holder has just proved anew who they are."""
+
+    sid: str
+    account_id: str
+    presented_hash: bytes = field(repr=False)
+    next_hash: bytes = field(repr=False)
+    idle_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class CurrentSession:
     """The row as it stands after it was opened or rotated, with the roles the account holds now."""
 
@@ -71,7 +82,7 @@ class CurrentSession:
 
 
 class IssuingStore(Protocol):
-    """The two statements that bring a credential into being. Nobody calls them but the door."""
+    """The statements that bring a credential into being. Nobody calls them but the door."""
 
     async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
         """Insert the session by one conditional INSERT … SELECT from its account, and the event with it.
@@ -86,5 +97,14 @@ class IssuingStore(Protocol):
 
         None, and nothing written, where the presented secret is not the current one, the session is over, or the
         account is not active. The caller then judges with a new statement.
+        """
+        ...
+
+    async def renew(self, renewal: Renewal, event: Event) -> CurrentSession | None:
+        """Replace the secret of a cookie session by one conditional UPDATE that also asks the account.
+
+        The login's time becomes now and the idle end moves; the absolute one stays. The event is written with it. None,
+        and nothing written, where the presented secret is not the current one, the session is over, or the account is
+        not active.
         """
         ...

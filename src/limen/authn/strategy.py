@@ -65,11 +65,13 @@ class Attribution(Protocol):
         principal: whom the request is attributed to.
         rejection: what a presented credential was refused with.
         credential: what was proved, for as long as the connection lasts.
+        safe_only: nothing was asked but the credential, which is enough for methods that change nothing alone.
     """
 
     principal: Principal
     rejection: LimenError | None
     credential: object
+    safe_only: bool
 
 
 Attribute = Callable[[Mapping[str, Any], Attribution], Awaitable[None] | None]

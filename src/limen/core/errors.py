@@ -192,6 +192,14 @@ class OwnRequest(Forbidden):
     hint = "Another administrator can; nobody changes their own roles."
 
 
+class CsrfFailed(Forbidden):
+    """A request with a session cookie does not show that a page of this very origin made it (OWASP ASVS 5.0, 3.5.1)."""
+
+    code = "csrf_failed"
+    title = "The request does not prove that it comes from this site's own pages."
+    hint = "Send Sec-Fetch-Site or Origin as browsers do, and the session's token in X-CSRF-Token (GET /auth/session)."
+
+
 class PasswordChangeRequired(Forbidden):
     """The password is right, and temporary: it opens nothing until another one has taken its place."""
 
@@ -240,6 +248,15 @@ class BadRequest(LimenError):
     code = "invalid_input"
     title = "The request cannot be read."
     hint = "The body must be one JSON object in UTF-8, without duplicate names."
+
+
+class CredentialsConflict(LimenError):
+    """Two credentials of two different principals: whom the request is to be attributed to would be a guess."""
+
+    status = 400
+    code = "credentials_conflict"
+    title = "The request carries the credentials of two different accounts."
+    hint = "An Authorization header and a session cookie of somebody else; send one of them."
 
 
 class NotFound(LimenError):

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     refresh_ttl: int = Field(7 * DAY, ge=7 * DAY, le=30 * DAY)
     session_max_ttl: int = Field(90 * DAY, ge=7 * DAY, le=365 * DAY)
     refresh_leeway: int = Field(10, ge=0, le=60)
+    cookie_idle_ttl: int = Field(1_800, ge=300, le=7_200)
+    cookie_max_ttl: int = Field(43_200, ge=3_600, le=DAY)
+    remembered_idle_ttl: int = Field(43_200, ge=3_600, le=30 * DAY)
+    # More than a day, and the one above not: so a row tells by its two times which of them it was opened under.
+    remembered_max_ttl: int = Field(30 * DAY, ge=2 * DAY, le=90 * DAY)
     password_hasher: Annotated[Literal["bcrypt", "argon2id"], BeforeValidator(_lower)] = "bcrypt"
     bcrypt_cost: int = Field(12, ge=10, le=16)
     password_min_length: int = Field(15, ge=8, le=64)
@@ -209,6 +214,14 @@ class Settings(BaseSettings):
     def _not_shorter(cls, seconds: int, info: ValidationInfo) -> int:
         if seconds < info.data.get("refresh_ttl", 0):
             raise ValueError("is shorter than LIMEN_REFRESH_TTL")
+        return seconds
+
+    @field_validator("cookie_max_ttl", "remembered_max_ttl")
+    @classmethod
+    def _not_shorter_than_idle(cls, seconds: int, info: ValidationInfo) -> int:
+        idle = str(info.field_name).replace("_max_", "_idle_")
+        if seconds < info.data.get(idle, 0):
+            raise ValueError(f"is shorter than {_full_name(idle)}")
         return seconds
 
     @field_validator("cors_origins")

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from limen.authn.api_key_records import KeyIssuingStore
+from limen.authn.cookie import CookieStore
 from limen.authn.records import IssuingStore
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
@@ -50,8 +51,13 @@ class Storage(Protocol):
         ...
 
     @property
+    def cookies(self) -> CookieStore:
+        """What a request with a session cookie asks."""
+        ...
+
+    @property
     def issuing(self) -> IssuingStore:
-        """The two verbs of the one door."""
+        """The verbs of the one door."""
         ...
 
     @property

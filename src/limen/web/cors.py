@@ -107,10 +107,10 @@ def origin_allowed(scope: Scope, policy: CorsPolicy = NO_ORIGINS) -> bool:
         return True
     if len(origins) != 1:
         return False
-    return policy.allows(origins[0]) or _is_same_origin(scope, origins[0])
+    return policy.allows(origins[0]) or is_same_origin(scope, origins[0])
 
 
-def _is_same_origin(scope: Scope, origin: bytes) -> bool:
+def is_same_origin(scope: Scope, origin: bytes) -> bool:
     """Compare the origin with the Host header.
 
     Behind a proxy that ends TLS the scope says ``ws`` while the page is https, so without TLS the scheme is not

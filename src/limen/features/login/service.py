@@ -2,8 +2,12 @@
 
 import hmac
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import sha256
+from typing import TypeVar
 
+from limen.authn.cookie import IssuedCookie
 from limen.authn.issuing import Door, Grant, Issued, Proof
 from limen.core import metrics
 from limen.core.errors import InvalidCredentials, LimenError, PasswordChangeRequired
@@ -11,6 +15,8 @@ from limen.core.events import Event, EventName, EventSink, Origin, Outcome
 from limen.features.accounts.service import AccountService, AccountView, PasswordCheck
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PASSWORD_METHODS = ("pwd",)
 """Authentication method references of a password (RFC 8176, section 2)."""
@@ -43,11 +49,18 @@ class LoginService:
         self._client_id = client_id
 
     async def login(self, username: str, password: str, *, new_password: str | None = None, origin: Origin) -> Issued:
-        """Check the password and open a session.
+        """Check the password and open a session of access and refresh tokens; see `open_cookie_session`."""
+        return await self._log_in(username, password, new_password, origin, Grant.PASSWORD, self._door.open_session)
+
+    async def open_cookie_session(
+        self, username: str, password: str, *, remembered: bool, new_password: str | None = None, origin: Origin
+    ) -> IssuedCookie:
+        """Check the password and open a session for a browser.
 
         Args:
             username: in any spelling.
             password: the password now.
+            remembered: it is to last longer, and to outlive the closing of the browser.
             new_password: the password to be, where the present one is temporary; with any other it is refused.
             origin: where the request came from.
 
@@ -58,6 +71,18 @@ class LoginService:
             InvalidInput: a name or password that none can be, whoever asks.
             Busy: too many passwords wait to be hashed.
         """
+        opening = partial(self._door.open_cookie_session, remembered=remembered)
+        return await self._log_in(username, password, new_password, origin, Grant.SESSION, opening)
+
+    async def _log_in(
+        self,
+        username: str,
+        password: str,
+        new_password: str | None,
+        origin: Origin,
+        grant: Grant,
+        opening: Callable[[Proof], Awaitable[T | None]],
+    ) -> T:
         check = await self._accounts.check_password(username, password)
         try:
             account = await self._settled(check, password, new_password, origin)
@@ -66,9 +91,9 @@ class LoginService:
             raise
         issued = None
         if account is not None:
-            issued = await self._door.open_session(
+            issued = await opening(
                 Proof(
-                    grant=Grant.PASSWORD,
+                    grant=grant,
                     account_id=account.id,
                     account_epoch=account.session_epoch,
                     methods=PASSWORD_METHODS,

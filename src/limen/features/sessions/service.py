@@ -246,6 +246,11 @@ class SessionService:
         if principal.sid is not None:
             await self._end(principal.sid, principal.sub, origin)
 
+    async def end_replaced(self, principal: Principal, *, origin: Origin) -> None:
+        """End the session that a login in the same browser has taken the place of."""
+        if principal.sid is not None:
+            await self._end(principal.sid, principal.sub, origin, reason=EndReason.REPLACED)
+
     async def _end(
         self, sid: str, account_id: str, origin: Origin, *, reason: EndReason = EndReason.LOGOUT, by: str | None = None
     ) -> bool:

@@ -18,6 +18,8 @@ class EndReason(StrEnum):
     LOGOUT = "logout"
     LOGOUT_ALL = "logout_all"
     REVOKED = "revoked"
+    REPLACED = "replaced"
+    ROLES_CHANGED = "roles_changed"
     ADMINISTRATION = "administration"
     REUSE = "reuse"
     ROLLED_BACK = "rolled_back"
@@ -76,7 +78,7 @@ class LivingSession:
         user_agent: what the client called itself when it logged in, at most 256 characters; not to be believed.
         address: the peer's address at the login.
         created_at: milliseconds since 1970 UTC.
-        last_used_at: when it was refreshed last, milliseconds since 1970 UTC.
+        last_used_at: when it was refreshed last, or its cookie used, by the minute; milliseconds since 1970 UTC.
     """
 
     sid: str

@@ -1,8 +1,8 @@
-"""The two statements that bring a credential into being. Nobody but `limen.authn.issuing` has a use for them."""
+"""The statements that bring a credential into being. Nobody but `limen.authn.issuing` has a use for them."""
 
 from functools import partial
 
-from limen.authn.records import CurrentSession, NewSession, Rotation
+from limen.authn.records import CurrentSession, NewSession, Renewal, Rotation
 from limen.core.events import Event
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import columns_of, record
@@ -86,6 +86,33 @@ WITH done AS (
 )
 
 
+# The generation stays: there is no parent that could come back. What was presented is dead with this statement.
+_RENEW = Statement(
+    f"""
+UPDATE limen_sessions
+   SET token_hash = :next_hash, rotated_at = @now, auth_time = @now, idle_until = min(@now + :idle, ends_at)
+ WHERE id = :sid AND kind = 'cookie' AND token_hash = :presented_hash
+   AND @now < idle_until AND @now < ends_at AND account_id = :account_id
+   AND EXISTS (SELECT 1 FROM limen_accounts a
+                WHERE a.id = limen_sessions.account_id AND a.status = 'active'
+                  AND a.session_epoch = limen_sessions.account_epoch)
+{_RETURNING}
+""",  # noqa: S608
+    postgres=f"""
+WITH done AS (
+    UPDATE limen_sessions
+       SET token_hash = :next_hash, rotated_at = {_BEGAN}, auth_time = {_BEGAN},
+           idle_until = LEAST({_BEGAN} + :idle, ends_at)
+      FROM limen_accounts a
+     WHERE limen_sessions.id = :sid AND kind = 'cookie' AND token_hash = :presented_hash
+       AND {_BEGAN} < idle_until AND {_BEGAN} < ends_at AND account_id = :account_id
+       AND a.id = account_id AND a.status = 'active' AND a.session_epoch = limen_sessions.account_epoch
+    RETURNING {_COLUMNS}, ({HELD_BY_SESSION}) AS roles)
+{_RECORDED}
+""",  # noqa: S608
+)
+
+
 class SQLIssuing:
     """Implements `limen.authn.records.IssuingStore`.
 
@@ -98,6 +125,7 @@ class SQLIssuing:
         self._write = database.write_one if in_one else database.write
         self._opened = _opened_in_one if in_one else _opened
         self._rotated = _rotated_in_one if in_one else _rotated
+        self._renewed = _renewed_in_one if in_one else _renewed
 
     async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
         """Insert the session by one conditional INSERT … SELECT from its account, and the event with it."""
@@ -106,6 +134,10 @@ class SQLIssuing:
     async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
         """Replace the current secret by one conditional UPDATE that also asks the account, and write the event."""
         return await self._write(partial(self._rotated, rotation, event))
+
+    async def renew(self, renewal: Renewal, event: Event) -> CurrentSession | None:
+        """Replace the secret of a cookie session by one conditional UPDATE, and write the event."""
+        return await self._write(partial(self._renewed, renewal, event))
 
 
 def _opened(session: NewSession, event: Event) -> Steps[CurrentSession | None]:
@@ -132,6 +164,19 @@ def _rotated(rotation: Rotation, event: Event) -> Steps[CurrentSession | None]:
 def _rotated_in_one(rotation: Rotation, event: Event) -> Steps[CurrentSession | None]:
     found = yield from row(_ROTATE, **_columns_of_rotation(rotation), **columns_of(event))
     return None if found is None else _current(rotation.sid, rotation.account_id, found)
+
+
+def _renewed(renewal: Renewal, event: Event) -> Steps[CurrentSession | None]:
+    found = yield from row(_RENEW, **_columns_of_renewal(renewal))
+    if found is None:
+        return None
+    yield from record(event)
+    return _current(renewal.sid, renewal.account_id, found)
+
+
+def _renewed_in_one(renewal: Renewal, event: Event) -> Steps[CurrentSession | None]:
+    found = yield from row(_RENEW, **_columns_of_renewal(renewal), **columns_of(event))
+    return None if found is None else _current(renewal.sid, renewal.account_id, found)
 
 
 def _columns_of_session(session: NewSession) -> dict[str, object]:
@@ -163,6 +208,16 @@ def _columns_of_rotation(rotation: Rotation) -> dict[str, object]:
         "nonce": rotation.nonce,
         "kid": rotation.kid,
         "refresh_ttl": rotation.refresh_ttl_ms,
+    }
+
+
+def _columns_of_renewal(renewal: Renewal) -> dict[str, object]:
+    return {
+        "sid": renewal.sid,
+        "account_id": renewal.account_id,
+        "presented_hash": renewal.presented_hash,
+        "next_hash": renewal.next_hash,
+        "idle": renewal.idle_ms,
     }
 
 

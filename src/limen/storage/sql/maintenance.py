@@ -31,7 +31,7 @@ ON CONFLICT (id) DO NOTHING
 _DELETE = Statement("DELETE FROM limen_sessions WHERE account_id > :after AND account_id <= :last")
 
 # Dead ones too: they are swept a day after their end, and until then it is not worth a look at the clock.
-_BY_SECRET = Statement("SELECT kid, count(*) FROM limen_sessions GROUP BY kid ORDER BY kid")
+_BY_SECRET = Statement("SELECT kid, count(*) FROM limen_sessions WHERE kind = 'refresh' GROUP BY kid ORDER BY kid")
 
 # Two look-ups in the primary key.
 _MARKS = Statement("""

@@ -19,6 +19,7 @@ from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
 from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
 from limen.storage.sql.borrowed_hosts import BorrowedPostgres, place
+from limen.storage.sql.cookies import SQLCookies
 from limen.storage.sql.database import Operation
 from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.housekeeping import Housekeeping
@@ -72,6 +73,7 @@ class PostgresStorage:
         self._started = False
         self.accounts = SQLAccounts(self)
         self.sessions = SQLSessions(self)
+        self.cookies = SQLCookies(self)
         self._borrowings = Borrowings()
         self._host = BorrowedPostgres(partial(self._reading, place), self._clock_shift)
         self.issuing = SQLIssuing(Committed(self, self._borrowings), in_one=True)

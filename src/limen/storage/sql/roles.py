@@ -19,6 +19,7 @@ from limen.features.roles.store import (
     StoredRole,
 )
 from limen.features.sessions.store import ALWAYS_READ_MS
+from limen.storage.sql.cookies import end_cookies
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.holdings import (
@@ -357,6 +358,7 @@ def _assigned(
     yield from run(_RAISE_ROLES_VERSION, account_id=target.id)
     yield from list_changed_roles(target.id, keep_ended_ms=keep_ended_ms)
     yield from _require_administrator(was_one=was_one)
+    yield from end_cookies(target.id, keep_ended_ms=keep_ended_ms)
     yield from record(event)
     return Change.DONE
 

@@ -10,7 +10,7 @@ from limen.features.sessions.store import ALWAYS_READ_MS, Ended, EndReason, Livi
 from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
-from limen.storage.sql.roles import HELD_BY_SESSION, role_names
+from limen.storage.sql.holdings import HELD_BY_SESSION, role_names
 from limen.storage.sql.statement import NOBODY, Statement, Steps, row, rows, run, run_each
 
 # The clock in the same statement: one round trip. A row may then be younger than the clock by the time that the

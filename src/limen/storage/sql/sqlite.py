@@ -19,6 +19,7 @@ from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
 from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
 from limen.storage.sql.borrowed_hosts import BorrowedSQLite
 from limen.storage.sql.connection import Connection
+from limen.storage.sql.cookies import SQLCookies
 from limen.storage.sql.database import Operation
 from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.group_commit import QUEUE_SIZE, Reader, Writer
@@ -55,6 +56,7 @@ class SQLiteStorage:
         self.calls = 0
         self.accounts = SQLAccounts(self)
         self.sessions = SQLSessions(self)
+        self.cookies = SQLCookies(self)
         self._borrowings = Borrowings()
         self._host = BorrowedSQLite(self.path, clock)
         self.issuing = SQLIssuing(Committed(self, self._borrowings), in_one=False)

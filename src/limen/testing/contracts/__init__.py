@@ -27,6 +27,7 @@ pytest.register_assert_rewrite(
             "account_administration",
             "accounts",
             "contract",
+            "cookies",
             "events",
             "existing_accounts",
             "issuing",

@@ -13,7 +13,8 @@ from typing import Any
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
+from limen.authn.cookie import SAFE_METHODS
+from limen.core.errors import ConfigurationError, CsrfFailed, LimenError, PolicyDenied
 from limen.core.principal import PrincipalKind
 from limen.guard.requirements import Requirement
 from limen.web.cors import preflight_answer
@@ -171,7 +172,7 @@ class InnerGuard:
             state.parent.mark_entered()
         if self.router.default is not self._default:
             self._inspect()
-        if scope.get("method") == "OPTIONS" and await _answer_preflight(scope, send, state):
+        if (state.safe_only or scope.get("method") == "OPTIONS") and await _is_answered(scope, send, state):
             return
         watched = WatchedScope(scope)
         watched.guard = self
@@ -397,7 +398,11 @@ def instrument(router: Router) -> InnerGuard:
     return guard
 
 
-async def _answer_preflight(scope: Scope, send: Send, state: GuardState) -> bool:
+async def _is_answered(scope: Scope, send: Send, state: GuardState) -> bool:
+    """Answer a preflight, and a request that middleware has given another method than the one that was judged."""
+    if state.safe_only and scope.get("method") not in SAFE_METHODS:
+        await refuse(CsrfFailed("The method was changed on the way."), scope, send, state)
+        return True
     answer = preflight_answer(scope, state.gate.cors)
     if answer is None:
         return False

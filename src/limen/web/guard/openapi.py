@@ -11,7 +11,9 @@ from limen.web.guard.walk import ListedLeaf
 Document = dict[str, Any]
 
 SCHEME = "limen"
-"""The name of the security scheme."""
+"""The name of the security scheme of access tokens."""
+COOKIE_SCHEME = "limenCookie"
+"""The name of the security scheme of session cookies."""
 
 EXTENSION = "x-limen"
 """The key of an operation's requirement (OpenAPI 3.1, section 4.9: extensions begin with ``x-``)."""
@@ -29,6 +31,13 @@ _PROBLEM = {
         "detail": {"type": "string"},
         "trace_id": {"type": "string"},
     },
+}
+_COOKIE = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": "__Host-limen",
+    "description": "A session cookie; what changes something needs the header X-CSRF-Token as well. On plain http at a "
+    "loopback address the cookie is called limen.",
 }
 _UNAUTHENTICATED = {
     "description": "Nobody is authenticated.",
@@ -74,6 +83,7 @@ def described(source: Document, leaves: Iterable[ListedLeaf], extra: Mapping[str
         for name, part in parts.items():
             components.setdefault(kind, {}).setdefault(name, copy.deepcopy(part))
     components.setdefault("securitySchemes", {})[SCHEME] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    components["securitySchemes"].setdefault(COOKIE_SCHEME, copy.deepcopy(_COOKIE))
     components.setdefault("schemas", {}).setdefault("LimenProblem", copy.deepcopy(_PROBLEM))
     for each in leaves:
         operations = paths.get(_CONVERTOR.sub(r"{\1}", each.path), {})
@@ -91,7 +101,9 @@ def _describe(operation: Document, requirement: Requirement) -> None:
     if requirement.public:
         operation["security"] = []
         return
-    operation["security"] = [*operation.get("security", ()), {SCHEME: []}]
+    present = list(operation.get("security", ()))
+    if not any(SCHEME in each or COOKIE_SCHEME in each for each in present):
+        operation["security"] = [*present, {SCHEME: []}, {COOKIE_SCHEME: []}]
     sentence = in_words(requirement)
     given = operation.get("description")
     operation["description"] = f"{given}\n\n{sentence}" if given else sentence

@@ -111,6 +111,7 @@ class GuardState(msgspec.Struct, eq=False):
         known_origin: where the request came from, once somebody has asked.
         below: the name of the mount that the request has entered, as rules know it; empty in the application itself.
         live_leaf: the leaf for which the store was asked again in this request.
+        safe_only: it was let in by a cookie without proof of whose page asks, since its method changes nothing.
         attributes: what `limen.web.attributes` has asked the application's loader.
     """
 
@@ -132,6 +133,7 @@ class GuardState(msgspec.Struct, eq=False):
     ended: bool = False
     ask_next: float | None = None
     known_origin: Origin | None = None
+    safe_only: bool = False
     attributes: Any = None
 
     __repr__ = object.__repr__  # the headers hold a credential, and scopes are logged

@@ -11,6 +11,7 @@ from limen.features.accounts.service import AccountService
 from limen.web.body import read_json
 from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
+from limen.web.routes.session_cookie import Cookies
 from limen.web.starlette import interactive, live
 
 
@@ -34,7 +35,7 @@ class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
     new_password: str
 
 
-def account_routes(accounts: AccountService, *, prefix: str) -> Routes:
+def account_routes(accounts: AccountService, cookies: Cookies, *, prefix: str) -> Routes:
     """Make the endpoints about the caller's own account under ``prefix``."""
 
     async def me(request: Request) -> Response:
@@ -75,7 +76,7 @@ def account_routes(accounts: AccountService, *, prefix: str) -> Routes:
             origin=origin_of(request),
         )
         await while_connected(request.receive, changing)
-        return no_content()
+        return await cookies.renew(request, no_content())
 
     return {
         f"{prefix}/me": {"GET": endpoint(me)},

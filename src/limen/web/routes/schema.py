@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from limen.web.guard.openapi import SCHEME
+from limen.web.guard.openapi import COOKIE_SCHEME, SCHEME
 
 Schema = dict[str, Any]
 Paths = dict[str, dict[str, Any]]
 """Operations by path, then by method in lower case."""
 
-BEARER: Final[list[dict[str, list[str]]]] = [{SCHEME: []}]
+BEARER: Final[list[dict[str, list[str]]]] = [{SCHEME: []}, {COOKIE_SCHEME: []}]
+"""Either credential: an access token, or a session cookie with its anti-forgery token where something changes."""
+COOKIE: Final[list[dict[str, list[str]]]] = [{COOKIE_SCHEME: []}]
 BODY_PROBLEMS: Final = (400, 413, 415, 422)
 """How a route refuses that reads a body."""
 GUARDED: Final = (401, 403, 503)

@@ -13,6 +13,7 @@ from limen.web.routes.endpoint import Routes, endpoint, no_content, origin_of, p
 from limen.web.routes.lists import asked, list_answer, rfc3339
 from limen.web.routes.login import tokens_answer
 from limen.web.routes.schema import BEARER, PAGE, Paths, listed, object_of, operation, parameter, text
+from limen.web.routes.session_cookie import Cookies
 from limen.web.starlette import interactive, live, public
 
 
@@ -65,7 +66,7 @@ SESSION = object_of(
 """The schema of a session in a list."""
 
 
-def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
+def session_routes(sessions: SessionService, cookies: Cookies, *, prefix: str) -> Routes:
     """Make the endpoints of refresh, logout and the list of one's own sessions under ``prefix``."""
     warm_up()
 
@@ -79,7 +80,7 @@ def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
     @public
     @endpoint
     async def logout(request: Request) -> Response:
-        """End a session: that of the refresh token in the body, or that of the Bearer token where there is no body."""
+        """End a session: that of the refresh token in the body, or that of the request where there is no body."""
         origin = origin_of(request)
         body = await read_optional_json(request.scope, request.receive, RefreshRequest)
         if body is not None:
@@ -87,11 +88,11 @@ def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
             return no_content()
         rejection = state_of(request.scope).rejection
         if isinstance(rejection, SessionEnded):
-            return no_content()
+            return cookies.clear(request, no_content())
         if rejection is not None:
             raise rejection
         await sessions.logout_principal(principal_of(request), origin=origin)
-        return no_content()
+        return cookies.clear(request, no_content())
 
     @interactive
     @endpoint
@@ -99,7 +100,7 @@ def session_routes(sessions: SessionService, *, prefix: str) -> Routes:
         """End every session of the caller's account."""
         principal = principal_of(request)
         await sessions.logout_everywhere(principal.sub, actor=principal.sub, origin=origin_of(request))
-        return no_content()
+        return cookies.clear(request, no_content())
 
     @live
     @endpoint

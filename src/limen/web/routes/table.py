@@ -15,6 +15,7 @@ from limen.web.routes.health import health_routes
 from limen.web.routes.jwks import JWKS_PATH, jwks_routes
 from limen.web.routes.login import login_routes
 from limen.web.routes.schema import BEARER, BODY_PROBLEMS, Paths, array, object_of, operation, text
+from limen.web.routes.session_cookie import Cookies, cookie_paths, cookie_routes
 from limen.web.routes.sessions import session_paths, session_routes
 
 
@@ -25,6 +26,7 @@ def own_routes(
     login: LoginService,
     sessions: SessionService,
     keys: Callable[[], KeySet],
+    cookies: Cookies,
     registration_open: bool,
     ready: Callable[[], Awaitable[Mapping[str, str]]] | None,
     administration: Administered | None = None,
@@ -35,8 +37,9 @@ def own_routes(
     """
     table = {
         **login_routes(login, accounts, prefix=prefix, registration_open=registration_open),
-        **session_routes(sessions, prefix=prefix),
-        **account_routes(accounts, prefix=prefix),
+        **session_routes(sessions, cookies, prefix=prefix),
+        **account_routes(accounts, cookies, prefix=prefix),
+        **cookie_routes(cookies, prefix=prefix),
         **jwks_routes(keys, max_age=JWKS_MAX_AGE),
         **(health_routes(ready) if ready is not None else {}),
         **(administration_routes(administration) if administration is not None else {}),
@@ -114,4 +117,9 @@ def paths_of_schema(prefix: str, *, registration_open: bool, health: bool, admin
         operations["/healthz"] = ("get", operation("The process is alive", {200: alive}))
         operations["/readyz"] = ("get", operation("Requests can be served", {200: alive}, 503))
     described = {path: {method: each} for path, (method, each) in operations.items()}
-    return {**described, **session_paths(prefix), **(administration_paths() if administration else {})}
+    return {
+        **described,
+        **session_paths(prefix),
+        **cookie_paths(prefix),
+        **(administration_paths() if administration else {}),
+    }
