@@ -43,6 +43,7 @@ def serving(folder: Path, **more: str) -> Iterator[Server]:
         "LIMEN_DATABASE_URL": f"sqlite:///{folder / 'limen.db'}",
         "LIMEN_JWT_ACCESS_SECRET": secrets.token_urlsafe(48),
         "LIMEN_JWT_REFRESH_SECRET": secrets.token_urlsafe(48),
+        "LIMEN_DATA_SECRETS": secrets.token_urlsafe(48),
         "LIMEN_BCRYPT_COST": "10",
         "LIMEN_REGISTRATION": "open",
         **more,

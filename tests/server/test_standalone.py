@@ -50,7 +50,7 @@ def test_does_not_name_itself_and_logs_json(start: Start, installed: Path) -> No
         assert "server" not in client.get("/healthz").headers
         client.get("/auth/me", headers={"Authorization": "Bearer forged\x7f"})
     lines = server.log.splitlines()
-    assert [json.loads(line)["event"] for line in lines][:1] == ["started"]
+    assert "started" in [json.loads(line)["event"] for line in lines][:3]
     secrets = [line.partition("=")[2] for line in installed.read_text().splitlines() if "SECRET=" in line]
     for secret in (PASSWORD, tokens["access_token"], tokens["refresh_token"], *secrets):
         assert secret not in server.log

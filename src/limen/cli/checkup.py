@@ -51,6 +51,13 @@ def _settings(settings: Settings, env_file: Path | None) -> Iterator[Finding]:
     # Weak, equal and sample secrets do not get past the settings.
     keys = settings.describe()
     yield Finding(OK, "secrets", f"{keys['access_keys']} for access tokens, {keys['refresh_keys']} for refresh tokens")
+    if not settings.data_secrets and "signing_alg" not in settings.model_fields_set:
+        yield Finding(
+            WARN,
+            "signing keys",
+            "LIMEN_DATA_SECRETS is not set",
+            "limen serve does not start without it, unless LIMEN_SIGNING_ALG=HS256; an application of your own does",
+        )
     if settings.registration == "open":
         yield Finding(WARN, "registration", "open", "anybody can make an account; LIMEN_REGISTRATION=closed ends that")
     if settings.docs:

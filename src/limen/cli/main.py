@@ -38,7 +38,7 @@ def _root(
 
 def application() -> typer.Typer:
     """Put the groups of commands together."""
-    from limen.cli import accounts, db, demo, doctor, init, roles, secrets, serve
+    from limen.cli import accounts, db, demo, doctor, init, keys, roles, secrets, serve
 
     app = typer.Typer(
         name="limen",
@@ -57,6 +57,7 @@ def application() -> typer.Typer:
     app.add_typer(roles.app, name="roles")
     app.add_typer(db.app, name="db")
     app.add_typer(secrets.app, name="secrets")
+    app.add_typer(keys.app, name="keys")
     return app
 
 

@@ -20,12 +20,13 @@ def serve(
 ) -> None:
     """Run the stand-alone server with the settings of the environment.
 
+    It signs with ES256, so that others can verify, unless LIMEN_SIGNING_ALG says otherwise.
     Put a proxy that speaks TLS in front of it. SIGTERM ends it once the requests under way are answered; a second one
     ends it at once.
     """
-    from limen.settings import Settings
+    from limen.settings import ServerSettings
 
-    settings = Settings.load(env_file=env_file)
+    settings = ServerSettings.load(env_file=env_file)
     if workers > 1 and settings.database_url.startswith("sqlite:"):
         raise UsageError(
             f"--workers {workers} does not go with SQLite, which serves one process.",

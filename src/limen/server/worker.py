@@ -26,7 +26,7 @@ from limen.core.errors import ConfigurationError, LimenError
 from limen.server.graceful import GracefulServer
 from limen.server.process import serve
 from limen.server.supervisor import END, FAMILIES, MOST_LINE_BYTES
-from limen.settings import Settings
+from limen.settings import ServerSettings, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -82,12 +82,13 @@ def _kind_of(error: Exception) -> tuple[str, str]:
     return "fault", type(error).__name__
 
 
-def work(application: Callable[[Settings], Any], arguments: Sequence[str]) -> int:
+def work(application: Callable[[Settings], Any], arguments: Sequence[str], *, kind: type[Settings] = Settings) -> int:
     """Be a worker until the supervisor, or a signal, ends it.
 
     Args:
         application: makes the ASGI application.
         arguments: those of the process, as the module says.
+        kind: the settings to read.
 
     Returns:
         the exit code: 0, or 1 where it could not start, which the supervisor has been told.
@@ -101,7 +102,7 @@ def work(application: Callable[[Settings], Any], arguments: Sequence[str]) -> in
     # What is odd about the settings was said once, by the supervisor.
     logging.getLogger("limen").setLevel(logging.ERROR)
     try:
-        settings = Settings.load(env_file=arguments[2] if len(arguments) > 2 else None)
+        settings = kind.load(env_file=arguments[2] if len(arguments) > 2 else None)
         serve(application(settings), listener, settings, lambda _: None, leash=leash)
     except Exception as error:
         leash.failed(error)
@@ -112,4 +113,4 @@ def work(application: Callable[[Settings], Any], arguments: Sequence[str]) -> in
 if __name__ == "__main__":
     from limen.server.standalone import application
 
-    sys.exit(work(application, sys.argv[1:]))
+    sys.exit(work(application, sys.argv[1:], kind=ServerSettings))

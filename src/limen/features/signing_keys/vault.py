@@ -35,6 +35,8 @@ class Vault:
     def new(self, alg: AsymmetricAlgorithm) -> NewKey:
         """Make a key. With RS256 it takes tenths of a second."""
         key = SigningKey.generate(alg)
+        while key.kid.startswith("-"):  # a command line would take such an id for an option
+            key = SigningKey.generate(alg)
         return NewKey(
             kid=key.kid,
             alg=alg,

@@ -1,0 +1,132 @@
+"""``limen keys``: the keys that access tokens are signed with."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from limen.cli.configuration import EnvFile, Json, settings_file
+from limen.cli.exits import Refused
+from limen.cli.terminal import note, say, show_json, table
+
+if TYPE_CHECKING:  # for a fast start, not because of a cycle
+    from limen.features.signing_keys.service import SigningKeyService
+    from limen.features.signing_keys.store import StoredKey
+
+T = TypeVar("T")
+
+app = typer.Typer(no_args_is_help=True, help="Signing keys: list, generate, rotate and retire them.")
+
+
+def as_json(key: "StoredKey") -> dict[str, object]:
+    """Return what is shown of a key; its private half is not."""
+    return {
+        "kid": key.kid,
+        "alg": key.alg,
+        "state": str(key.state),
+        "published_at": _time(key.published_at),
+        "signs_at": _time(key.signs_at),
+        "stopped_at": _time(key.stopped_at),
+        "keep_until": _time(key.keep_until),
+    }
+
+
+@app.command("list")
+def list_keys(env_file: EnvFile = None, json: Json = False) -> None:
+    """List the keys, oldest first: what each is for, and when it signs, signed, and is accepted."""
+    keys = _with_keys(lambda service: service.all(), env_file)
+    if json:
+        show_json({"items": [as_json(key) for key in keys]})
+        return
+    if not keys:
+        note("there is no key yet: the first start of limen serve makes one")
+        return
+    rows = [
+        [key.kid, key.alg, str(key.state), _time(key.signs_at) or "", _time(key.stopped_at) or "", _accepted(key)]
+        for key in keys
+    ]
+    columns = ["kid", "alg", "state", "signs from", "until", "accepted until"]
+    table(columns, rows, colours={"signing": "green", "retired": "red"})
+
+
+@app.command()
+def generate(env_file: EnvFile = None, json: Json = False) -> None:
+    """Make a key and publish it. It signs when `limen keys rotate` was run."""
+    key = _with_keys(lambda service: service.generate(actor="cli"), env_file)
+    if json:
+        show_json(as_json(key))
+    else:
+        say(f"{key.kid} is published. limen keys rotate lets it sign.")
+
+
+@app.command()
+def rotate(env_file: EnvFile = None, json: Json = False) -> None:
+    """Let the next key sign, once everybody can know it: six minutes after it was published.
+
+    It is made where none is published. Running servers change over by themselves, and refuse no token; the key of now
+    is accepted until its last token has expired. Running this twice changes nothing.
+    """
+    key = _with_keys(lambda service: service.rotate(actor="cli"), env_file)
+    if json:
+        show_json(as_json(key))
+    else:
+        say(f"{key.kid} signs from {_time(key.signs_at)} on. Nothing else is to be done.")
+
+
+@app.command()
+def retire(
+    kid: Annotated[str, typer.Argument(metavar="KID", help="The id of the key.")],
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """Take a key out at once, in an emergency: its tokens are refused everywhere within two seconds.
+
+    Where it signs, the published key signs instead, or a new one. Nobody is logged out: who held a token refreshes.
+    """
+    done = _with_keys(lambda service: service.retire(kid, actor="cli"), env_file)
+    if json:
+        show_json({"kid": kid, "was": str(done.was), "successor": done.successor})
+        return
+    say(f"{kid} is retired: its tokens are refused within two seconds, and clients refresh.")
+    if done.successor is not None:
+        say(f"{done.successor} signs from now on.")
+
+
+def _with_keys(act: "Callable[[SigningKeyService], Awaitable[T]]", env_file: Path | None) -> T:
+    """Act on the keys of an installation; nothing is begun that a server would begin, such as a first key."""
+    import asyncio
+    import logging
+
+    from limen.settings import ServerSettings
+    from limen.wiring import Limen
+
+    settings = ServerSettings.load(env_file=settings_file(env_file))
+    logging.getLogger("limen").setLevel(logging.WARNING)
+    gate = Limen(settings)
+    service = gate.signing_keys
+    if service is None:
+        raise Refused(
+            "LIMEN_SIGNING_ALG is HS256: tokens are signed with a secret, and there is no key.",
+            "limen secrets replaces a secret; LIMEN_SIGNING_ALG=ES256 signs with keys.",
+        )
+
+    async def run() -> T:
+        await gate.storage.start(migrate=settings.migrate == "start")
+        try:
+            return await act(service)
+        finally:
+            await gate.storage.stop()
+
+    return asyncio.run(run())
+
+
+def _accepted(key: "StoredKey") -> str:
+    return _time(key.keep_until) or ""
+
+
+def _time(milliseconds: int | None) -> str | None:
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
