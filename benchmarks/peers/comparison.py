@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
+from itertools import repeat
 from pathlib import Path
 from urllib.parse import urlencode
 
 from benchmarks.applications import PATH
 from benchmarks.gates import PASSWORD, TokenMaker, installation, settings_of
 from benchmarks.in_process import median_difference
-from benchmarks.load import Repeat, drive, message
+from benchmarks.load import Recite, Repeat, drive, message
 from benchmarks.peers import installing
 from benchmarks.peers.installing import NotThereError
 from benchmarks.rows import Effort, Row, Target, median_ratio
@@ -20,6 +21,7 @@ from benchmarks.servers import Server, free_port, on_the_other_cores, running, s
 from limen import Settings
 
 CONNECTIONS = 16
+WARM_REQUESTS, WARM_SECONDS = 20_000, 15.0
 EMAIL = "bench@example.com"
 STARLETTE, FASTAPI = "Starlette on granian", "FastAPI on uvicorn"
 FASTIFY, EXPRESS, FASTAPI_USERS = "NestJS-Fastify", "NestJS-Express", "fastapi-users on uvicorn"
@@ -43,9 +45,9 @@ class _Runner:
         self.costs.append(spent / load.count * 1e6)
         self.shares.append(spent / load.seconds)
 
-    def forget(self) -> None:
-        for figures in (self.rates, self.costs, self.shares):
-            figures.clear()
+    def warm_up(self, requests: int) -> None:
+        series = repeat(self.request, requests)
+        drive(self.server.port, [Recite(series) for _ in range(CONNECTIONS)], seconds=WARM_SECONDS).expect(200)
 
 
 _Field = dict[tuple[str, str], _Runner]
@@ -73,11 +75,10 @@ def peers(effort: Effort) -> Sequence[Row]:
 
 
 def _race(runners: _Field, effort: Effort) -> None:
-    # V8 compiles what it has seen often: without a long start its first rounds would be slower.
+    # V8 compiles what has run some ten thousand times: cold, a guarded NestJS takes several times as long.
     for runner in runners.values():
-        runner.round(effort.seconds(2))
-        runner.forget()
-    for number in range(effort.rounds(21)):
+        runner.warm_up(effort.count(WARM_REQUESTS, CONNECTIONS))
+    for number in range(effort.rounds(15)):
         for runner in runners.values() if number % 2 == 0 else reversed(runners.values()):
             runner.round(effort.seconds(0.4))
 
