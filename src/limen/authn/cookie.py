@@ -187,8 +187,9 @@ class CookieStrategy:
             if isinstance(found, CredentialMalformed):
                 state.rejection = found
                 return None
-            if any(name in _CREDENTIALS for name, _ in scope["headers"]):
-                return self._beside(found, scope, state, otherwise)
+            for name, _ in scope["headers"]:
+                if name in _CREDENTIALS:
+                    return self._beside(found, scope, state, otherwise)
             return self._attribute(found, scope, state)
 
         return attribute
@@ -312,24 +313,21 @@ def read_cookie(scope: Mapping[str, Any], *, https_only: bool = False) -> Presen
     Several Cookie headers are one (RFC 9113, section 8.2.3). The name must occur once: which of two counts would depend
     on who reads.
     """
-    given = [value for name, value in scope["headers"] if name == b"cookie"]
-    if not given:
+    given = None
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            given = value if given is None else given + b";" + value
+            if len(given) > MAX_HEADER:
+                return CredentialMalformed("The Cookie header is too large.")
+    if given is None:
         return None
-    if sum(map(len, given)) > MAX_HEADER:
-        return CredentialMalformed("The Cookie header is too large.")
     wanted = cookie_name(scope, https_only=https_only) + b"="
-    values = [
-        pair[len(wanted) :].rstrip(b" \t")
-        for header in given
-        if wanted in header
-        for pair in (each.lstrip(b" \t") for each in header.split(b";"))
-        if pair.startswith(wanted)
-    ]
-    if not values:
+    if wanted not in given:
         return None
-    if len(values) > 1:
-        return CredentialMalformed("There must be one session cookie.")
-    found = parse_value(values[0])
+    pairs = [pair for each in given.split(b";") if (pair := each.strip(b" \t")).startswith(wanted)]
+    if len(pairs) != 1:
+        return CredentialMalformed("There must be one session cookie.") if pairs else None
+    found = parse_value(pairs[0][len(wanted) :])
     return CredentialMalformed("The session cookie is not one of ours.") if found is None else found
 
 

@@ -172,7 +172,9 @@ class InnerGuard:
             state.parent.mark_entered()
         if self.router.default is not self._default:
             self._inspect()
-        if (state.safe_only or scope.get("method") == "OPTIONS") and await _is_answered(scope, send, state):
+        method = scope.get("method")
+        is_other = state.safe_only and method not in SAFE_METHODS
+        if (is_other or method == "OPTIONS") and await _is_answered(scope, send, state):
             return
         watched = WatchedScope(scope)
         watched.guard = self
