@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from limen.web.csrf import CsrfCheck
     from limen.web.guard import Protection
     from limen.web.guard.declarations import Declaration
+    from limen.web.resource_server import ResourceServer
     from limen.web.routes.administration import Administered
 
 _log = logging.getLogger(__name__)
@@ -149,6 +150,40 @@ class Limen:
             attributes=attributes,
             existing_accounts=existing_accounts,
             clock=clock,
+        )
+
+    @staticmethod
+    def resource_server(
+        *,
+        issuer: str,
+        audience: str,
+        jwks_url: str | None = None,
+        roles: Mapping[str, Iterable[str]] | None = None,
+        cors_origins: Iterable[str] = (),
+        clock: Clock = system_clock,
+    ) -> "ResourceServer":
+        """Make a gate for a service that verifies the tokens of a limen elsewhere, by its public keys alone.
+
+        It has no database and logs nobody in. The keys are fetched at the start, every five minutes, and where a token
+        names one that is not known, every ten seconds at most. That a session has ended it does not learn: a token is
+        good until it expires, 15 minutes at most. ``@live`` answers 503 there.
+
+        Args:
+            issuer: the exact ``iss``: ``LIMEN_ISSUER`` of the other one.
+            audience: what ``aud`` must be.
+            jwks_url: where the keys are; ``/.well-known/jwks.json`` of the issuer where it is not given.
+            roles: what the roles in a token allow here: name to permissions. None takes them as they are, and they give
+                no permission.
+            cors_origins: the web origins whose pages may call.
+            clock: the time in seconds since 1970 UTC.
+
+        Raises:
+            ConfigurationError: an address that is not https, a role that is unusable, or httpx is not installed.
+        """
+        from limen.web.resource_server import ResourceServer
+
+        return ResourceServer(
+            issuer=issuer, audience=audience, jwks_url=jwks_url, roles=roles, cors_origins=cors_origins, clock=clock
         )
 
     def _build(self, settings: Settings) -> None:

@@ -1,9 +1,9 @@
 """``limen keys``: the keys that access tokens are signed with."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import typer
 
@@ -11,16 +11,50 @@ from limen.cli.configuration import EnvFile, Json, settings_file
 from limen.cli.exits import Refused
 from limen.cli.terminal import note, say, show_json, table
 
-if TYPE_CHECKING:  # for a fast start, not because of a cycle
-    from limen.features.signing_keys.service import SigningKeyService
-    from limen.features.signing_keys.store import StoredKey
-
 T = TypeVar("T")
+
+
+class KeyShape(Protocol):
+    """What of a key is shown; times are milliseconds since 1970 UTC."""
+
+    @property
+    def kid(self) -> str: ...  # noqa: D102 - the attributes of the record
+    @property
+    def alg(self) -> str: ...  # noqa: D102
+    @property
+    def state(self) -> str: ...  # noqa: D102
+    @property
+    def published_at(self) -> int: ...  # noqa: D102
+    @property
+    def signs_at(self) -> int | None: ...  # noqa: D102
+    @property
+    def stopped_at(self) -> int | None: ...  # noqa: D102
+    @property
+    def keep_until(self) -> int | None: ...  # noqa: D102
+
+
+class RetiredShape(Protocol):
+    """What of a retired key is shown."""
+
+    @property
+    def was(self) -> str: ...  # noqa: D102
+    @property
+    def successor(self) -> str | None: ...  # noqa: D102
+
+
+class Keys(Protocol):
+    """The use cases of signing keys."""
+
+    async def all(self) -> Sequence[KeyShape]: ...  # noqa: D102
+    async def generate(self, *, actor: str) -> KeyShape: ...  # noqa: D102
+    async def rotate(self, *, actor: str) -> KeyShape: ...  # noqa: D102
+    async def retire(self, kid: str, *, actor: str) -> RetiredShape: ...  # noqa: D102
+
 
 app = typer.Typer(no_args_is_help=True, help="Signing keys: list, generate, rotate and retire them.")
 
 
-def as_json(key: "StoredKey") -> dict[str, object]:
+def as_json(key: KeyShape) -> dict[str, object]:
     """Return what is shown of a key; its private half is not."""
     return {
         "kid": key.kid,
@@ -94,7 +128,7 @@ def retire(
         say(f"{done.successor} signs from now on.")
 
 
-def _with_keys(act: "Callable[[SigningKeyService], Awaitable[T]]", env_file: Path | None) -> T:
+def _with_keys(act: Callable[[Keys], Awaitable[T]], env_file: Path | None) -> T:
     """Act on the keys of an installation; nothing is begun that a server would begin, such as a first key."""
     import asyncio
     import logging
@@ -122,7 +156,7 @@ def _with_keys(act: "Callable[[SigningKeyService], Awaitable[T]]", env_file: Pat
     return asyncio.run(run())
 
 
-def _accepted(key: "StoredKey") -> str:
+def _accepted(key: KeyShape) -> str:
     return _time(key.keep_until) or ""
 
 
