@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
+from limen.authn.api_key import KeyCredential, is_by_key
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
 from limen.authn.changed_roles import ChangedRoles
@@ -37,6 +38,7 @@ from limen.features.accounts.administration import AccountAdministration
 from limen.features.accounts.existing import ExistingAccounts, TakingOver
 from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
+from limen.features.api_keys.building import KeySettings, build_api_keys
 from limen.features.events.service import EventService
 from limen.features.login.cookies import CookieLogin
 from limen.features.login.service import LoginService
@@ -269,7 +271,26 @@ class Limen:
             https_only=(settings.public_url or "").startswith("https:"),
         )
         self.cookie_login = CookieLogin(self.login, self.door, self.sessions, self.cookies)
-        self.chain = AuthenticationChain([self.bearer, self.cookies])
+        self.api_keys = build_api_keys(
+            KeySettings(
+                [secret.get_secret_value() for secret in settings.data_secrets],
+                settings.api_key_environment,
+                settings.api_key_ttl,
+                settings.api_key_max_ttl,
+                keep_ended_ms,
+            ),
+            self.storage.api_keys,
+            self.storage.issuing_keys,
+            ended=self.ended,
+            accounts=self.accounts,
+            sessions=self.sessions,
+            roles=self.roles,
+            permissions_of=self._permissions_of,
+            known_roles=self._role_names,
+            clock=self._clock,
+        )
+        keys = [] if self.api_keys is None else [self.api_keys.strategy]
+        self.chain = AuthenticationChain([self.bearer, self.cookies, *keys])
 
     @cached_property
     def _csrf(self) -> "CsrfCheck":
@@ -356,6 +377,8 @@ class Limen:
         """Go by other roles from now on; what was remembered of tokens has the permissions of those before."""
         self.catalogue = catalogue
         self._seen.clear()
+        if self.api_keys is not None:
+            self.api_keys.strategy.forget()
 
     def _role_names(self) -> frozenset[str]:
         return self.catalogue.names
@@ -403,8 +426,15 @@ class Limen:
             registration_open=is_open,
             ready=self.ready if health else None,
             administration=self._administered() if administration else None,
+            api_keys=None if self.api_keys is None else self.api_keys.service,
         )
-        schema = paths_of_schema(prefix, registration_open=is_open, health=health, administration=administration)
+        schema = paths_of_schema(
+            prefix,
+            registration_open=is_open,
+            health=health,
+            administration=administration,
+            api_keys=self.api_keys is not None,
+        )
         protection = protect(app, self, strict=strict, own_routes=routes, openapi_extra={"paths": schema})
         if "fastapi" in sys.modules:
             from limen.web.validation import hide_input
@@ -422,6 +452,7 @@ class Limen:
             administration=self.administration,
             sessions=self.sessions,
             events=self.events,
+            api_keys=self.api_keys,
         )
 
     def public_mount(self, path: str) -> None:
@@ -601,6 +632,8 @@ class Limen:
             SessionEnded, AccountNotActive: it must not be let through.
             Unavailable: the database does not answer, which is a no.
         """
+        if is_by_key(principal) and self.api_keys is not None:
+            return await self.api_keys.strategy.live(principal)
         state = await self.sessions.live_state(principal)
         return replace(principal, roles=state.roles, permissions=self.catalogue.permissions_of(state.roles))
 
@@ -612,6 +645,8 @@ class Limen:
         known = state.credential
         if not isinstance(known, Authenticated):
             return not state.principal.is_authenticated
+        if isinstance(known, KeyCredential):
+            return self.api_keys is not None and self.api_keys.strategy.still_valid(known)
         return self.bearer.fault_of(known) is None
 
     async def _follow_ended(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import limen
 from limen import Limen
+from limen.authn.api_key_issuing import KeyTerms
 from limen.authn.cookie import CookieSession, IssuedCookie
 from limen.authn.issuing import GRANTS, Grant, Issued, Proof
 from limen.core.errors import InvalidCredentials, InvalidRefreshToken, LimenError
@@ -72,12 +73,28 @@ def session_with(cookie: IssuedCookie) -> CookieSession:
     return CookieSession(principal, 0, token_hash=token_hash, ends_at=cookie.ends_at, remembered=False)
 
 
+async def _api_key(gate: Limen, account: Account, *_: object) -> object:
+    assert gate.api_keys is not None
+    proof = Proof(Grant.API_KEY, account.id, account.session_epoch, (), "", NOWHERE)
+    return await gate.api_keys.door.issue_key(proof, KeyTerms("key", None, None, 86_400_000), created_by=account.id)
+
+
+async def _api_key_rotation(gate: Limen, account: Account, *_: object) -> object:
+    assert gate.api_keys is not None
+    made = await gate.storage.api_keys.of_account(account.id, limit=1, after=None)
+    proof = Proof(Grant.API_KEY_ROTATION, account.id, account.session_epoch, (), "", NOWHERE)
+    key_id = made[0].id if made else account.id
+    return await gate.api_keys.door.rotate_key(proof, key_id, rotations=0, rotated_by=account.id)
+
+
 ROWS: dict[Grant, Use] = {
     Grant.PASSWORD: _password,
     Grant.REFRESH: _refresh,
     Grant.REPLAY: _refresh,
     Grant.SESSION: _session,
     Grant.RENEWAL: _renewal,
+    Grant.API_KEY: _api_key,
+    Grant.API_KEY_ROTATION: _api_key_rotation,
 }
 
 
@@ -96,6 +113,8 @@ async def test_grants_by_account_states(gate: Limen, grant: Grant, state: str) -
         await gate.sessions.refresh(before.refresh_token, origin=NOWHERE)
     cookie = await gate.door.open_cookie_session(_proof(Grant.SESSION, account), remembered=False)
     assert cookie is not None
+    if grant is Grant.API_KEY_ROTATION:
+        assert await _api_key(gate, account) is not None
     change = STATES[state]
     if change is not None:
         await change(gate, account)

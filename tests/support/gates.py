@@ -22,6 +22,7 @@ def settings_for(folder: Path, **overrides: Any) -> Settings:
         "database_url": f"sqlite:///{folder / 'limen.db'}",
         "jwt_access_secret": secrets.token_urlsafe(48),
         "jwt_refresh_secret": secrets.token_urlsafe(48),
+        "data_secrets": secrets.token_urlsafe(48),
         "bcrypt_cost": 10,
         "registration": "open",
     }

@@ -118,7 +118,7 @@ class BearerStrategy:
             for name, value in scope["headers"]:
                 if name == b"authorization":
                     found = value if found is None else b""  # two are no token: the chain refuses them
-                elif name == b"cookie":
+                elif name == b"cookie" or name == b"x-api-key":  # noqa: PLR1714 - two comparisons are faster
                     return otherwise(scope, state)  # it may be another credential
             if found is None:
                 return None

@@ -36,6 +36,8 @@ class Grant(StrEnum):
     REPLAY = "replay"
     SESSION = "session"
     RENEWAL = "renewal"
+    API_KEY = "api_key"
+    API_KEY_ROTATION = "api_key_rotation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,9 @@ GRANTS: Mapping[Grant, GrantRule] = {
     Grant.REPLAY: GrantRule(opens_session=False, event=EventName.REFRESH_RESTATED),
     Grant.SESSION: GrantRule(opens_session=True, event=EventName.LOGIN_SUCCEEDED, kind="cookie"),
     Grant.RENEWAL: GrantRule(opens_session=False, event=EventName.SESSION_RENEWED, kind="cookie"),
+    # Issued by `limen.authn.api_key_issuing`.
+    Grant.API_KEY: GrantRule(opens_session=False, event=EventName.API_KEY_CREATED),
+    Grant.API_KEY_ROTATION: GrantRule(opens_session=False, event=EventName.API_KEY_ROTATED),
 }
 
 

@@ -34,12 +34,13 @@ def as_json(account: "AccountView") -> dict[str, object]:
         "email": account.email,
         "status": str(account.status),
         "roles": sorted(account.roles),
-        "created_at": _time(account.created_at),
+        "created_at": rfc3339(account.created_at),
         "password_temporary": account.password_temporary,
     }
 
 
-def _time(milliseconds: int | None) -> str:
+def rfc3339(milliseconds: int | None) -> str:
+    """Write a time, milliseconds since 1970 UTC, as RFC 3339 in UTC with whole seconds; empty for none."""
     if milliseconds is None:
         return ""
     return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -186,9 +187,11 @@ def set_password(name: Name, env_file: EnvFile = None, json: Json = False) -> No
 
     account, password = with_gate(act, env_file)
     if json:
-        show_json({**as_json(account), "password": password, "password_expires_at": _time(account.password_expires_at)})
+        show_json(
+            {**as_json(account), "password": password, "password_expires_at": rfc3339(account.password_expires_at)}
+        )
         return
-    note(f"a temporary password for {account.username}, until {_time(account.password_expires_at)}; it is shown once")
+    note(f"a temporary password for {account.username}, until {rfc3339(account.password_expires_at)}; it is shown once")
     say(password)
 
 

@@ -42,6 +42,7 @@ class EventName(StrEnum):
     API_KEY_CREATED = "api_key_created"
     API_KEY_ROTATED = "api_key_rotated"
     API_KEY_REVOKED = "api_key_revoked"
+    API_KEY_USED = "api_key_used"
 
 
 class Outcome(StrEnum):

@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     remembered_idle_ttl: int = Field(43_200, ge=3_600, le=30 * DAY)
     # More than a day, and the one above not: so a row tells by its two times which of them it was opened under.
     remembered_max_ttl: int = Field(30 * DAY, ge=2 * DAY, le=90 * DAY)
+    api_key_ttl: int = Field(90 * DAY, ge=DAY, le=365 * DAY)
+    api_key_max_ttl: int = Field(365 * DAY, ge=DAY, le=365 * DAY)
+    api_key_environment: str = Field("live", pattern=r"^[a-z0-9]{1,16}$")
     password_hasher: Annotated[Literal["bcrypt", "argon2id"], BeforeValidator(_lower)] = "bcrypt"
     bcrypt_cost: int = Field(12, ge=10, le=16)
     password_min_length: int = Field(15, ge=8, le=64)
@@ -222,6 +225,13 @@ class Settings(BaseSettings):
         idle = str(info.field_name).replace("_max_", "_idle_")
         if seconds < info.data.get(idle, 0):
             raise ValueError(f"is shorter than {_full_name(idle)}")
+        return seconds
+
+    @field_validator("api_key_max_ttl")
+    @classmethod
+    def _not_shorter_than_usual(cls, seconds: int, info: ValidationInfo) -> int:
+        if seconds < info.data.get("api_key_ttl", 0):
+            raise ValueError("is shorter than LIMEN_API_KEY_TTL")
         return seconds
 
     @field_validator("cors_origins")

@@ -38,14 +38,14 @@ def listed(app: FastAPI) -> list[tuple[str, str, Any]]:
 
 def test_each_route_is_described(app: FastAPI) -> None:
     """What there is and what the schema says are the same, both ways."""
-    described = paths_of_schema("/auth", registration_open=True, health=True, administration=True)
+    described = paths_of_schema("/auth", registration_open=True, health=True, administration=True, api_keys=True)
     told = {(path, method.upper()) for path, operations in described.items() for method in operations}
     assert {(path, method) for path, method, _ in listed(app)} == told
 
 
 def test_whatever_has_a_parameter_in_its_path_says_so(app: FastAPI) -> None:
     """Each name in braces is described as a parameter of the path."""
-    described = paths_of_schema("/auth", registration_open=True, health=True, administration=True)
+    described = paths_of_schema("/auth", registration_open=True, health=True, administration=True, api_keys=True)
     for path, operations in described.items():
         named = {part[1:-1] for part in path.split("/") if part.startswith("{")}
         for method, operation in operations.items():
@@ -63,6 +63,15 @@ def test_every_administrative_route_is_live_and_by_permission(app: FastAPI) -> N
         assert stated.restriction.permission_names, (method, path)
         assert stated.restriction.permission_names <= ADMINISTRATION, (method, path)
         assert not stated.public
+
+
+def test_every_act_of_an_administrator_takes_a_person(app: FastAPI) -> None:
+    """What only reads may be called with an API key; whatever changes something asks that a person has logged in."""
+    for path, method, endpoint in listed(app):
+        if path.startswith(PREFIX) and method != "GET":
+            restriction = read_marks(endpoint).restriction
+            assert restriction is not None, (method, path)
+            assert restriction.interactive, (method, path)
 
 
 def test_every_administrative_route_refuses_strangers(app: FastAPI) -> None:

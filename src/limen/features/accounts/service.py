@@ -100,8 +100,9 @@ class AccountService:
         actor: str = "",
         origin: Origin = NOWHERE,
         authority: Authority | None = None,
+        kind: str = "person",
     ) -> Account:
-        """Make an active account and return it.
+        """Make an active account and return it; of a service, where ``kind`` says so, which has no password.
 
         Raises:
             InvalidInput: a name, address, role or password that is not acceptable, with the field and the reason.
@@ -121,7 +122,7 @@ class AccountService:
         if password is not None:
             accepted = self._accept_new_password(password, name, address)
             stored = await self._pool.run(self._hasher.hash, accepted)
-        new = NewAccount(id=uuid7(), username=name, email=address, password_hash=stored, roles=roles)
+        new = NewAccount(id=uuid7(), username=name, email=address, password_hash=stored, roles=roles, kind=kind)
         event = Event(
             EventName.ACCOUNT_CREATED,
             actor=actor or new.id,
@@ -168,9 +169,12 @@ class AccountService:
             raise NotFound("There is no such account.")
         return account
 
-    async def page(self, *, query: str = "", limit: int = 50, after: str | None = None) -> AccountPage:
-        """List accounts by username: at most ``limit`` (1 to 200) whose name or address contains ``query``."""
-        items = await self._store.page(query=query.casefold(), limit=check_limit(limit) + 1, after=after)
+    async def page(self, *, query: str = "", limit: int = 50, after: str | None = None, kind: str = "") -> AccountPage:
+        """List accounts by username: at most ``limit`` (1 to 200) whose name or address contains ``query``.
+
+        With a ``kind``, only those of that kind.
+        """
+        items = await self._store.page(query=query.casefold(), limit=check_limit(limit) + 1, after=after, kind=kind)
         if len(items) > limit:
             return AccountPage(items[:limit], items[limit - 1].username)
         return AccountPage(items, None)

@@ -36,9 +36,10 @@ def role_names(array: str | None) -> frozenset[str]:
 # Whoever changes who is an administrator holds this row, so that two who do it at once do it one after the other.
 LOCK_CATALOGUE = Statement("SELECT version FROM limen_catalogue WHERE id = 1 @for_update")
 
+# A service cannot administer: that takes a person who has logged in.
 _HELD_BY_ADMINISTRATOR = """
 SELECT 1 FROM limen_account_roles holding JOIN limen_accounts a ON a.id = holding.account_id
- WHERE a.status = 'active' AND holding.role IN (SELECT role FROM giving)
+ WHERE a.status = 'active' AND a.account_kind = 'person' AND holding.role IN (SELECT role FROM giving)
 """
 
 # Always a statement of its own, after the lock: on PostgreSQL one that began before would not see what was committed

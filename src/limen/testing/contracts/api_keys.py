@@ -12,19 +12,21 @@ from limen.authz.authority import Authority, AuthorityMoved
 from limen.core.errors import Conflict
 from limen.core.events import EventName
 from limen.core.ids import uuid7
-from limen.features.accounts.store import Account, AccountStatus
+from limen.features.accounts.store import Account, AccountStatus, NewAccount
 from limen.features.sessions.store import EndReason
 from limen.storage import Storage
 from limen.testing.contracts.contract import (
     BROKEN_EVENT,
     DAY,
     KEEP_ENDED,
+    OLD_HASH,
     SECOND,
     Contract,
     all_events,
     an_account,
     digest,
     event,
+    new_session,
 )
 
 ROUNDS = 10
@@ -338,11 +340,19 @@ class ApiKeysContract(Contract):
         assert secret not in content
         assert secret.hex().encode() not in content
 
+    async def test_a_service_is_no_administrator(self, storage: Storage) -> None:
+        """The last person who administers stays, also where a service holds the role: no key can administer."""
+        await storage.roles.sync({"admin": frozenset({"roles:assign"})}, event())
+        person = await an_account(storage, roles=frozenset({"admin"}))
+        service = NewAccount(uuid7(), f"service-{uuid7()}", None, None, frozenset({"admin"}), kind="service")
+        assert await storage.accounts.create(service, event())
+        change = {"of": AccountStatus.ACTIVE, "to": AccountStatus.DISABLED, "event": event(), "keep_ended_ms": 0}
+        with pytest.raises(Conflict):
+            await storage.accounts.change_status(person.id, **change)  # type: ignore[arg-type]
+        assert (await storage.accounts.change_status(service.id, **change)).changed  # type: ignore[arg-type]
+
     async def test_no_session_is_opened_for_a_service(self, storage: Storage) -> None:
         """Whatever was proved: an account of the kind ``service`` has keys and nothing else."""
-        from limen.features.accounts.store import NewAccount
-        from limen.testing.contracts.contract import OLD_HASH, new_session
-
         new = NewAccount(uuid7(), f"service-{uuid7()}", None, OLD_HASH, kind="service")
         assert await storage.accounts.create(new, event())
         account = await storage.accounts.by_id(new.id)

@@ -5,10 +5,12 @@ from typing import Final
 
 from limen.features.accounts.administration import AccountAdministration
 from limen.features.accounts.service import AccountService
+from limen.features.api_keys.building import ApiKeys
 from limen.features.events.service import EventService
 from limen.features.roles.service import RoleService
 from limen.features.sessions.service import SessionService
 from limen.web.routes.accounts_admin import account_admin_paths, account_admin_routes
+from limen.web.routes.api_keys import service_paths, service_routes
 from limen.web.routes.endpoint import Routes
 from limen.web.routes.events import event_paths, event_routes
 from limen.web.routes.roles import role_paths, role_routes
@@ -27,6 +29,7 @@ class Administered:
     administration: AccountAdministration
     sessions: SessionService
     events: EventService
+    api_keys: ApiKeys | None = None
 
 
 def administration_routes(services: Administered) -> Routes:
@@ -35,9 +38,11 @@ def administration_routes(services: Administered) -> Routes:
         **role_routes(services.roles, prefix=PREFIX),
         **account_admin_routes(services.accounts, services.administration, services.sessions, prefix=PREFIX),
         **event_routes(services.events, prefix=PREFIX),
+        **(service_routes(services.api_keys, prefix=PREFIX) if services.api_keys is not None else {}),
     }
 
 
-def administration_paths() -> Paths:
+def administration_paths(*, api_keys: bool = False) -> Paths:
     """Describe them."""
-    return {**role_paths(PREFIX), **account_admin_paths(PREFIX), **event_paths(PREFIX)}
+    services = service_paths(PREFIX) if api_keys else {}
+    return {**role_paths(PREFIX), **account_admin_paths(PREFIX), **event_paths(PREFIX), **services}

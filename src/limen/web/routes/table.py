@@ -5,12 +5,14 @@ from typing import Any
 
 from limen.crypto.keys import KeySet
 from limen.features.accounts.service import AccountService
+from limen.features.api_keys.service import ApiKeyService
 from limen.features.login.service import LoginService
 from limen.features.sessions.service import SessionService
 from limen.features.signing_keys.service import JWKS_MAX_AGE
 from limen.web.guard.own_routes import OwnRoutes
 from limen.web.routes.account import account_routes
 from limen.web.routes.administration import Administered, administration_paths, administration_routes
+from limen.web.routes.api_keys import own_key_paths, own_key_routes
 from limen.web.routes.health import health_routes
 from limen.web.routes.jwks import JWKS_PATH, jwks_routes
 from limen.web.routes.login import login_routes
@@ -30,10 +32,12 @@ def own_routes(
     registration_open: bool,
     ready: Callable[[], Awaitable[Mapping[str, str]]] | None,
     administration: Administered | None = None,
+    api_keys: ApiKeyService | None = None,
 ) -> OwnRoutes:
     """Make the one entry for an application's list of routes.
 
-    ``ready`` adds ``/healthz`` and ``/readyz``, ``administration`` everything under ``/admin/api``.
+    ``ready`` adds ``/healthz`` and ``/readyz``, ``administration`` everything under ``/admin/api``, ``api_keys`` the
+    caller's own.
     """
     table = {
         **login_routes(login, accounts, prefix=prefix, registration_open=registration_open),
@@ -41,6 +45,7 @@ def own_routes(
         **account_routes(accounts, cookies, prefix=prefix),
         **cookie_routes(cookies, prefix=prefix),
         **jwks_routes(keys, max_age=JWKS_MAX_AGE),
+        **(own_key_routes(api_keys, prefix=prefix) if api_keys is not None else {}),
         **(health_routes(ready) if ready is not None else {}),
         **(administration_routes(administration) if administration is not None else {}),
     }
@@ -72,7 +77,9 @@ _ME = object_of(
 )
 
 
-def paths_of_schema(prefix: str, *, registration_open: bool, health: bool, administration: bool = False) -> Paths:
+def paths_of_schema(
+    prefix: str, *, registration_open: bool, health: bool, administration: bool = False, api_keys: bool = False
+) -> Paths:
     """Describe the routes as OpenAPI paths, so that they stand beside the application's own in its schema."""
     registration = object_of(
         {"username": text(minLength=1, maxLength=64), "password": _PASSWORD, "email": text(format="email")}, "email"
@@ -121,5 +128,6 @@ def paths_of_schema(prefix: str, *, registration_open: bool, health: bool, admin
         **described,
         **session_paths(prefix),
         **cookie_paths(prefix),
-        **(administration_paths() if administration else {}),
+        **(own_key_paths(prefix) if api_keys else {}),
+        **(administration_paths(api_keys=api_keys) if administration else {}),
     }

@@ -1,0 +1,107 @@
+"""Accounts of services: no password, no login, no session; only API keys."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from limen.authz.administration import Administration
+from limen.authz.authority import Authority, AuthorityMoved
+from limen.core.errors import NotFound, Unavailable
+from limen.core.events import NOWHERE, Origin
+from limen.features.accounts.service import AccountPage, AccountService
+from limen.features.accounts.store import Account
+from limen.features.roles.judgement import Actor, name_of
+from limen.features.roles.service import RoleService
+
+T = TypeVar("T")
+
+KIND: Final = "service"
+ATTEMPTS: Final = 5
+"""How often an act is judged anew, when what it was judged by has moved."""
+
+
+class ServiceAccounts:
+    """The use cases of services' accounts. Each takes ``services:write``, and everything that the account may do.
+
+    Args:
+        accounts: makes and finds them.
+        roles: judges who may act on whom.
+    """
+
+    def __init__(self, accounts: AccountService, roles: RoleService) -> None:
+        self._accounts = accounts
+        self._roles = roles
+
+    async def create(
+        self, actor: Actor, name: str, *, roles: frozenset[str] = frozenset(), origin: Origin = NOWHERE
+    ) -> Account:
+        """Make the account of a service and return it.
+
+        Raises:
+            InvalidInput: the name or a role is not acceptable.
+            UsernameTaken: an account has the name.
+            PermissionRequired: ``services:write`` is not held, or ``roles:assign`` and what the roles give.
+        """
+
+        async def attempt(authority: Authority | None) -> Account:
+            return await self._accounts.create(
+                name, None, roles=roles, actor=name_of(actor), origin=origin, authority=authority, kind=KIND
+            )
+
+        return await self._judged(actor, attempt, granting=roles)
+
+    async def page(self, *, limit: int = 50, after: str | None = None) -> AccountPage:
+        """List them by name: at most ``limit`` (1 to 200) after the one named ``after``."""
+        return await self._accounts.page(limit=limit, after=after, kind=KIND)
+
+    async def by_id(self, account_id: str) -> Account:
+        """Find one by its id.
+
+        Raises:
+            NotFound: there is no such account, or it is a person's.
+        """
+        account = await self._accounts.by_id(account_id)
+        if account.kind != KIND:
+            raise NotFound("There is no such service.")
+        return account
+
+    async def disable(self, actor: Actor, account_id: str, *, origin: Origin = NOWHERE) -> None:
+        """Switch it off: within two seconds none of its keys opens anything, anywhere.
+
+        Raises:
+            NotFound: there is no such service.
+            PermissionRequired: who acts does not hold what it holds.
+            Conflict: it is in another state.
+        """
+
+        async def attempt(authority: Authority | None) -> None:
+            account = await self.by_id(account_id)
+            await self._accounts.disable(account, actor=name_of(actor), origin=origin, authority=authority)
+
+        await self._judged(actor, attempt, over=account_id)
+
+    async def enable(self, actor: Actor, account_id: str, *, origin: Origin = NOWHERE) -> None:
+        """Switch it on again; its keys open again what they opened before. See `disable`."""
+
+        async def attempt(authority: Authority | None) -> None:
+            account = await self.by_id(account_id)
+            await self._accounts.enable(account, actor=name_of(actor), origin=origin, authority=authority)
+
+        await self._judged(actor, attempt, over=account_id)
+
+    async def _judged(
+        self,
+        actor: Actor,
+        attempt: Callable[[Authority | None], Awaitable[T]],
+        *,
+        over: str | None = None,
+        granting: frozenset[str] = frozenset(),
+    ) -> T:
+        for _ in range(ATTEMPTS):
+            try:
+                authority = await self._roles.authority(
+                    actor, Administration.SERVICES_WRITE, over=over, granting=granting
+                )
+                return await attempt(authority)
+            except AuthorityMoved:
+                continue
+        raise Unavailable("The roles are being changed by others; try again.")
