@@ -17,6 +17,8 @@ CLIENTS = {
     "urllib.request", "urllib3", "websockets", "xmlrpc",
 }  # fmt: skip
 # Predictable, or made from the time and the machine (ASVS 5.0, 11.5.1).
+# Fetches the public keys of an issuer that the operator has named.
+CALLS_OUT = {"authn/resource_server.py"}
 PREDICTABLE = {"random", "uuid.uuid1", "uuid.uuid6", "numpy.random"}
 SECRET_NAMES = re.compile(r"hash|digest|secret|tag|signature|mac|checksum|password", re.IGNORECASE)
 # Compared by ==, and why nobody learns anything from the time it takes.
@@ -24,6 +26,11 @@ COMPARED_PLAINLY = {
     # Settings held against each other at start, by the operator who wrote both.
     ("settings/model.py", "secret == info.data.get('jwt_access_secret')"),
     ("settings/model.py", "secret != current"),
+    ("settings/model.py", "info.data.get('data_secrets') == ()"),
+    # Both came in one request, from whoever knows both.
+    ("features/accounts/service.py", "accepted == check_presented_password(temporary)"),
+    # One column, read twice.
+    ("features/accounts/service.py", "found.password_hash != stored"),
 }
 # The first looks at the operator's own secret at start; the others are tests that ship.
 NOT_ASKED = ("settings/secret_strength.py", "testing/")
@@ -79,7 +86,8 @@ def plain_comparisons(source: str) -> set[str]:
 def test_nothing_calls_out_and_nothing_is_predictable(path: Path) -> None:
     """No module can open a connection for a token's sake, and none has numbers that somebody can foretell."""
     source = path.read_text(encoding="utf-8")
-    assert not uses(source, CLIENTS)
+    if path.relative_to(ROOT / "src" / "limen").as_posix() not in CALLS_OUT:
+        assert not uses(source, CLIENTS)
     assert not uses(source, PREDICTABLE)
 
 

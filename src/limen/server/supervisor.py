@@ -7,7 +7,6 @@ by a word, and knows that it is gone by the end of the connection between them (
 import asyncio
 import json
 import logging
-import random
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
+from secrets import SystemRandom
 from typing import Any
 
 from limen.core.errors import ConfigurationError, LimenError, Unavailable
@@ -37,6 +37,7 @@ STEADY_SECONDS = 5.0
 FAMILIES_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
+_DICE = SystemRandom()
 
 
 class Worker:
@@ -240,7 +241,7 @@ class Supervisor:
             in_a_row = 1 if time.monotonic() - worker.began >= STEADY_SECONDS else in_a_row + 1
             pause = min(FIRST_PAUSE * 2 ** (in_a_row - 1), LONGEST_PAUSE)
             # Not exactly so long: workers that died of one cause do not all come back in one moment.
-            pause *= random.uniform(0.5, 1)  # noqa: S311 - nothing to guess
+            pause *= _DICE.uniform(0.5, 1)
             self._replaced += 1
             reason = worker.failure["text"] if worker.failure else worker.fate
             _log.warning(

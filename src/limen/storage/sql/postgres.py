@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from secrets import SystemRandom
 from typing import Final, Protocol, TypeVar
 
 import asyncpg
@@ -40,6 +40,7 @@ from limen.storage.sql.signing_keys import SQLSigningKeys
 from limen.storage.sql.statement import Steps, row
 
 _log = logging.getLogger(__name__)
+_DICE = SystemRandom()
 
 T = TypeVar("T")
 
@@ -223,7 +224,7 @@ class PostgresStorage:
                     raise translated(error) from error
                 if isinstance(error, asyncpg.InvalidCachedStatementError):
                     pool.renew()
-                await asyncio.sleep(random.uniform(0, 0.01) * 2**attempt)  # noqa: S311 - no secret
+                await asyncio.sleep(_DICE.uniform(0, 0.01) * 2**attempt)
             except (asyncpg.PostgresError, *CONNECTION_IS_LOST) as error:
                 raise translated(error) from error
         raise Unavailable()
