@@ -8,7 +8,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import guarded, live, logins, memory, refreshes, report, scale, throughput, verification, workers
+from benchmarks import (
+    cookies,
+    guarded,
+    live,
+    logins,
+    memory,
+    refreshes,
+    report,
+    scale,
+    throughput,
+    verification,
+    workers,
+)
 from benchmarks.peers import comparison
 from benchmarks.rows import Benchmark, Effort, Row
 from benchmarks.servers import ROOT
@@ -16,6 +28,7 @@ from tests.support.postgres import Lacking
 
 BENCHMARKS: dict[str, Benchmark] = {
     "guarded": guarded.in_process,
+    "cookies": cookies.cookies,
     "first-seen": guarded.under_uvicorn,
     "verification": verification.verification,
     "throughput": throughput.throughput,

@@ -149,7 +149,7 @@ class CookieStrategy:
         store: where the sessions are.
         ended: the sessions that ended; asked before the store, as for every credential.
         terms: how long sessions last.
-        proof: what else a request with a cookie has to show.
+        proof: what else a request with a cookie has to show, unless its method changes nothing.
         permissions_of: what a set of roles gives.
         known_roles: the roles there are.
         https_only: only the name with the prefix counts, whatever the connection looks like.
@@ -171,7 +171,7 @@ class CookieStrategy:
     ) -> None:
         self._store = store
         self._ended = ended
-        self._terms = terms
+        self._idle_ms = (terms.idle_ms(remembered=False), terms.idle_ms(remembered=True))
         self._proof = proof
         self._permissions_of = permissions_of
         self._known_roles = known_roles
@@ -212,13 +212,15 @@ class CookieStrategy:
         if session is None:
             state.rejection = SessionEnded()
             return
-        fault = self._proof(scope, session)
-        if fault is not None:
-            state.rejection = fault
-            return
+        if scope.get("method") in SAFE_METHODS:
+            state.safe_only = True
+        else:
+            fault = self._proof(scope, session)
+            if fault is not None:
+                state.rejection = fault
+                return
         state.principal = session.principal
         state.credential = session
-        state.safe_only = scope.get("method") in SAFE_METHODS
 
     async def _beside(
         self, found: PresentedCookie, scope: Mapping[str, Any], state: Attribution, otherwise: Attribute
@@ -256,7 +258,7 @@ class CookieStrategy:
         if row is None:
             return None
         remembered = row.ends_at - row.created_at > DAY_MS
-        idle_ms = self._terms.idle_ms(remembered=remembered)
+        idle_ms = self._idle_ms[remembered]
         if row.idle_until < row.ends_at and row.now + idle_ms - row.idle_until >= TOUCH_MS:
             try:
                 await self._store.touch(sid, token_hash, idle_ms=idle_ms, every_ms=TOUCH_MS)
