@@ -50,6 +50,13 @@ DELETE FROM limen_changed_roles
                        ORDER BY keep_until LIMIT :limit @skip_locked)
 """)
 
+# Expired keys are shown for a month; revoked ones stay until they would have ended.
+_DELETE_KEYS = Statement(f"""
+DELETE FROM limen_api_keys
+ WHERE id IN (SELECT id FROM limen_api_keys WHERE expires_at < @now - {30 * MARGIN_MS}
+               ORDER BY expires_at LIMIT :limit @skip_locked)
+""")  # noqa: S608
+
 
 class Housekeeping:
     """Sweeps one database, a part of it each time.
@@ -65,7 +72,7 @@ class Housekeeping:
     async def sweep(self, limit: int) -> int:
         """Delete what is past its time, ``limit`` rows at most; return how many went."""
         swept = 0
-        for statement in (_DELETE_ENDED, _DELETE_CHANGED):
+        for statement in (_DELETE_ENDED, _DELETE_CHANGED, _DELETE_KEYS):
             swept += await self._sweep_list(statement, limit - swept)
         return swept + await self._sweep_expired(limit - swept)
 

@@ -340,6 +340,19 @@ class ApiKeysContract(Contract):
         assert secret not in content
         assert secret.hex().encode() not in content
 
+    async def test_what_is_long_over_is_swept(self, storage: Storage, turn_clock: Callable[[int], None]) -> None:
+        """A month after its end an expired key is gone, a living one never."""
+        account = await an_account(storage)
+        over = await a_key(storage, account, lifetime_ms=DAY)
+        living = await a_key(storage, account)
+        turn_clock(30 * DAY)
+        await storage.sweep()
+        assert await storage.api_keys.look_up(over) is not None
+        turn_clock(2 * DAY)
+        await storage.sweep()
+        assert await storage.api_keys.look_up(over) is None
+        assert (await state(storage, living)).in_time
+
     async def test_a_service_is_no_administrator(self, storage: Storage) -> None:
         """The last person who administers stays, also where a service holds the role: no key can administer."""
         await storage.roles.sync({"admin": frozenset({"roles:assign"})}, event())
