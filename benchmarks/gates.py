@@ -45,9 +45,10 @@ def gate_of(environment: dict[str, str]) -> Limen:
 class TokenMaker:
     """Makes access tokens as the gate of an installation would, each of a session of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, key: SigningKey | None = None) -> None:
         self._settings = settings
-        self._signer = Signer(SigningKey.from_secret(settings.jwt_access_secret.get_secret_value()), ACCESS_TYP)
+        secret = settings.jwt_access_secret.get_secret_value()
+        self._signer = Signer(key or SigningKey.from_secret(secret), ACCESS_TYP)
 
     def make(self) -> str:
         """Return a fresh token with the role ``maker``."""
