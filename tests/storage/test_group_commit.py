@@ -239,6 +239,7 @@ async def test_a_loop_that_is_gone_holds_nobody_up(storage: SQLiteStorage) -> No
 
 async def test_stop_finishes_what_is_queued(prepared: Path) -> None:
     """Who called before the stop is answered; who calls after it is refused; a second start serves again."""
+    before = set(threading.enumerate())
     storage = SQLiteStorage(prepared)
     await storage.start()
     await storage.start()
@@ -252,7 +253,8 @@ async def test_stop_finishes_what_is_queued(prepared: Path) -> None:
     await storage.start()
     assert await storage.write(adds("again")) == "again"
     await storage.stop()
-    assert not {thread.name for thread in threading.enumerate()} & {"limen-sqlite-writer", "limen-sqlite-reader"}
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not left & {"limen-sqlite-writer", "limen-sqlite-reader"}
 
 
 async def test_another_process_that_writes_too_long(storage: SQLiteStorage) -> None:

@@ -17,6 +17,16 @@ class ChangedRoles(dict[str, frozenset[str]]):
         self._keep_until[account_id] = max(keep_until_ms, self._keep_until.get(account_id, 0))
         self[account_id] = roles
 
+    def correct(self, account_id: str, roles: frozenset[str]) -> None:
+        """Take over what was just read of an account, if it is listed.
+
+        The list is read once a second: without this, a process that hands out a token with the roles of now could
+        refuse it, for what it has last read of an account whose roles changed twice. What was read by a statement that began
+        before a change is put right by the next reading, which goes back ten seconds.
+        """
+        if account_id in self:
+            self[account_id] = roles
+
     def forget_before(self, now_ms: int) -> None:
         """Drop the accounts of which no living access token can state other roles any more."""
         for account_id in [each for each, keep_until in self._keep_until.items() if keep_until <= now_ms]:

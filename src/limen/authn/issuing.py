@@ -6,7 +6,7 @@ conditional INSERT, which asks for the account as it was when the proof was made
 """
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -141,6 +141,7 @@ class Door:
         refresh_signing_keys: sign refresh tokens, each under its secret: the one in use and those still accepted, since
             a token that is stated again is stated under the secret it was made with.
         cookie_terms: how long cookie sessions last.
+        told_roles: told which roles an account holds, each time that a token of it is about to state them.
     """
 
     def __init__(
@@ -152,8 +153,10 @@ class Door:
         refresh_keys: RefreshKeys,
         refresh_signing_keys: Iterable[SigningKey],
         cookie_terms: CookieTerms = CookieTerms(),  # noqa: B008 - it cannot be changed
+        told_roles: Callable[[str, frozenset[str]], None] = lambda _account_id, _roles: None,
     ) -> None:
         self._store = store
+        self._told_roles = told_roles
         self._terms = terms
         self.use_access_key(access_key)
         self._cookie_terms = cookie_terms
@@ -315,6 +318,7 @@ class Door:
         Not by this process's: the list of ended sessions keeps an entry until the last token of it has expired, by the
         clock that stamped them both.
         """
+        self._told_roles(row.account_id, row.roles)
         terms = self._terms
         signer = self._access
         if signer is None:

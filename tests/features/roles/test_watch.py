@@ -104,6 +104,19 @@ async def test_changed_roles_of_an_account_reach_every_process(gate: Limen, othe
     assert isinstance(other.bearer.recall(renewed), Rejected)
 
 
+async def test_a_process_takes_the_token_that_it_has_just_issued(gate: Limen, other: Limen) -> None:
+    """Roles that change twice within a second: who refreshes elsewhere gets a token that is good there at once."""
+    account = await gate.accounts.create("ann", PASSWORD, roles=frozenset({"maker"}))
+    issued = await gate.login.login("ann", PASSWORD, origin=NOWHERE)
+    await gate.roles.set_roles(OPERATOR, account.id, [])
+    await until(lambda: other.changed.get(account.id) == frozenset())
+    await gate.roles.set_roles(OPERATOR, account.id, ["maker"])
+    again = await other.sessions.refresh(issued.refresh_token, origin=NOWHERE)
+    outcome = other.bearer.recall(PresentedCredential("bearer", again.access_token.encode()))
+    assert isinstance(outcome, Authenticated)
+    assert outcome.principal.roles == {"maker"}
+
+
 async def test_a_process_begins_with_what_was_changed_before(gate: Limen, settings: Settings) -> None:
     """A token that became stale before a process started is stale there from its first request on."""
     account = await gate.accounts.create("ann", PASSWORD, roles=frozenset({"maker"}))

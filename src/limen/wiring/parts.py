@@ -1,0 +1,307 @@
+"""What a gate is made of."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from limen.authn.bearer import BearerStrategy
+from limen.authn.chain import AuthenticationChain
+from limen.authn.changed_roles import ChangedRoles
+from limen.authn.cookie import CookieSession, CookieStrategy, CookieTerms
+from limen.authn.ended import EndedSessions
+from limen.authn.issuing import Door, TokenTerms
+from limen.authn.strategy import Authenticated
+from limen.authz.roles import RoleCatalogue
+from limen.core.clock import Clock
+from limen.core.errors import LimenError
+from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, AccessClaims, RefreshClaims
+from limen.crypto.claims_cache import ClaimsCache
+from limen.crypto.hashing_pool import HashingPool
+from limen.crypto.jwt import TokenVerifier
+from limen.crypto.keys import KeySet, SigningKey, hkdf_sha256
+from limen.crypto.passwords import PasswordHasher
+from limen.crypto.refresh import RefreshKeys
+from limen.features.accounts.administration import AccountAdministration
+from limen.features.accounts.existing import ExistingAccounts, TakingOver
+from limen.features.accounts.password_policy import host_words
+from limen.features.accounts.service import AccountService
+from limen.features.api_keys.building import KeySettings, build_api_keys
+from limen.features.events.service import EventService
+from limen.features.login.cookies import CookieLogin
+from limen.features.login.service import LoginService
+from limen.features.maintenance.service import MaintenanceService
+from limen.features.maintenance.watch import RollbackWatch
+from limen.features.roles.service import RoleService
+from limen.features.roles.watch import RoleWatch
+from limen.features.sessions.service import SessionService
+from limen.features.signing_keys.service import SigningKeyService
+from limen.features.signing_keys.vault import Vault
+from limen.settings import Settings
+from limen.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
+    from limen.web.cors import CorsPolicy
+    from limen.web.csrf import CsrfCheck
+
+CLOCK_LEEWAY = 2
+"""Seconds beyond its end for which a token is accepted."""
+CLOCK_AHEAD = 600
+"""Seconds by which a token of this installation may come from the future: the database stamps tokens, and this
+process's clock may be minutes behind its."""
+KEEP_ENDED_MARGIN = 60
+"""Seconds an ended session stays listed beyond the life of its last access token: the clocks of verifiers differ."""
+
+
+class Parts:
+    """Everything that a gate holds, put together once: settings, store, features, strategies.
+
+    Nothing is opened here, and nothing waits: that begins with the gate's start.
+
+    Args:
+        settings: what it was told.
+        roles: the roles that the application declares, if it declares any.
+        existing_accounts: an existing table of users, asked for names that limen does not know.
+        clock: the time in seconds since 1970 UTC.
+
+    Raises:
+        ConfigurationError: a setting or a role is unsafe or unusable.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        roles: Mapping[str, Iterable[str]] | None,
+        existing_accounts: ExistingAccounts | None,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.catalogue = RoleCatalogue({} if roles is None else roles)
+        self._code_roles = None if roles is None else self.catalogue
+        self._existing_accounts = existing_accounts
+        self._clock = clock
+        self.storage: Storage = open_storage(settings.database_url, clock=clock, pool_size=settings.database_pool)
+        self.ended = EndedSessions()
+        self.changed = ChangedRoles()
+        self._seen: ClaimsCache[Authenticated] = ClaimsCache()
+        self._pool = HashingPool()
+        self._build(settings)
+
+    @property
+    def cors(self) -> "CorsPolicy":
+        """The origins that may read answers and open sockets."""
+        from limen.web.cors import CorsPolicy
+
+        return CorsPolicy.of(self.settings.cors_origins, credentials=True)
+
+    def _build(self, settings: Settings) -> None:
+        cookie_terms = CookieTerms(
+            idle=settings.cookie_idle_ttl,
+            most=settings.cookie_max_ttl,
+            remembered_idle=settings.remembered_idle_ttl,
+            remembered_most=settings.remembered_max_ttl,
+        )
+        keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
+        # Keys that are kept in the database come at the start.
+        secrets = () if settings.keeps_keys else (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
+        access_keys = _signing_keys(secrets)
+        refresh_signing_keys = _signing_keys((settings.jwt_refresh_secret, *settings.jwt_refresh_secrets_accepted))
+        refresh_keys = RefreshKeys(
+            settings.jwt_refresh_secret.get_secret_value(),
+            [secret.get_secret_value() for secret in settings.jwt_refresh_secrets_accepted],
+        )
+        self.door = Door(
+            self.storage.issuing,
+            terms=TokenTerms(
+                issuer=settings.issuer,
+                audience=settings.audience,
+                access_ttl=settings.access_ttl,
+                refresh_ttl=settings.refresh_ttl,
+                session_max_ttl=settings.session_max_ttl,
+            ),
+            access_key=access_keys[0] if access_keys else None,
+            refresh_keys=refresh_keys,
+            refresh_signing_keys=refresh_signing_keys,
+            cookie_terms=cookie_terms,
+            told_roles=self.changed.correct,
+        )
+        self.sessions = SessionService(
+            self.storage.sessions,
+            self.door,
+            verifier=TokenVerifier(
+                refresh_keys.key_set,
+                issuer=settings.issuer,
+                audience=settings.issuer,
+                typ=REFRESH_TYP,
+                claims=RefreshClaims,
+                max_lifetime=settings.session_max_ttl,
+                leeway=CLOCK_LEEWAY,
+                ahead=CLOCK_AHEAD,
+                clock=self._clock,
+            ),
+            ended=self.ended,
+            leeway=settings.refresh_leeway,
+            keep_ended_ms=keep_ended_ms,
+            clock=self._clock,
+        )
+        self._build_accounts(settings, keep_ended_ms)
+        self.maintenance = MaintenanceService(
+            self.storage.maintenance, record=self.sessions.record, keep_ended_ms=keep_ended_ms
+        )
+        self._watch = RollbackWatch(self.storage.maintenance, record=self.sessions.record)
+        self._role_watch = RoleWatch(self.storage.roles, self.changed, self._use)
+        self.roles = RoleService(
+            self.storage.roles,
+            record=self.sessions.record,
+            roles_changed=self._role_watch.catch_up,
+            keep_ended_ms=keep_ended_ms,
+        )
+        self.administration = AccountAdministration(
+            self.accounts,
+            self.storage.accounts,
+            sessions=self.sessions,
+            roles=self.roles,
+            record=self.sessions.record,
+            keep_ended_ms=keep_ended_ms,
+            roles_changed=self._role_watch.catch_up,
+        )
+        self.events = EventService(self.storage.trail)
+        self.signing_keys = self._signing_key_service(settings, keep_ended_ms)
+        self.bearer = self._bearer(settings, access_keys)
+        self.cookies = CookieStrategy(
+            self.storage.cookies,
+            self.ended,
+            terms=cookie_terms,
+            proof=self._cookie_fault,
+            permissions_of=self._permissions_of,
+            known_roles=self._role_names,
+            https_only=(settings.public_url or "").startswith("https:"),
+        )
+        self.cookie_login = CookieLogin(self.login, self.door, self.sessions, self.cookies)
+        self.api_keys = build_api_keys(
+            KeySettings(
+                [secret.get_secret_value() for secret in settings.data_secrets],
+                settings.api_key_environment,
+                settings.api_key_ttl,
+                settings.api_key_max_ttl,
+                keep_ended_ms,
+            ),
+            self.storage.api_keys,
+            self.storage.issuing_keys,
+            ended=self.ended,
+            accounts=self.accounts,
+            sessions=self.sessions,
+            roles=self.roles,
+            permissions_of=self._permissions_of,
+            known_roles=self._role_names,
+            clock=self._clock,
+        )
+        keys = [] if self.api_keys is None else [self.api_keys.strategy]
+        self.chain = AuthenticationChain([self.bearer, self.cookies, *keys])
+
+    @cached_property
+    def _csrf(self) -> "CsrfCheck":
+        # Imported here: whoever only runs the command line, or a worker, needs no web framework.
+        from limen.web.csrf import CsrfCheck, CsrfTokens
+
+        settings = self.settings
+        secrets = settings.data_secrets or (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
+        return CsrfCheck(
+            CsrfTokens(secret.get_secret_value() for secret in secrets),
+            self.cors,
+            public_origin=_origin_of_url(settings.public_url),
+            https_only=self.cookies.https_only,
+        )
+
+    def _cookie_fault(self, scope: Mapping[str, Any], session: CookieSession) -> LimenError | None:
+        return self._csrf.fault(scope, session)
+
+    def _build_accounts(self, settings: Settings, keep_ended_ms: int) -> None:
+        self.accounts = AccountService(
+            self.storage.accounts,
+            hasher=PasswordHasher(settings.password_hasher, bcrypt_cost=settings.bcrypt_cost),
+            pool=self._pool,
+            known_roles=self._role_names,
+            password_min_length=settings.password_min_length,
+            forbidden_words=["limen", *host_words(settings.issuer)],
+            keep_ended_ms=keep_ended_ms,
+            record=self.sessions.record,
+            sessions_ended=self.sessions.catch_up,
+            taking_over=self._taking_over(),
+        )
+        self.login = LoginService(
+            self.accounts,
+            self.door,
+            record=self.sessions.record,
+            pseudonym_key=hkdf_sha256(settings.jwt_access_secret.get_secret_value().encode(), b"limen/events/name/1"),
+            client_id=settings.audience,
+        )
+
+    def _taking_over(self) -> TakingOver | None:
+        if self._existing_accounts is None:
+            return None
+        return TakingOver(self._existing_accounts, self.storage.accounts, known_roles=self._role_names)
+
+    def _signing_key_service(self, settings: Settings, keep_ms: int) -> SigningKeyService | None:
+        if settings.signing_alg == "HS256":
+            return None
+        return SigningKeyService(
+            self.storage.signing_keys,
+            Vault(secret.get_secret_value() for secret in settings.data_secrets),
+            alg=settings.signing_alg,
+            use=self._use_keys,
+            keep_ms=keep_ms,
+        )
+
+    def _use_keys(self, signing: SigningKey | None, keys: KeySet) -> None:
+        """Verify with these keys from now on, and only then sign with one of them."""
+        self.bearer.use_keys(keys)
+        self.door.use_access_key(signing)
+
+    def _bearer(self, settings: Settings, access_keys: list[SigningKey]) -> BearerStrategy:
+        return BearerStrategy(
+            TokenVerifier(
+                KeySet(access_keys) if access_keys else KeySet.empty(),
+                issuer=settings.issuer,
+                audience=settings.audience,
+                typ=ACCESS_TYP,
+                claims=AccessClaims,
+                max_lifetime=settings.access_ttl,
+                leeway=CLOCK_LEEWAY,
+                ahead=CLOCK_AHEAD,
+                clock=self._clock,
+            ),
+            self._seen,
+            self.ended,
+            changed=self.changed,
+            permissions_of=self._permissions_of,
+            known_roles=self._role_names,
+            clock=self._clock,
+            learn=None if self.signing_keys is None else self.signing_keys.learn,
+        )
+
+    def _use(self, catalogue: RoleCatalogue) -> None:
+        """Go by other roles from now on; what was remembered of tokens has the permissions of those before."""
+        self.catalogue = catalogue
+        self._seen.clear()
+        if self.api_keys is not None:
+            self.api_keys.strategy.forget()
+
+    def _role_names(self) -> frozenset[str]:
+        return self.catalogue.names
+
+    def _permissions_of(self, roles: frozenset[str]) -> frozenset[str]:
+        return self.catalogue.permissions_of(roles)
+
+
+def _origin_of_url(url: str | None) -> bytes | None:
+    """Return the origin of an address: what stands before its path."""
+    return None if url is None else b"/".join(url.encode("ascii").split(b"/", 3)[:3])
+
+
+def _signing_keys(secrets: Iterable[SecretStr]) -> list[SigningKey]:
+    """Make the keys of secrets, the one that signs first; a secret that is named twice counts once."""
+    return [SigningKey.from_secret(text) for text in dict.fromkeys(secret.get_secret_value() for secret in secrets)]
