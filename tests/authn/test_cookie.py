@@ -61,6 +61,7 @@ def test_other_cookies_are_none() -> None:
         b"\xff" * 64,
         b"%41" * 21 + b"A",
     ],
+    ids=lambda value: f"{len(value)}-bytes",
 )
 def test_what_cannot_be_ours_is_malformed(value: bytes) -> None:
     """It never counts as «nothing sent»."""

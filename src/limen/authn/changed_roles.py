@@ -21,8 +21,8 @@ class ChangedRoles(dict[str, frozenset[str]]):
         """Take over what was just read of an account, if it is listed.
 
         The list is read once a second: without this, a process that hands out a token with the roles of now could
-        refuse it, for what it has last read of an account whose roles changed twice. What was read by a statement that began
-        before a change is put right by the next reading, which goes back ten seconds.
+        refuse it, for what it has last read of an account whose roles changed twice. What was read by a statement that
+        began before a change is put right by the next reading, which goes back ten seconds.
         """
         if account_id in self:
             self[account_id] = roles
