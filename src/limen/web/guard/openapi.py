@@ -14,6 +14,8 @@ SCHEME = "limen"
 """The name of the security scheme of access tokens."""
 COOKIE_SCHEME = "limenCookie"
 """The name of the security scheme of session cookies."""
+KEY_SCHEME = "limenApiKey"
+"""The name of the security scheme of API keys."""
 
 EXTENSION = "x-limen"
 """The key of an operation's requirement (OpenAPI 3.1, section 4.9: extensions begin with ``x-``)."""
@@ -38,6 +40,12 @@ _COOKIE = {
     "name": "__Host-limen",
     "description": "A session cookie; what changes something needs the header X-CSRF-Token as well. On plain http at a "
     "loopback address the cookie is called limen.",
+}
+_KEY = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-API-Key",
+    "description": "An API key, wherever no login is asked for; Authorization: Bearer lim_… does the same.",
 }
 _UNAUTHENTICATED = {
     "description": "Nobody is authenticated.",
@@ -84,6 +92,7 @@ def described(source: Document, leaves: Iterable[ListedLeaf], extra: Mapping[str
             components.setdefault(kind, {}).setdefault(name, copy.deepcopy(part))
     components.setdefault("securitySchemes", {})[SCHEME] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     components["securitySchemes"].setdefault(COOKIE_SCHEME, copy.deepcopy(_COOKIE))
+    components["securitySchemes"].setdefault(KEY_SCHEME, copy.deepcopy(_KEY))
     components.setdefault("schemas", {}).setdefault("LimenProblem", copy.deepcopy(_PROBLEM))
     for each in leaves:
         operations = paths.get(_CONVERTOR.sub(r"{\1}", each.path), {})
