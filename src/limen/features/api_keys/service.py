@@ -28,11 +28,9 @@ from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin
 from limen.core.ids import is_uuid7
 from limen.core.pages import DEFAULT_PAGE, check_limit, check_place
 from limen.core.principal import Principal
-from limen.features.accounts.service import AccountService
-from limen.features.accounts.store import Account
+from limen.features.accounts.service import AccountService, AccountView
 from limen.features.api_keys.store import ApiKeyStore, StoredKey
-from limen.features.roles.judgement import Actor, Operator, name_of
-from limen.features.roles.service import RoleService
+from limen.features.roles.service import Actor, Operator, RoleService
 from limen.features.sessions.service import SessionService
 
 T = TypeVar("T")
@@ -193,7 +191,7 @@ class ApiKeyService:
             account = await self._account(actor, account_id)
             _require_held(terms.scopes, self._permissions_of(account.roles))
             proof = _proof(Grant.API_KEY, account.id, account.session_epoch, origin)
-            issued = await self._door.issue_key(proof, terms, created_by=name_of(actor), authority=authority)
+            issued = await self._door.issue_key(proof, terms, created_by=_name_of(actor), authority=authority)
             if issued is None:
                 raise Conflict("The account is not active.")
             return issued
@@ -206,7 +204,7 @@ class ApiKeyService:
         async def attempt(authority: Authority | None) -> IssuedKey:
             account = await self._account(actor, account_id)
             proof = _proof(Grant.API_KEY_ROTATION, account.id, account.session_epoch, origin)
-            return await self._rotate(proof, key_id, name_of(actor), authority)
+            return await self._rotate(proof, key_id, _name_of(actor), authority)
 
         return await self._judged(actor, account_id, attempt)
 
@@ -215,7 +213,7 @@ class ApiKeyService:
 
         async def attempt(authority: Authority | None) -> None:
             await self._account(actor, account_id)
-            await self._revoke(account_id, key_id, name_of(actor), origin, authority)
+            await self._revoke(account_id, key_id, _name_of(actor), origin, authority)
 
         await self._judged(actor, account_id, attempt)
 
@@ -239,7 +237,7 @@ class ApiKeyService:
 
     # --- inside
 
-    async def _account(self, actor: Actor, account_id: str) -> Account:
+    async def _account(self, actor: Actor, account_id: str) -> AccountView:
         account = await self._accounts.by_id(account_id)
         if account.kind != "service" and not isinstance(actor, Operator):
             raise NotFound("There is no such service.")
@@ -328,3 +326,7 @@ def _proof(grant: Grant, account_id: str, epoch: int, origin: Origin) -> Proof:
 
 def _no_such_key() -> NotFound:
     return NotFound("There is no such API key.")
+
+
+def _name_of(actor: Actor) -> str:
+    return actor.name if isinstance(actor, Operator) else actor.sub

@@ -7,10 +7,8 @@ from limen.authz.administration import Administration
 from limen.authz.authority import Authority, AuthorityMoved
 from limen.core.errors import NotFound, Unavailable
 from limen.core.events import NOWHERE, Origin
-from limen.features.accounts.service import AccountPage, AccountService
-from limen.features.accounts.store import Account
-from limen.features.roles.judgement import Actor, name_of
-from limen.features.roles.service import RoleService
+from limen.features.accounts.service import AccountPage, AccountService, AccountView
+from limen.features.roles.service import Actor, Operator, RoleService
 
 T = TypeVar("T")
 
@@ -33,7 +31,7 @@ class ServiceAccounts:
 
     async def create(
         self, actor: Actor, name: str, *, roles: frozenset[str] = frozenset(), origin: Origin = NOWHERE
-    ) -> Account:
+    ) -> AccountView:
         """Make the account of a service and return it.
 
         Raises:
@@ -42,9 +40,9 @@ class ServiceAccounts:
             PermissionRequired: ``services:write`` is not held, or ``roles:assign`` and what the roles give.
         """
 
-        async def attempt(authority: Authority | None) -> Account:
+        async def attempt(authority: Authority | None) -> AccountView:
             return await self._accounts.create(
-                name, None, roles=roles, actor=name_of(actor), origin=origin, authority=authority, kind=KIND
+                name, None, roles=roles, actor=_name_of(actor), origin=origin, authority=authority, kind=KIND
             )
 
         return await self._judged(actor, attempt, granting=roles)
@@ -53,7 +51,7 @@ class ServiceAccounts:
         """List them by name: at most ``limit`` (1 to 200) after the one named ``after``."""
         return await self._accounts.page(limit=limit, after=after, kind=KIND)
 
-    async def by_id(self, account_id: str) -> Account:
+    async def by_id(self, account_id: str) -> AccountView:
         """Find one by its id.
 
         Raises:
@@ -75,7 +73,7 @@ class ServiceAccounts:
 
         async def attempt(authority: Authority | None) -> None:
             account = await self.by_id(account_id)
-            await self._accounts.disable(account, actor=name_of(actor), origin=origin, authority=authority)
+            await self._accounts.disable(account, actor=_name_of(actor), origin=origin, authority=authority)
 
         await self._judged(actor, attempt, over=account_id)
 
@@ -84,7 +82,7 @@ class ServiceAccounts:
 
         async def attempt(authority: Authority | None) -> None:
             account = await self.by_id(account_id)
-            await self._accounts.enable(account, actor=name_of(actor), origin=origin, authority=authority)
+            await self._accounts.enable(account, actor=_name_of(actor), origin=origin, authority=authority)
 
         await self._judged(actor, attempt, over=account_id)
 
@@ -105,3 +103,7 @@ class ServiceAccounts:
             except AuthorityMoved:
                 continue
         raise Unavailable("The roles are being changed by others; try again.")
+
+
+def _name_of(actor: Actor) -> str:
+    return actor.name if isinstance(actor, Operator) else actor.sub
