@@ -29,6 +29,7 @@ class State:
         self.principal = ANONYMOUS
         self.rejection: Any = None
         self.credential: Any = None
+        self.safe_only = False
 
 
 @pytest.fixture

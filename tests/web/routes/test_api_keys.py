@@ -349,7 +349,7 @@ def test_no_key_opens_what_takes_a_person(client: TestClient, admin: Person) -> 
     """Also a key that may whatever an administrator may: 401 `step_up_required` (RFC 9470), and nothing is done."""
     key = admin.key()["key"]
     for method, path in SECURITY:
-        body = {} if method in ("POST", "PUT") else None
+        body: dict[str, object] | None = {} if method in ("POST", "PUT") else None
         answer = client.request(method, path, headers={"X-API-Key": key}, json=body)
         assert (answer.status_code, answer.json()["code"]) == (401, "step_up_required"), (method, path)
         assert 'error="insufficient_user_authentication"' in answer.headers["www-authenticate"]
