@@ -83,6 +83,12 @@ async def test_one_who_gives_up_does_not_spoil_it_for_the_others() -> None:
 
 def test_each_event_loop_asks_for_itself() -> None:
     """A probe that was asked in a loop that is closed by now can be asked in another one."""
-    probe = Probe(lambda: asyncio.sleep(0), keep=60)
+    asked = []
+
+    async def question() -> None:
+        asked.append(asyncio.get_running_loop())
+
+    probe = Probe(question, keep=60)
     for _ in range(2):
         asyncio.run(probe.ask())
+    assert len(asked) == len(set(map(id, asked))) == 2

@@ -165,7 +165,8 @@ class TestInterpreter:
 
     def test_an_old_python_can_read_the_script(self) -> None:
         """The script parses as Python 3.7, so that an old python3 can look for the newer one."""
-        ast.parse((ROOT / "tools" / "dev.py").read_text(encoding="utf-8"), feature_version=(3, 7))
+        script = ast.parse((ROOT / "tools" / "dev.py").read_text(encoding="utf-8"), feature_version=(3, 7))
+        assert script.body
 
 
 class TestRebuilding:

@@ -123,60 +123,33 @@ class SQLIssuing:
 
     def __init__(self, database: Database, *, in_one: bool) -> None:
         self._write = database.write_one if in_one else database.write
-        self._opened = _opened_in_one if in_one else _opened
-        self._rotated = _rotated_in_one if in_one else _rotated
-        self._renewed = _renewed_in_one if in_one else _renewed
+        self._recorded = _in_one if in_one else _in_two
 
     async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
         """Insert the session by one conditional INSERT … SELECT from its account, and the event with it."""
-        return await self._write(partial(self._opened, session, event))
+        found = await self._write(partial(self._recorded, _OPEN, _columns_of_session(session), event))
+        return None if found is None else _current(session.sid, session.account_id, found)
 
     async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
         """Replace the current secret by one conditional UPDATE that also asks the account, and write the event."""
-        return await self._write(partial(self._rotated, rotation, event))
+        found = await self._write(partial(self._recorded, _ROTATE, _columns_of_rotation(rotation), event))
+        return None if found is None else _current(rotation.sid, rotation.account_id, found)
 
     async def renew(self, renewal: Renewal, event: Event) -> CurrentSession | None:
         """Replace the secret of a cookie session by one conditional UPDATE, and write the event."""
-        return await self._write(partial(self._renewed, renewal, event))
+        found = await self._write(partial(self._recorded, _RENEW, _columns_of_renewal(renewal), event))
+        return None if found is None else _current(renewal.sid, renewal.account_id, found)
 
 
-def _opened(session: NewSession, event: Event) -> Steps[CurrentSession | None]:
-    found = yield from row(_OPEN, **_columns_of_session(session))
-    if found is None:
-        return None
-    yield from record(event)
-    return _current(session.sid, session.account_id, found)
+def _in_one(statement: Statement, columns: dict[str, object], event: Event) -> Steps[Row | None]:
+    return (yield from row(statement, **columns, **columns_of(event)))
 
 
-def _opened_in_one(session: NewSession, event: Event) -> Steps[CurrentSession | None]:
-    found = yield from row(_OPEN, **_columns_of_session(session), **columns_of(event))
-    return None if found is None else _current(session.sid, session.account_id, found)
-
-
-def _rotated(rotation: Rotation, event: Event) -> Steps[CurrentSession | None]:
-    found = yield from row(_ROTATE, **_columns_of_rotation(rotation))
-    if found is None:
-        return None
-    yield from record(event)
-    return _current(rotation.sid, rotation.account_id, found)
-
-
-def _rotated_in_one(rotation: Rotation, event: Event) -> Steps[CurrentSession | None]:
-    found = yield from row(_ROTATE, **_columns_of_rotation(rotation), **columns_of(event))
-    return None if found is None else _current(rotation.sid, rotation.account_id, found)
-
-
-def _renewed(renewal: Renewal, event: Event) -> Steps[CurrentSession | None]:
-    found = yield from row(_RENEW, **_columns_of_renewal(renewal))
-    if found is None:
-        return None
-    yield from record(event)
-    return _current(renewal.sid, renewal.account_id, found)
-
-
-def _renewed_in_one(renewal: Renewal, event: Event) -> Steps[CurrentSession | None]:
-    found = yield from row(_RENEW, **_columns_of_renewal(renewal), **columns_of(event))
-    return None if found is None else _current(renewal.sid, renewal.account_id, found)
+def _in_two(statement: Statement, columns: dict[str, object], event: Event) -> Steps[Row | None]:
+    found = yield from row(statement, **columns)
+    if found is not None:
+        yield from record(event)
+    return found
 
 
 def _columns_of_session(session: NewSession) -> dict[str, object]:
@@ -223,7 +196,7 @@ def _columns_of_renewal(renewal: Renewal) -> dict[str, object]:
 
 def _current(sid: str, account_id: str, found: Row) -> CurrentSession:
     generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id, roles = found
-    # By place, in the order of the fields: with their names it takes a third longer, while the loop waits for the lock.
+    # By place, in the order of the fields: with their names it takes a third longer, for each refresh.
     return CurrentSession(
         sid,
         account_id,
