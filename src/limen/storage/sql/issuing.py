@@ -9,9 +9,9 @@ from limen.storage.sql.events import columns_of, record
 from limen.storage.sql.roles import HELD_BY_SESSION, role_names
 from limen.storage.sql.statement import Row, Statement, Steps, row
 
-_COLUMNS = "generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id"
+COLUMNS = "generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id"
 
-_RETURNING = f"RETURNING {_COLUMNS}, ({HELD_BY_SESSION})"
+_RETURNING = f"RETURNING {COLUMNS}, ({HELD_BY_SESSION})"
 
 # PostgreSQL does the act and its record in one statement: one round trip, one commit, and no row without its record.
 # What the act has changed is called ``done``; the record bears its time.
@@ -19,11 +19,11 @@ _RECORDED = f"""
 , recorded AS (
     INSERT INTO limen_events (time, event, outcome, actor, source, user_agent, target, request_id, data)
     SELECT rotated_at, :event, :outcome, :actor, :source, :user_agent, :target, :request_id, :data FROM done)
-SELECT {_COLUMNS}, roles FROM done
+SELECT {COLUMNS}, roles FROM done
 """  # noqa: S608
 
 # The time at which the statement began, the same wherever it stands in it: `@now` would be another one each time.
-_BEGAN = "((extract(epoch FROM statement_timestamp()) * 1000)::bigint + :clock_shift)"
+BEGAN = "((extract(epoch FROM statement_timestamp()) * 1000)::bigint + :clock_shift)"
 
 # The conditions are part of the INSERT: between the proof (a hash takes a quarter of a second) and this statement the
 # account may have been disabled, or its password changed, which raises the epoch. SQLite's writer holds the lock that
@@ -50,11 +50,11 @@ done AS (
     INSERT INTO limen_sessions (
         id, account_id, account_epoch, kind, generation, token_hash, kid, rotated_at, idle_until, ends_at, created_at,
         auth_time, amr, acr, client_id, user_agent, address)
-    SELECT :sid, account.id, account.session_epoch, :kind, 0, :token_hash, :kid, {_BEGAN},
-           {_BEGAN} + LEAST(:refresh_ttl::bigint, :max_ttl::bigint), {_BEGAN} + :max_ttl::bigint, {_BEGAN}, {_BEGAN},
+    SELECT :sid, account.id, account.session_epoch, :kind, 0, :token_hash, :kid, {BEGAN},
+           {BEGAN} + LEAST(:refresh_ttl::bigint, :max_ttl::bigint), {BEGAN} + :max_ttl::bigint, {BEGAN}, {BEGAN},
            :amr, :acr, :client_id, :device, :address
       FROM account
-    RETURNING {_COLUMNS}, ({HELD_BY_SESSION}) AS roles)
+    RETURNING {COLUMNS}, ({HELD_BY_SESSION}) AS roles)
 {_RECORDED}
 """,  # noqa: S608
 )
@@ -75,12 +75,12 @@ UPDATE limen_sessions
 WITH done AS (
     UPDATE limen_sessions
        SET generation = generation + 1, parent_hash = token_hash, token_hash = :next_hash, nonce = :nonce,
-           kid = :kid, rotated_at = {_BEGAN}, idle_until = LEAST({_BEGAN} + :refresh_ttl, ends_at)
+           kid = :kid, rotated_at = {BEGAN}, idle_until = LEAST({BEGAN} + :refresh_ttl, ends_at)
       FROM limen_accounts a
      WHERE limen_sessions.id = :sid AND kind = 'refresh' AND generation = :generation AND token_hash = :presented_hash
-       AND {_BEGAN} < idle_until AND {_BEGAN} < ends_at AND account_id = :account_id
+       AND {BEGAN} < idle_until AND {BEGAN} < ends_at AND account_id = :account_id
        AND a.id = account_id AND a.status = 'active' AND a.session_epoch = limen_sessions.account_epoch
-    RETURNING {_COLUMNS}, ({HELD_BY_SESSION}) AS roles)
+    RETURNING {COLUMNS}, ({HELD_BY_SESSION}) AS roles)
 {_RECORDED}
 """,  # noqa: S608
 )
@@ -101,13 +101,13 @@ UPDATE limen_sessions
     postgres=f"""
 WITH done AS (
     UPDATE limen_sessions
-       SET token_hash = :next_hash, rotated_at = {_BEGAN}, auth_time = {_BEGAN},
-           idle_until = LEAST({_BEGAN} + :idle, ends_at)
+       SET token_hash = :next_hash, rotated_at = {BEGAN}, auth_time = {BEGAN},
+           idle_until = LEAST({BEGAN} + :idle, ends_at)
       FROM limen_accounts a
      WHERE limen_sessions.id = :sid AND kind = 'cookie' AND token_hash = :presented_hash
-       AND {_BEGAN} < idle_until AND {_BEGAN} < ends_at AND account_id = :account_id
+       AND {BEGAN} < idle_until AND {BEGAN} < ends_at AND account_id = :account_id
        AND a.id = account_id AND a.status = 'active' AND a.session_epoch = limen_sessions.account_epoch
-    RETURNING {_COLUMNS}, ({HELD_BY_SESSION}) AS roles)
+    RETURNING {COLUMNS}, ({HELD_BY_SESSION}) AS roles)
 {_RECORDED}
 """,  # noqa: S608
 )
@@ -128,17 +128,17 @@ class SQLIssuing:
     async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
         """Insert the session by one conditional INSERT … SELECT from its account, and the event with it."""
         found = await self._write(partial(self._recorded, _OPEN, _columns_of_session(session), event))
-        return None if found is None else _current(session.sid, session.account_id, found)
+        return None if found is None else current(session.sid, session.account_id, found)
 
     async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
         """Replace the current secret by one conditional UPDATE that also asks the account, and write the event."""
         found = await self._write(partial(self._recorded, _ROTATE, _columns_of_rotation(rotation), event))
-        return None if found is None else _current(rotation.sid, rotation.account_id, found)
+        return None if found is None else current(rotation.sid, rotation.account_id, found)
 
     async def renew(self, renewal: Renewal, event: Event) -> CurrentSession | None:
         """Replace the secret of a cookie session by one conditional UPDATE, and write the event."""
         found = await self._write(partial(self._recorded, _RENEW, _columns_of_renewal(renewal), event))
-        return None if found is None else _current(renewal.sid, renewal.account_id, found)
+        return None if found is None else current(renewal.sid, renewal.account_id, found)
 
 
 def _in_one(statement: Statement, columns: dict[str, object], event: Event) -> Steps[Row | None]:
@@ -194,7 +194,8 @@ def _columns_of_renewal(renewal: Renewal) -> dict[str, object]:
     }
 
 
-def _current(sid: str, account_id: str, found: Row) -> CurrentSession:
+def current(sid: str, account_id: str, found: Row) -> CurrentSession:
+    """Return the row that a statement has answered, whose values are `COLUMNS` and the roles."""
     generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id, roles = found
     # By place, in the order of the fields: with their names it takes a third longer, for each refresh.
     return CurrentSession(

@@ -23,7 +23,6 @@ from limen.storage.sql.cookies import SQLCookies
 from limen.storage.sql.database import Operation
 from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.housekeeping import Housekeeping
-from limen.storage.sql.issuing import SQLIssuing
 from limen.storage.sql.maintenance import SQLMaintenance
 from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.postgres_faults import (
@@ -33,6 +32,7 @@ from limen.storage.sql.postgres_faults import (
     translated,
     translated_at_start,
 )
+from limen.storage.sql.postgres_issuing import PostgresIssuing
 from limen.storage.sql.postgres_pool import PostgresConnection, PostgresPool
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
@@ -77,7 +77,7 @@ class PostgresStorage:
         self.cookies = SQLCookies(self)
         self._borrowings = Borrowings()
         self._host = BorrowedPostgres(partial(self._reading, place), self._clock_shift)
-        self.issuing = SQLIssuing(Committed(self, self._borrowings), in_one=True)
+        self.issuing = PostgresIssuing(Committed(self, self._borrowings), borrowed=self._borrowings.here)
         self.api_keys = SQLApiKeys(self)
         self.issuing_keys = SQLKeyIssuing(Committed(self, self._borrowings))
         self.roles = SQLRoles(self)

@@ -62,12 +62,17 @@ class Statement:
 
     def __init__(self, text: str, *, postgres: str | None = None) -> None:
         self.sqlite = _WORD.sub(lambda word: _SQLITE[word[1]], text)
-        self.asks_clock = "@now" in text
         named = _WORD.sub(lambda word: _POSTGRES[word[1]], text if postgres is None else postgres)
         names = list(dict.fromkeys(_NAME.findall(named)))
         numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
         self.postgres = _NAME.sub(lambda name: numbers[name[1]], named)
         self.arguments = _arguments(names)
+        self.asks_clock = CLOCK_SHIFT in numbers or "@now" in text
+
+    @classmethod
+    def of_postgres(cls, text: str) -> "Statement":
+        """Make a statement that only PostgreSQL is asked."""
+        return cls("", postgres=text)
 
     def __repr__(self) -> str:
         return f"Statement({self.sqlite.strip()!r})"
