@@ -3,6 +3,7 @@
 from limen.web.fastapi import (
     CurrentPrincipal,
     answer_invalid_input,
+    client_certificate,
     current_principal,
     interactive,
     live,
@@ -14,6 +15,7 @@ from limen.web.fastapi import (
 __all__ = [
     "CurrentPrincipal",
     "answer_invalid_input",
+    "client_certificate",
     "current_principal",
     "interactive",
     "live",

@@ -143,6 +143,22 @@ class InvalidRefreshToken(Unauthenticated):
     oauth_error = "invalid_token"
 
 
+class CertificateRejected(Unauthenticated):
+    """The connection's client certificate stands for nobody here, or may not be used."""
+
+    code = "certificate_invalid"
+    title = "The client certificate is not accepted."
+    hint = "Chain, time, extended key usage or name do not fit; the log has the reason."
+
+
+class CertificateRequired(Unauthenticated):
+    """The route takes a client certificate, whatever else proves who is calling."""
+
+    code = "certificate_required"
+    title = "A client certificate is required."
+    hint = "Connect with the certificate of a service (limen services certificates list NAME)."
+
+
 class StepUpRequired(Unauthenticated):
     """A stronger or a more recent authentication is asked for (RFC 9470)."""
 

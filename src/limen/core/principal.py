@@ -19,6 +19,10 @@ INTERACTIVE_METHODS: Final = frozenset(
 """The methods by which a person proves to be there at this moment (RFC 8176, section 2). Others do not count."""
 
 
+BY_CERTIFICATE: Final = "mtls"
+"""The method of a client certificate on the connection. It is limen's own: RFC 8176 has none for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authentication:
     """The event of proving who one is: how, and when.
@@ -72,6 +76,12 @@ class Principal:
             and authentication is not None
             and not INTERACTIVE_METHODS.isdisjoint(authentication.methods)
         )
+
+    @property
+    def is_by_certificate(self) -> bool:
+        """Tell whether it is proved by the client certificate of this very connection, alone or with a token."""
+        authentication = self.authentication
+        return authentication is not None and BY_CERTIFICATE in authentication.methods
 
     @property
     def identity(self) -> str:

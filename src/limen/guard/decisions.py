@@ -10,6 +10,8 @@ _STEP_UP = Decision(
     allowed=False, code="step_up_required", reason="A person has to log in for this; an API key or a service cannot."
 )
 
+_CERTIFICATE = Decision(allowed=False, code="certificate_required", reason="A client certificate is required.")
+
 
 def decide(requirement: Requirement, principal: Principal) -> Decision:
     """Tell whether the principal meets the requirement, and if not, what is missing.
@@ -18,13 +20,15 @@ def decide(requirement: Requirement, principal: Principal) -> Decision:
     that the store answered.
 
     Returns:
-        a decision with one of the codes ``credential_missing``, ``step_up_required`` (401), ``role_required``,
-        ``permission_required`` (403).
+        a decision with one of the codes ``credential_missing``, ``step_up_required``, ``certificate_required`` (401),
+        ``role_required``, ``permission_required`` (403).
     """
     if requirement.public:
         return ALLOWED
     if principal.kind is _ANONYMOUS or (requirement.interactive and not principal.is_interactive):
         return _MISSING if principal.kind is _ANONYMOUS else _STEP_UP
+    if requirement.client_certificate and not principal.is_by_certificate:
+        return _CERTIFICATE
     for names in requirement.roles_any:
         if principal.roles.isdisjoint(names):
             return Decision(allowed=False, code="role_required", reason=_sentence("role", names))

@@ -22,6 +22,7 @@ class Requirement:
         public: nobody needs to be authenticated. It never stands beside a restriction.
         live: the account and its roles are asked for again, in the store, before the handler runs.
         interactive: a person has to have proved to be there; an API key, a service or a message does not do.
+        client_certificate: whoever calls is proved by the client certificate of the connection.
         roles_any: sets of roles; of each set at least one must be held.
         permissions_all: permissions that must all be held.
         permissions_any: sets of permissions; of each set at least one must be held.
@@ -30,6 +31,7 @@ class Requirement:
     public: bool = False
     live: bool = False
     interactive: bool = False
+    client_certificate: bool = False
     roles_any: tuple[Names, ...] = ()
     permissions_all: Names = ()
     permissions_any: tuple[Names, ...] = ()
@@ -67,6 +69,7 @@ class Requirement:
             public=self.public and other.public,
             live=self.live or other.live,
             interactive=self.interactive or other.interactive,
+            client_certificate=self.client_certificate or other.client_certificate,
             roles_any=_merged(self.roles_any, other.roles_any),
             permissions_all=_merged(self.permissions_all, other.permissions_all),
             permissions_any=_merged(self.permissions_any, other.permissions_any),

@@ -50,6 +50,9 @@ class CurrentPrincipalDependency(PrincipalMarker, _ByIdentity):
 CurrentPrincipal = Annotated[Principal, CurrentPrincipalDependency()]
 """Annotates a parameter that is to get whoever is calling; on a public route that may be the anonymous principal."""
 
+client_certificate = DependableDeclaration(Requirement(client_certificate=True))
+"""A service has to have proved itself by its client certificate on this connection (401 ``certificate_required``)."""
+
 interactive = DependableDeclaration(Requirement(interactive=True))
 """A person has to have logged in: what an API key, a service or a message must not do (401 ``step_up_required``)."""
 
@@ -68,6 +71,7 @@ permissions = PermissionsFactory(DependableDeclaration)
 __all__ = [
     "CurrentPrincipal",
     "answer_invalid_input",
+    "client_certificate",
     "current_principal",
     "interactive",
     "live",

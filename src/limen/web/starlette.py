@@ -10,6 +10,9 @@ from limen.web.guard.wrapping import PrincipalMarker
 CurrentPrincipal = Annotated[Principal, PrincipalMarker()]
 """Annotates a parameter of a decorated endpoint that is to get whoever is calling."""
 
+client_certificate = Declaration(Requirement(client_certificate=True))
+"""A service has to have proved itself by its client certificate on this connection (401 ``certificate_required``)."""
+
 interactive = Declaration(Requirement(interactive=True))
 """A person has to have logged in: what an API key, a service or a message must not do (401 ``step_up_required``)."""
 
@@ -25,4 +28,13 @@ roles = RolesFactory(Declaration)
 permissions = PermissionsFactory(Declaration)
 """``permissions("order:create")``: all of them are required; ``permissions.any(…)``: one of them."""
 
-__all__ = ["CurrentPrincipal", "current_principal", "interactive", "live", "permissions", "public", "roles"]
+__all__ = [
+    "CurrentPrincipal",
+    "client_certificate",
+    "current_principal",
+    "interactive",
+    "live",
+    "permissions",
+    "public",
+    "roles",
+]

@@ -16,6 +16,8 @@ COOKIE_SCHEME = "limenCookie"
 """The name of the security scheme of session cookies."""
 KEY_SCHEME = "limenApiKey"
 """The name of the security scheme of API keys."""
+CERTIFICATE_SCHEME = "limenClientCertificate"
+"""The name of the security scheme of client certificates (OpenAPI 3.1, section 4.8.27)."""
 
 EXTENSION = "x-limen"
 """The key of an operation's requirement (OpenAPI 3.1, section 4.9: extensions begin with ``x-``)."""
@@ -46,6 +48,10 @@ _KEY = {
     "in": "header",
     "name": "X-API-Key",
     "description": "An API key, wherever no login is asked for; Authorization: Bearer lim_… does the same.",
+}
+_CERTIFICATE = {
+    "type": "mutualTLS",
+    "description": "The client certificate of a service; alone, or with an access token that is bound to it.",
 }
 _UNAUTHENTICATED = {
     "description": "Nobody is authenticated.",
@@ -93,6 +99,7 @@ def described(source: Document, leaves: Iterable[ListedLeaf], extra: Mapping[str
     components.setdefault("securitySchemes", {})[SCHEME] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     components["securitySchemes"].setdefault(COOKIE_SCHEME, copy.deepcopy(_COOKIE))
     components["securitySchemes"].setdefault(KEY_SCHEME, copy.deepcopy(_KEY))
+    components["securitySchemes"].setdefault(CERTIFICATE_SCHEME, copy.deepcopy(_CERTIFICATE))
     components.setdefault("schemas", {}).setdefault("LimenProblem", copy.deepcopy(_PROBLEM))
     for each in leaves:
         operations = paths.get(_CONVERTOR.sub(r"{\1}", each.path), {})
@@ -111,7 +118,10 @@ def _describe(operation: Document, requirement: Requirement) -> None:
         operation["security"] = []
         return
     present = list(operation.get("security", ()))
-    if not any(SCHEME in each or COOKIE_SCHEME in each for each in present):
+    if requirement.client_certificate:
+        # Objects are alternatives, the members of one are asked together.
+        operation["security"] = [{CERTIFICATE_SCHEME: []}, {SCHEME: [], CERTIFICATE_SCHEME: []}]
+    elif not any(SCHEME in each or COOKIE_SCHEME in each for each in present):
         operation["security"] = [*present, {SCHEME: []}, {COOKIE_SCHEME: []}]
     sentence = in_words(requirement)
     given = operation.get("description")
@@ -129,6 +139,8 @@ def as_values(requirement: Requirement) -> Document:
     values: Document = {"public": False, "live": requirement.live}
     if requirement.interactive:
         values["interactive"] = True
+    if requirement.client_certificate:
+        values["client_certificate"] = True
     if requirement.roles_any:
         values["roles"] = [list(names) for names in requirement.roles_any]
     if requirement.permissions_all:
@@ -147,6 +159,8 @@ def in_words(requirement: Requirement) -> str:
         parts.append("an account that is active at this moment")
     if requirement.interactive:
         parts.append("a person who has logged in: no API key and no service")
+    if requirement.client_certificate:
+        parts.append("the client certificate of a service")
     return f"**Requires** {', and '.join(parts)}." if parts else "**Requires** authentication."
 
 
