@@ -13,6 +13,7 @@ from limen import Limen
 from limen.authn.api_key import OPEN_SECONDS, ApiKeyStrategy, KeyCredential
 from limen.authn.api_key_issuing import IssuedKey
 from limen.core.errors import Unavailable
+from limen.core.events import Origin
 from limen.core.ids import uuid7
 from limen.core.principal import ANONYMOUS
 from limen.crypto.api_keys import ApiKey, new_secret, read_key
@@ -30,6 +31,7 @@ class State:
         self.rejection: Any = None
         self.credential: Any = None
         self.safe_only = False
+        self.origin = Origin("request-1", "192.0.2.7", "")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from limen.authn.ended import EndedSessions
 from limen.authn.strategy import Authenticated, PresentedCredential, Rejected
 from limen.authz.roles import Role, RoleCatalogue
 from limen.core.errors import LimenError
+from limen.core.events import NOWHERE, Origin
 from limen.core.ids import uuid7
 from limen.core.principal import ANONYMOUS, Principal
 from limen.crypto.claims import ACCESS_TYP, AccessClaims, access_claims
@@ -32,6 +33,7 @@ class Request:
     rejection: LimenError | None = None
     credential: object = None
     safe_only: bool = False
+    origin: Origin = NOWHERE
 
 
 @dataclass

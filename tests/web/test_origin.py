@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from limen.web.origin import canonical_address, origin_of
+from limen.core.networks import canonical_address
+from limen.web.origin import origin_of
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 from limen.authn.api_key_records import KeyState
 from limen.authn.ended import EndedSessions
 from limen.authn.extractor import read_authorization
-from limen.authn.networks import is_within
 from limen.authn.strategy import (
     NOT_MINE,
     Attribute,
@@ -33,6 +32,7 @@ from limen.core.errors import (
     TokenExpired,
     TokenRejected,
 )
+from limen.core.networks import is_within
 from limen.core.principal import Authentication, Principal, PrincipalKind
 from limen.crypto.api_keys import MAX_KEY, PREFIX, ApiKey, KeyHasher, digest_of, read_key
 from limen.crypto.claims_cache import ClaimsCache
@@ -156,15 +156,15 @@ class ApiKeyStrategy:
             digest = digest_of(found)
             entry = lookup(digest)
             if entry is None:
-                return self._look_up(found, digest, scope, state)
+                return self._look_up(found, digest, state)
             known = entry[0]
             if (
                 monotonic() - known.asked_at >= FRESH_SECONDS
                 or clock() >= known.expires_at
                 or known.principal.sid in ended
             ):
-                return self._look_up(found, digest, scope, state)
-            _note(known, scope, state)
+                return self._look_up(found, digest, state)
+            _note(known, state)
             return None
 
         return attribute
@@ -177,7 +177,7 @@ class ApiKeyStrategy:
         """Say the same."""
         return NOT_MINE
 
-    async def _look_up(self, presented: bytes, digest: bytes, scope: Mapping[str, Any], state: Attribution) -> None:
+    async def _look_up(self, presented: bytes, digest: bytes, state: Attribution) -> None:
         key = read_key(presented, self._environment)
         if key is None:
             state.rejection = TokenRejected(_INVALID)
@@ -202,7 +202,7 @@ class ApiKeyStrategy:
             self._principal_of(row), row.expires_at // 1000, None, None, networks=row.networks, asked_at=asked_at
         )
         self._seen.put_by_digest(digest, known, row.kid)
-        _note(known, scope, state)
+        _note(known, state)
         self._touch(row)
 
     def _is_of(self, key: ApiKey, row: KeyState | None) -> bool:
@@ -353,13 +353,11 @@ def _in_authorization(value: bytes) -> bytes | None:
     return None
 
 
-def _note(known: KeyCredential, scope: Mapping[str, Any], state: Attribution) -> None:
+def _note(known: KeyCredential, state: Attribution) -> None:
     networks = known.networks
-    if networks is not None:
-        client = scope.get("client")
-        if not client or not is_within(client[0], networks):
-            _log.warning("API key refused", extra={"reason": "network", "key": known.principal.sid})
-            state.rejection = PolicyDenied("The API key may not be used from this address.")
-            return
+    if networks is not None and not is_within(state.origin.address, networks):
+        _log.warning("API key refused", extra={"reason": "network", "key": known.principal.sid})
+        state.rejection = PolicyDenied("The API key may not be used from this address.")
+        return
     state.principal = known.principal
     state.credential = known

@@ -34,6 +34,9 @@ MAX_HEADER: Final = 16 * 1024
 """Bytes of all Cookie headers that are looked at; more of them are malformed before anything is decoded."""
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """What changes nothing (RFC 9110, section 9.2.1); TRACE and whatever is unknown, or spelt otherwise, is not of them."""
+SECURE_SCHEMES: Final = frozenset({"https", "wss"})
+SCHEME_KEY: Final = "limen.scheme"
+"""Where a scope holds the scheme that the client used, when a trusted proxy says another one than the socket has."""
 TOUCH_MS: Final = 60_000
 """The idle end is moved at most this often."""
 DAY_MS: Final = 86_400_000
@@ -44,7 +47,6 @@ _SECRET_BYTES: Final = 32
 _VALUE_LENGTH: Final = 64
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 """Headers that are a credential of their own, which no page makes a browser send of its own accord."""
-_SECURE: Final = frozenset({"https", "wss"})
 _PORT: Final = re.compile(rb":\d{1,5}\Z")
 
 _log = logging.getLogger(__name__)
@@ -291,7 +293,7 @@ def cookie_name(scope: Mapping[str, Any], *, https_only: bool = False) -> bytes:
     Without TLS a cookie without the prefix counts at a loopback address only. Behind a proxy that ends TLS the host is
     another one, and the name is the one with the prefix, which browsers never send over plain http.
     """
-    if https_only or scope.get("scheme") in _SECURE:
+    if https_only or (scope.get(SCHEME_KEY) or scope.get("scheme")) in SECURE_SCHEMES:
         return HOST_NAME
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     return LOOPBACK_NAME if len(hosts) == 1 and is_loopback(hosts[0]) else HOST_NAME

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from limen.core.errors import LimenError
+from limen.core.events import Origin
 from limen.core.principal import Principal
 
 
@@ -72,6 +73,11 @@ class Attribution(Protocol):
     rejection: LimenError | None
     credential: object
     safe_only: bool
+
+    @property
+    def origin(self) -> Origin:
+        """Where the request came from: the client's address, wherever proxies are trusted to tell it."""
+        ...
 
 
 Attribute = Callable[[Mapping[str, Any], Attribution], Awaitable[None] | None]

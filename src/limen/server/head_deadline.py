@@ -9,7 +9,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
-from limen.web.origin import canonical_address
+from limen.core.networks import canonical_address
 
 
 @dataclass(frozen=True, slots=True)

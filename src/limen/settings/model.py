@@ -29,6 +29,8 @@ def _read(reader: Callable[[str], str]) -> BeforeValidator:
 
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(parsing.split_list)]
 OriginList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
+ProxyList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
+NetworkList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 
 
 class Settings(BaseSettings):
@@ -76,6 +78,9 @@ class Settings(BaseSettings):
     password_min_length: int = Field(15, ge=8, le=64)
     registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
     cors_origins: OriginList = ()
+    trusted_proxies: ProxyList = ()
+    forwarded_header: Annotated[Literal["x-forwarded-for", "forwarded"], BeforeValidator(_lower)] = "x-forwarded-for"
+    outbound_allow: NetworkList = ()
     docs: bool = False
     shutdown_delay: int = Field(0, ge=0, le=300)
     metrics_port: int = Field(0, ge=0, le=65535)
@@ -143,6 +148,8 @@ class Settings(BaseSettings):
         hidden = {*_SECRETS, *_ACCEPTED, "database_url", "data_secrets"}
         told = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
         told["cors_origins"] = list(self.cors_origins)
+        told["trusted_proxies"] = list(self.trusted_proxies)
+        told["outbound_allow"] = list(self.outbound_allow)
         return {
             "database": self.database_url.partition(":")[0],
             "access_keys": 1 + len(self.jwt_access_secrets_accepted),
@@ -238,6 +245,16 @@ class Settings(BaseSettings):
     @classmethod
     def _exact(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(parsing.canonical_origin(origin) for origin in origins))
+
+    @field_validator("outbound_allow")
+    @classmethod
+    def _of_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parsing.network(each) for each in networks))
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _of_proxies(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parsing.trusted_proxy(network) for network in networks))
 
 
 class ServerSettings(Settings):

@@ -2,8 +2,11 @@
 
 import json
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from limen.core.networks import canonical_network
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
@@ -68,6 +71,30 @@ def public_url(text: str) -> str:
     if parts.scheme not in _DEFAULT_PORTS or parts.query or parts.fragment or not text.isascii() or " " in text:
         raise ValueError("must begin with https:// or http:// and hold neither a query nor a fragment")
     return f"{canonical_origin(f'{parts.scheme}://{parts.netloc}')}{parts.path.rstrip('/')}"
+
+
+def trusted_proxy(text: str) -> str:
+    """Return an address or network of proxies in canonical CIDR notation, or ``unix`` for Unix sockets.
+
+    Raises ValueError for everybody's network: whoever trusts it believes what any stranger writes into a header.
+    """
+    if text.strip().casefold() == "unix":
+        return "unix"
+    try:
+        network = canonical_network(text.strip())
+    except ValueError:
+        raise ValueError("must be an address such as 10.0.0.5, a network such as 10.0.0.0/8, or unix") from None
+    if ip_network(network).prefixlen == 0:
+        raise ValueError("must not be everybody's network: any stranger could say who they are; name the proxies")
+    return network
+
+
+def network(text: str) -> str:
+    """Return an address or a network in canonical CIDR notation."""
+    try:
+        return canonical_network(text.strip())
+    except ValueError:
+        raise ValueError("must be an address such as 10.0.0.5 or a network such as 10.0.0.0/8") from None
 
 
 def token_name(text: str) -> str:

@@ -8,6 +8,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from limen.authn.cookie import SCHEME_KEY, SECURE_SCHEMES
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
@@ -31,13 +33,12 @@ OWN_JSON_HEADERS: Final = (
 )
 """What limen's own JSON answers carry: nothing in them is to be run, framed, or kept by a cache."""
 
-_SECURE_SCHEMES: Final = frozenset({"https", "wss"})
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
 
 
 def is_https(scope: Scope) -> bool:
-    """Tell whether the request came over TLS, as far as the server in front of the application knows."""
-    return scope.get("scheme") in _SECURE_SCHEMES
+    """Tell whether the client's request came over TLS: as the server sees it, or as a trusted proxy told the guard."""
+    return (scope.get(SCHEME_KEY) or scope.get("scheme")) in SECURE_SCHEMES
 
 
 def add_security_headers(headers: RawHeaders, https: bool) -> None:

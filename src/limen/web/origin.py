@@ -2,13 +2,13 @@
 
 import re
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from starlette.types import Scope
 
 from limen.core.events import Origin
 from limen.core.ids import random_id_bytes
+from limen.web.peers import NO_PROXIES, TrustedProxies
 
 MAX_USER_AGENT: Final = 256
 
@@ -17,13 +17,13 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}\Z")
 _MOST_BYTES_READ: Final = 4 * MAX_USER_AGENT
 
 
-def origin_of(scope: Scope) -> Origin:
+def origin_of(scope: Scope, proxies: TrustedProxies = NO_PROXIES) -> Origin:
     """Return where an HTTP request or a WebSocket handshake came from.
 
     - ``request_id``: the one X-Request-ID, if it is 8 to 64 letters, digits, dots, underscores and dashes; else a new
       one: 32 hexadecimal digits, random. What a client chose can be chosen again: it names a request, no more.
-    - ``address``: the socket's peer, in its shortest form, IPv4 inside IPv6 as IPv4; empty for a Unix socket and for
-      whatever is no address. No X-Forwarded header is read.
+    - ``address``: the socket's peer, or the client that a trusted proxy names, in its shortest form, IPv4 inside IPv6
+      as IPv4 (`TrustedProxies.client_address`); empty for a Unix socket and for whatever is no address.
     - ``user_agent``: at most 256 characters, without control characters.
     """
     request_ids, user_agent = [], b""
@@ -32,10 +32,9 @@ def origin_of(scope: Scope) -> Origin:
             request_ids.append(value)
         elif name == b"user-agent":
             user_agent = value
-    client = scope.get("client")
     return Origin(
         _request_id(request_ids),
-        canonical_address(client[0]) if client else "",
+        proxies.client_address(scope) or "",
         _printable(user_agent[:_MOST_BYTES_READ]) if user_agent else "",
     )
 
@@ -49,21 +48,6 @@ def _request_id(given: list[bytes]) -> str:
     if len(given) == 1 and _REQUEST_ID.match(given[0]):
         return given[0].decode("ascii")
     return new_request_id()
-
-
-@lru_cache(maxsize=4096)
-def canonical_address(text: str) -> str:
-    """Return an IP address in its shortest form (RFC 5952), without a zone, or the empty text for anything else.
-
-    IPv4 inside IPv6 (``::ffff:192.0.2.1``) becomes the IPv4 address: one peer must not be two to a rate limit.
-    """
-    try:
-        address = ip_address(text.partition("%")[0])
-    except (ValueError, AttributeError):
-        return ""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(address)
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,7 @@
 """An application that verifies the tokens of a limen elsewhere, and has neither its database nor its secrets."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from limen.crypto.jwt import TokenVerifier
 from limen.crypto.keys import KeySet
 from limen.web.cors import CorsPolicy
 from limen.web.guard import Protection, protect
+from limen.web.peers import TrustedProxies
 
 LONGEST_TOKEN: Final = 900
 """Seconds: no limen issues an access token that lives longer."""
@@ -33,6 +34,7 @@ class ResourceServer:
     Attributes:
         catalogue: the roles that the application declares, and what each of them allows here.
         cors: the origins that may read answers.
+        proxies: the proxies that are believed when they say who is behind them.
         challenges: the authentication schemes that a 401 names.
     """
 
@@ -44,10 +46,12 @@ class ResourceServer:
         jwks_url: str | None = None,
         roles: Mapping[str, Iterable[str]] | None = None,
         cors_origins: Iterable[str] = (),
+        trusted_proxies: Sequence[str] = (),
         clock: Clock = system_clock,
     ) -> None:
         self.catalogue = RoleCatalogue({} if roles is None else roles)
         self.cors = CorsPolicy.of(cors_origins, credentials=True)
+        self.proxies = TrustedProxies(trusted_proxies)
         self.keys = RemoteKeys(jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json", self._use)
         self.bearer = BearerStrategy(
             TokenVerifier(

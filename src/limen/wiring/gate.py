@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -114,6 +114,7 @@ class Limen(Parts):
         jwks_url: str | None = None,
         roles: Mapping[str, Iterable[str]] | None = None,
         cors_origins: Iterable[str] = (),
+        trusted_proxies: Sequence[str] = (),
         clock: Clock = system_clock,
     ) -> "ResourceServer":
         """Make a gate for a service that verifies the tokens of a limen elsewhere, by its public keys alone.
@@ -129,6 +130,7 @@ class Limen(Parts):
             roles: what the roles in a token allow here: name to permissions. None takes them as they are, and they give
                 no permission.
             cors_origins: the web origins whose pages may call.
+            trusted_proxies: the proxies in front of it, as in ``LIMEN_TRUSTED_PROXIES``.
             clock: the time in seconds since 1970 UTC.
 
         Raises:
@@ -137,7 +139,13 @@ class Limen(Parts):
         from limen.web.resource_server import ResourceServer
 
         return ResourceServer(
-            issuer=issuer, audience=audience, jwks_url=jwks_url, roles=roles, cors_origins=cors_origins, clock=clock
+            issuer=issuer,
+            audience=audience,
+            jwks_url=jwks_url,
+            roles=roles,
+            cors_origins=cors_origins,
+            trusted_proxies=trusted_proxies,
+            clock=clock,
         )
 
     def protect(

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
     from limen.web.cors import CorsPolicy
     from limen.web.csrf import CsrfCheck
+    from limen.web.peers import TrustedProxies
 
 CLOCK_LEEWAY = 2
 """Seconds beyond its end for which a token is accepted."""
@@ -96,6 +97,13 @@ class Parts:
         from limen.web.cors import CorsPolicy
 
         return CorsPolicy.of(self.settings.cors_origins, credentials=True)
+
+    @cached_property
+    def proxies(self) -> "TrustedProxies":
+        """The proxies that are believed when they say who is behind them."""
+        from limen.web.peers import TrustedProxies
+
+        return TrustedProxies(self.settings.trusted_proxies, self.settings.forwarded_header)
 
     def _build(self, settings: Settings) -> None:
         cookie_terms = CookieTerms(

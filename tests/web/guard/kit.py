@@ -15,6 +15,7 @@ from limen.core.errors import LimenError, SessionEnded, TokenRejected
 from limen.core.principal import Principal, PrincipalKind
 from limen.web.cors import NO_ORIGINS, CorsPolicy
 from limen.web.guard import GuardState
+from limen.web.peers import NO_PROXIES, TrustedProxies
 
 CATALOGUE = RoleCatalogue(
     {"maker": ["order:create"], "checker": ["order:approve", "order:read"], "admin": ["order:delete"]}
@@ -40,6 +41,7 @@ class SmallGate:
     catalogue: RoleCatalogue | None = CATALOGUE
     cors: CorsPolicy = NO_ORIGINS
     challenges: tuple[str, ...] = ("Bearer",)
+    proxies: TrustedProxies = NO_PROXIES
     people: dict[str, Principal] = field(default_factory=lambda: {each: principal(each) for each in CATALOGUE.names})
     ended: set[str] = field(default_factory=set)
     live_asked: list[str] = field(default_factory=list)

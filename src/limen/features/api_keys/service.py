@@ -11,7 +11,6 @@ from typing import Final, TypeAlias, TypeVar
 from limen.authn.api_key_issuing import IssuedKey, KeyDoor, KeyTerms
 from limen.authn.api_key_records import KeyState
 from limen.authn.issuing import Grant, Proof
-from limen.authn.networks import canonical_network
 from limen.authz.administration import Administration
 from limen.authz.authority import Authority, AuthorityMoved
 from limen.authz.permissions import is_permission_name
@@ -26,6 +25,7 @@ from limen.core.errors import (
 )
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin
 from limen.core.ids import is_uuid7
+from limen.core.networks import canonical_network
 from limen.core.pages import DEFAULT_PAGE, check_limit, check_place
 from limen.core.principal import Principal
 from limen.features.accounts.service import AccountService, AccountView

@@ -7,6 +7,7 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from limen.authn.cookie import SCHEME_KEY
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
 from limen.web.cors import Cors, origin_allowed, preflight_answer
 from limen.web.guard.dispatch import instrument, refuse
@@ -17,6 +18,7 @@ from limen.web.guard.state import GUARD_KEY, Gate, GuardState
 from limen.web.guard.streams import go_on
 from limen.web.headers import ON_HTTP, ON_HTTPS, add_security_headers, is_https
 from limen.web.origin import new_request_id
+from limen.web.peers import note_scheme
 from limen.web.problems import send_problem
 
 UNDECIDED_FROM_ROUTER = frozenset({400, 404, 405, 307, 308})
@@ -71,6 +73,7 @@ class OuterGuard:
         self.protection = protection
         self._gate = protection.gate
         self._rules = protection.rules
+        self._proxies = protection.gate.proxies or None
         self._serve_http: ASGIApp = self._guarded_http
         if self._gate.cors.origins:
             self._serve_http = Cors(self._guarded_http, self._gate.cors)
@@ -94,6 +97,8 @@ class OuterGuard:
     async def _guarded_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self._gate
         scope[LIMEN_KEY] = gate
+        if self._proxies is not None:
+            note_scheme(scope, self._proxies)
         state = GuardState(gate, self._rules, scope["headers"], scope.get("client"), scope.get(GUARD_KEY))
         scope[GUARD_KEY] = state
 
@@ -109,7 +114,7 @@ class OuterGuard:
                         add_security_headers(headers, is_https(scope))
                         break
                 else:
-                    headers += ON_HTTPS if scope.get("scheme") == "https" else ON_HTTP
+                    headers += ON_HTTPS if (scope.get(SCHEME_KEY) or scope.get("scheme")) == "https" else ON_HTTP
                 return send({**message, "headers": headers})
             if state.blocked or state.ended or message.get("more_body"):
                 _let_part_pass(message, state)
@@ -129,6 +134,8 @@ class OuterGuard:
 
     async def _guarded_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[LIMEN_KEY] = self._gate
+        if self._proxies is not None:
+            note_scheme(scope, self._proxies)
         state = GuardState(self._gate, self._rules, scope["headers"], scope.get("client"), scope.get(GUARD_KEY))
         scope[GUARD_KEY] = state
         try:

@@ -24,6 +24,7 @@ from limen.web.guard.marks import write_mark
 from limen.web.guard.outer import put_guard_around
 from limen.web.guard.rules import PathRules
 from limen.web.guard.state import Gate, GuardState
+from limen.web.peers import NO_PROXIES, TrustedProxies
 
 _KNOWN_TO_HOLD: set[tuple[int, ...]] = set()
 
@@ -37,6 +38,7 @@ class _SentinelGate:
     catalogue: RoleCatalogue | None = None
     cors: CorsPolicy = NO_ORIGINS
     challenges: tuple[str, ...] = ("Bearer",)
+    proxies: TrustedProxies = NO_PROXIES
 
     def authenticate(self, scope: Scope, state: GuardState) -> Awaitable[None] | None:
         if (b"authorization", _WITHOUT_ROLES) in scope["headers"]:

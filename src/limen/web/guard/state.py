@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from limen.authz.roles import RoleCatalogue
 from limen.core.errors import (
+    CertificateRequired,
     ConfigurationError,
     CredentialMissing,
     LimenError,
@@ -24,6 +25,7 @@ from limen.guard.requirements import Requirement
 from limen.web.cors import CorsPolicy
 from limen.web.guard.rules import PathRules
 from limen.web.origin import origin_of
+from limen.web.peers import TrustedProxies
 
 GUARD_KEY = "limen.guard"
 """Where the state of a request is in its scope."""
@@ -33,6 +35,7 @@ _REFUSALS: dict[str, type[LimenError]] = {
     "permission_required": PermissionRequired,
     "policy_denied": PolicyDenied,
     "step_up_required": StepUpRequired,
+    "certificate_required": CertificateRequired,
 }
 
 _log = logging.getLogger("limen.guard")
@@ -54,6 +57,11 @@ class Gate(Protocol):
     @property
     def challenges(self) -> tuple[str, ...]:
         """The authentication schemes that a 401 names, one ``WWW-Authenticate`` each."""
+        ...
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """The proxies that are believed when they say who is behind them."""
         ...
 
     def authenticate(self, scope: Scope, state: "GuardState") -> Awaitable[None] | None:
@@ -96,7 +104,7 @@ class GuardState(msgspec.Struct, eq=False):
         gate: whose guard this is.
         rules: what is declared for leaves that the guard cannot see into.
         headers: the headers of the request.
-        client: the address and port of the peer.
+        client: the address and port of the socket's peer.
         principal: who is calling.
         rejection: the error that a presented credential earned; a guarded leaf answers it.
         credential: whatever the gate wants to find again in `Gate.still_valid`.
@@ -147,7 +155,8 @@ class GuardState(msgspec.Struct, eq=False):
     def origin(self) -> Origin:
         """Where the request came from; found out when it is asked for, and then the same for everybody who asks."""
         if self.known_origin is None:
-            self.known_origin = origin_of({"headers": self.headers, "client": self.client})
+            scope = {"headers": self.headers, "client": self.client}
+            self.known_origin = origin_of(scope, self.gate.proxies)
         return self.known_origin
 
     def refusal(self, requirement: Requirement) -> LimenError | None:

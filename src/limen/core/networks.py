@@ -1,11 +1,26 @@
-"""Networks from which a credential may be used: written canonically, and asked for each request."""
+"""Addresses and networks of the Internet Protocol: written canonically, and asked for each request."""
 
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 MAPPED: Final = 96
 """Bits before an IPv4 address that is written as an IPv6 one (RFC 4291, section 2.5.5.2)."""
+
+
+@lru_cache(maxsize=4096)
+def canonical_address(text: str) -> str:
+    """Return an IP address in its shortest form (RFC 5952), without a zone, or the empty text for anything else.
+
+    IPv4 inside IPv6 (``::ffff:192.0.2.1``) becomes the IPv4 address: one peer must not be two to a rate limit.
+    """
+    try:
+        address = ip_address(text.partition("%")[0])
+    except (ValueError, AttributeError):
+        return ""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
 
 
 def canonical_network(text: str) -> str:
