@@ -26,7 +26,14 @@ class Permission(StrEnum):
 
 
 ROLES: dict[str, list[str]] = {
-    Role.MAKER: [Permission.CREATE, Permission.READ, Permission.UPDATE, Permission.DELETE],
+    Role.MAKER: [
+        Permission.CREATE,
+        Permission.READ,
+        Permission.UPDATE,
+        Permission.DELETE,
+        # May make API keys for programs of their own.
+        "api-keys:own",
+    ],
     Role.CHECKER: [Permission.READ, Permission.APPROVE],
     Role.SUPER_CHECKER: [Permission.READ, Permission.ASSIGN, Permission.APPROVE],
     Role.ADMIN: [

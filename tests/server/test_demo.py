@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,11 +13,32 @@ import pytest
 from tests.server.conftest import LIMEN, Server, Start, demo_accounts, environment, free_port, launch, limen, log_in
 
 
-def printed_commands(server: Server) -> list[str]:
-    """Return the lines that the demo says can be pasted into a shell."""
+def printed_commands(server: Server, heading: str) -> list[str]:
+    """Return the lines that the demo says can be pasted into a shell, under this heading."""
     lines = server.out.splitlines()
-    begin = next(number for number, line in enumerate(lines) if line.startswith("To try")) + 1
+    begin = next(number for number, line in enumerate(lines) if line.startswith(heading)) + 1
     return lines[begin : lines.index("", begin)]
+
+
+def pasted(server: Server, *headings: str) -> str:
+    """Paste the lines under these headings into one shell, which must show no error, and return what they print."""
+    commands = [line for heading in headings for line in ["echo :", *printed_commands(server, heading)]]
+    done = subprocess.run(
+        ["bash", "-eu"],
+        input="\n".join(commands),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout
+
+
+def answers(printed: str) -> list[dict[str, Any]]:
+    """Return the JSON of what the lines under the last heading printed."""
+    return [json.loads(line) for line in printed.rpartition(":\n")[2].splitlines() if line.startswith("{")]
 
 
 def test_everything_it_makes_is_private(demo: Server) -> None:
@@ -44,23 +66,37 @@ def test_four_accounts_each_with_its_role(demo: Server) -> None:
 
 def test_each_printed_line_works(demo: Server) -> None:
     """The printed lines, pasted into a shell, log in, make an order and refresh, and show no error."""
-    commands = printed_commands(demo)
-    done = subprocess.run(
-        ["bash", "-eu"],
-        input="\n".join(commands),
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(),
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    me, order, refused, refreshed = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    assert json.loads(me)["username"] == "maker"
-    assert json.loads(order)["status"] == "pending"
-    assert json.loads(refused)["code"] == "credential_missing"
-    assert json.loads(refreshed)["token_type"] == "Bearer"
-    assert "HTTP/1.1 401" in done.stdout
+    printed = pasted(demo, "To try")
+    me, order, refused, refreshed = answers(printed)
+    assert me["username"] == "maker"
+    assert order["status"] == "pending"
+    assert refused["code"] == "credential_missing"
+    assert refreshed["token_type"] == "Bearer"
+    assert "HTTP/1.1 401" in printed
+
+
+def test_each_printed_line_with_a_cookie_works(demo: Server) -> None:
+    """A cookie opens what reads; a change takes the anti-forgery token; after the logout there is nothing left."""
+    me, refused, order, over = answers(pasted(demo, "To try", "A browser's session"))
+    assert me["username"] == "maker"
+    assert refused["code"] == "csrf_failed"
+    assert order["status"] == "pending"
+    assert over["code"] == "credential_missing"
+
+
+def test_each_printed_line_with_an_api_key_works(demo: Server) -> None:
+    """A key of one's own with one scope reads, and may do nothing else that its owner may."""
+    orders, refused = answers(pasted(demo, "To try", "An API key"))
+    assert orders["items"]
+    assert (refused["code"], refused["detail"]) == ("permission_required", "The permission order:create is required.")
+
+
+def test_each_printed_line_with_a_service_works(demo: Server) -> None:
+    """The administrator makes a service and its key; it makes an order; switched off, its key is dead."""
+    me, order, over = answers(pasted(demo, "To try", "A service"))
+    assert (me["kind"], me["roles"]) == ("service", ["maker"])
+    assert order["maker_id"] == me["sub"]
+    assert over["code"] == "account_not_active"
 
 
 def test_registration_is_open_and_gives_no_role(demo: Server) -> None:
@@ -114,10 +150,10 @@ def test_nothing_secret_is_logged(demo: Server) -> None:
         client.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
         client.get(f"/orders?access_token={tokens['access_token']}")
     settings = (demo.folder / "var" / "demo.env").read_text()
-    secrets = [line.partition("=")[2] for line in settings.splitlines() if "SECRET=" in line]
+    secrets = [line.partition("=")[2] for line in settings.splitlines() if "SECRET" in line]
     secrets += [account["password"] for account in demo_accounts(demo).values()]
     secrets += [tokens["access_token"], tokens["refresh_token"]]
-    assert len(secrets) == 8
+    assert len(secrets) == 9
     assert not [secret for secret in secrets if secret in demo.log]
     assert "started" in demo.log
 
@@ -160,6 +196,23 @@ def test_a_second_run_keeps_everything(start: Start) -> None:
     with second.client(token) as client:
         assert client.get(f"/orders/{order['id']}").json() == order
     assert second.end(signal.SIGINT) == 0
+
+
+def test_settings_of_before_get_a_data_secret(start: Start, tmp_path: Path) -> None:
+    """A folder from before there were API keys gets the one secret it lacks, keeps the others, and changes no more."""
+    start("demo").end()
+    file = tmp_path / "var" / "demo.env"
+    settings = file.read_text().splitlines()
+    file.write_text("\n".join(line for line in settings if not line.startswith("LIMEN_DATA_SECRETS=")))
+    start("demo").end()
+    *kept, added = file.read_text().splitlines()
+    assert kept == [line for line in settings if not line.startswith("LIMEN_DATA_SECRETS=")]
+    assert added.startswith("LIMEN_DATA_SECRETS=")
+    assert added not in settings
+    assert file.stat().st_mode & 0o777 == 0o600
+    server = start("demo")
+    assert file.read_text().splitlines()[-1] == added
+    assert answers(pasted(server, "To try", "An API key"))[0]["items"]
 
 
 def test_json_has_the_address_and_no_password(start: Start) -> None:

@@ -10,6 +10,7 @@ from limen.cli.configuration import Json
 from limen.cli.exits import UsageError
 from limen.cli.extras import require_server
 from limen.cli.terminal import heading, say, show_json, table
+from limen.cli.to_try import things_to_try
 
 
 def demo(
@@ -53,28 +54,11 @@ def demo(
             files = {"accounts_file": str(prepared.accounts_file), "settings_file": str(prepared.settings_file)}
             show_json({"address": address, **files})
             return
-        heading("To try, paste into another shell:")
-        say(*things_to_try(address, prepared.accounts_file), "")
+        for section in things_to_try(address, prepared.accounts_file):
+            heading(section.heading)
+            say(*section.lines, "")
         say(f"Try it in a browser: {address}/docs")
         say(f"Manage its accounts: LIMEN_ENV_FILE={shlex.quote(str(prepared.settings_file))} limen accounts list")
         say(f"limen demo listens on {address} (Ctrl-C ends it)")
 
     run(data, host=host, port=port, on_prepared=on_prepared, on_ready=on_ready)
-
-
-def things_to_try(address: str, accounts_file: Path) -> list[str]:
-    """Return lines for a POSIX shell that log in and use what came of it; nothing but curl and sed is needed."""
-    json = "-H 'Content-Type: application/json'"
-    bearer = '-H "Authorization: Bearer $access"'
-    password = """sed -n '/"maker"/,/}/s/.*"password": *"\\([^"]*\\)".*/\\1/p'"""
-    return [
-        f"limen={address}",
-        f"password=$({password} {shlex.quote(str(accounts_file))})",
-        f"""tokens=$(curl -sS "$limen/auth/login" {json} -d '{{"username": "maker", "password": "'"$password"'"}}')""",
-        """access=$(echo "$tokens" | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')""",
-        """refresh=$(echo "$tokens" | sed 's/.*"refresh_token":"\\([^"]*\\)".*/\\1/')""",
-        f'curl -sS "$limen/auth/me" {bearer}; echo',
-        f"""curl -sS "$limen/orders" {bearer} {json} -d '{{"item": "an oak threshold", "amount": 120}}'; echo""",
-        'curl -sS -i "$limen/orders"; echo',
-        f"""curl -sS "$limen/auth/refresh" {json} -d '{{"refresh_token": "'"$refresh"'"}}'; echo""",
-    ]

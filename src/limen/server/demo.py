@@ -36,6 +36,7 @@ _SETTINGS = """\
 LIMEN_DATABASE_URL='{database}'
 LIMEN_JWT_ACCESS_SECRET={access}
 LIMEN_JWT_REFRESH_SECRET={refresh}
+LIMEN_DATA_SECRETS={data}
 LIMEN_REGISTRATION=open
 LIMEN_DOCS=on
 LIMEN_LOG_FORMAT=console
@@ -144,15 +145,18 @@ def _settings_file(folder: Path) -> Path:
     database = f"sqlite:///{folder / 'limen.db'}"
     if not set(database).isdisjoint("'\\?#\n"):
         raise ConfigurationError("--data names a folder with a character that a settings file cannot carry")
-    access, refresh = (secrets.token_urlsafe(SECRET_BYTES) for _ in range(2))
+    access, refresh, data = (secrets.token_urlsafe(SECRET_BYTES) for _ in range(3))
+    fresh = _SETTINGS.format(database=database, access=access, refresh=refresh, data=data)
     try:
-        write_private(file, _SETTINGS.format(database=database, access=access, refresh=refresh), replace=False)
+        write_private(file, fresh, replace=False)
     except FileExistsError:
         text = file.read_text(encoding="utf-8")
-        moved = re.sub(r"(?m)^LIMEN_DATABASE_URL=.*$", lambda _: f"LIMEN_DATABASE_URL='{database}'", text)
-        if moved != text:
-            # The folder was moved or copied: the settings in it must not lead back to where it came from.
-            write_private(file, moved, replace=True)
+        # Where the folder was moved or copied, the settings in it must not lead back to where it came from.
+        now = re.sub(r"(?m)^LIMEN_DATABASE_URL=.*$", lambda _: f"LIMEN_DATABASE_URL='{database}'", text)
+        if not re.search(r"(?m)^LIMEN_DATA_SECRETS=", now):
+            now = f"{now.rstrip()}\nLIMEN_DATA_SECRETS={data}\n"
+        if now != text:
+            write_private(file, now, replace=True)
     return file
 
 

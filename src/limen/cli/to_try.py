@@ -1,0 +1,97 @@
+"""What the demo prints to be tried: lines for a POSIX shell; nothing but curl and sed is needed."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Lines that belong together; those of the sections before were pasted already.
+
+    Attributes:
+        heading: what they show.
+        lines: the lines.
+    """
+
+    heading: str
+    lines: tuple[str, ...]
+
+
+_JSON: Final = "-H 'Content-Type: application/json'"
+_ORDER: Final = """-d '{"item": "an oak threshold", "amount": 120}'"""
+_CREDENTIALS: Final = """-d '{"username": "maker", "password": "'"$password"'"}'"""
+
+
+def things_to_try(address: str, accounts_file: Path) -> list[Section]:
+    """Return the lines for a demo at this address whose passwords are in this file."""
+    return [
+        Section("To try, paste into another shell:", _tokens(address, accounts_file)),
+        Section("A browser's session, by a cookie; a change takes a proof of whose page asks:", _COOKIE),
+        Section("An API key of one's own, which may read and nothing else:", _OWN_KEY),
+        Section("A service, which has nothing but the key that an administrator makes for it:", _service(accounts_file)),
+    ]
+
+
+def _password(name: str, accounts_file: Path) -> str:
+    picked = f"""sed -n '/"{name}"/,/}}/s/.*"password": *"\\([^"]*\\)".*/\\1/p'"""
+    return f"$({picked} {shlex.quote(str(accounts_file))})"
+
+
+def _field(name: str) -> str:
+    return f"""sed 's/.*"{name}":"\\([^"]*\\)".*/\\1/'"""
+
+
+def _tokens(address: str, accounts_file: Path) -> tuple[str, ...]:
+    bearer = '-H "Authorization: Bearer $access"'
+    return (
+        f"limen={address}",
+        f"password={_password('maker', accounts_file)}",
+        f'tokens=$(curl -sS "$limen/auth/login" {_JSON} {_CREDENTIALS})',
+        f'access=$(echo "$tokens" | {_field("access_token")})',
+        f'refresh=$(echo "$tokens" | {_field("refresh_token")})',
+        f'curl -sS "$limen/auth/me" {bearer}; echo',
+        f'curl -sS "$limen/orders" {bearer} {_JSON} {_ORDER}; echo',
+        'curl -sS -i "$limen/orders"; echo',
+        f"""curl -sS "$limen/auth/refresh" {_JSON} -d '{{"refresh_token": "'"$refresh"'"}}'; echo""",
+    )
+
+
+_BROWSER: Final = 'curl -sS -b "$jar" -c "$jar" -H "Origin: $limen"'
+_COOKIE: Final = (
+    "jar=$(mktemp)",
+    f'session=$({_BROWSER} "$limen/auth/session" {_JSON} {_CREDENTIALS})',
+    f'csrf=$(echo "$session" | {_field("csrf_token")})',
+    f'{_BROWSER} "$limen/auth/me"; echo',
+    f'{_BROWSER} "$limen/orders" {_JSON} {_ORDER}; echo',
+    f'{_BROWSER} "$limen/orders" -H "X-CSRF-Token: $csrf" {_JSON} {_ORDER}; echo',
+    f'{_BROWSER} -X DELETE "$limen/auth/session" -H "X-CSRF-Token: $csrf"',
+    f'{_BROWSER} "$limen/auth/me"; echo',
+)
+
+_OWN_KEY: Final = (
+    'made=$(curl -sS "$limen/auth/api-keys" -H "Authorization: Bearer $access" '
+    f"""{_JSON} -d '{{"name": "reads orders", "scopes": ["order:read"]}}')""",
+    f'key=$(echo "$made" | {_field("key")})',
+    'curl -sS "$limen/orders" -H "X-API-Key: $key"; echo',
+    f'curl -sS "$limen/orders" -H "X-API-Key: $key" {_JSON} {_ORDER}; echo',
+)
+
+
+def _service(accounts_file: Path) -> tuple[str, ...]:
+    credentials = _CREDENTIALS.replace("maker", "admin").replace("$password", "$admin")
+    services = '"$limen/admin/api/services'
+    bearer = '-H "Authorization: Bearer $boss"'
+    return (
+        f"admin={_password('admin', accounts_file)}",
+        f'boss=$(curl -sS "$limen/auth/login" {_JSON} {credentials} | {_field("access_token")})',
+        f"""robot=$(curl -sS {services}" {bearer} {_JSON} """
+        f"""-d '{{"name": "robot-'"$(date +%s)"'", "roles": ["maker"]}}' | {_field("id")})""",
+        f"""key=$(curl -sS {services}/$robot/api-keys" {bearer} {_JSON} -d '{{"name": "night shift"}}' """
+        f"| {_field('key')})",
+        'curl -sS "$limen/auth/me" -H "Authorization: Bearer $key"; echo',
+        f'curl -sS "$limen/orders" -H "Authorization: Bearer $key" {_JSON} {_ORDER}; echo',
+        f'curl -sS -X POST {services}/$robot/disable" {bearer}',
+        'sleep 2; curl -sS "$limen/auth/me" -H "Authorization: Bearer $key"; echo',
+    )
