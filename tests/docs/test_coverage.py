@@ -25,7 +25,8 @@ EXPECTED = {
     "who am I", "passwords", "changing the password", "tokens", "the one door", "the guard", "roles",
     "permissions", "live check", "no store call", "the example", "errors", "strict input", "security headers",
     "CORS", "logs", "events", "settings", "health", "SQLite", "faults", "accounts", "the server", "the demo",
-    "testing kit", "two commands",
+    "testing kit", "two commands", "a browser's session", "forged requests", "an API key", "a service",
+    "keys that others verify by",
 }  # fmt: skip
 
 
