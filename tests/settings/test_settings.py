@@ -68,7 +68,9 @@ def test_environment_is_read(good: dict[str, str], monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LIMEN_REGISTRATION", "OPEN")
     monkeypatch.setenv("LIMEN_CORS_ORIGINS", "https://a.example, HTTPS://B.example:443")
     monkeypatch.setenv("LIMEN_PUBLIC_URL", "https://login.example/base/")
+    monkeypatch.setenv("LIMEN_OUTBOUND_ALLOW", "10.1.2.3/8, ::ffff:127.0.0.1")
     settings = Settings.load()
+    assert settings.outbound_allow == ("10.0.0.0/8", "127.0.0.1/32")
     assert settings.jwt_access_secret.get_secret_value() == good["LIMEN_JWT_ACCESS_SECRET"]
     assert (settings.access_ttl, settings.docs, settings.registration) == (300, True, "open")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
@@ -242,6 +244,8 @@ def test_accepted_secrets_are_lists(good: dict[str, str]) -> None:
         ("PUBLIC_URL", "https://user:hunter2@login.example", "is not an address"),
         ("PUBLIC_URL", "https://login.example/?a=b", "neither a query"),
         ("PUBLIC_URL", "ftp://login.example", "must begin with"),
+        ("OUTBOUND_ALLOW", "10.0.0.0/99", "must be an address such as 10.0.0.5 or a network"),
+        ("OUTBOUND_ALLOW", "issuer.internal", "must be an address such as 10.0.0.5 or a network"),
         ("CORS_ORIGINS", "*", "wildcard"),
         ("CORS_ORIGINS", "https://*.example", "wildcard"),
         ("CORS_ORIGINS", "null", "null"),
