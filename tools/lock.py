@@ -24,6 +24,7 @@ EXPORTS = {
     "run": ("--no-default-groups", "--group", "build", "--extra", "server"),
     "test": ("--no-default-groups", "--group", "dev", "--all-extras"),
     "postgres": ("--no-default-groups", "--only-group", "postgres-server"),
+    "valkey": ("--no-default-groups", "--only-group", "valkey-server"),
 }
 HEADER = """\
 # Made by `make lock`; not to be edited. {what}
@@ -33,6 +34,7 @@ WHAT = {
     "run": "What `limen demo` and `limen serve` run on, and what builds limen.",
     "test": "The same, and what tests and linters need.",
     "postgres": "A PostgreSQL server for the tests, installed where there is a build of it.",
+    "valkey": "A Valkey server for the tests, installed where there is a build of it.",
     "oldest": "The oldest supported framework, installed beside the newest for the tests that run on both.",
 }
 
