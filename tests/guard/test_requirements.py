@@ -1,5 +1,6 @@
 """Requirements as plain values."""
 
+from dataclasses import fields, replace
 from enum import StrEnum
 
 import pytest
@@ -66,3 +67,14 @@ def test_public_survives_no_restriction() -> None:
     assert (PUBLIC & PUBLIC).public
     assert not (PUBLIC & AUTHENTICATED).public
     assert not (Requirement.of_roles(["a"]) & PUBLIC).public
+
+
+NAMES = {"public", "roles_any", "permissions_all", "permissions_any"}
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(Requirement) if each.name not in NAMES])
+def test_whatever_is_no_name_is_asked_every_time(name: str) -> None:
+    """A leaf remembers the names that met it only where names alone decide; nothing new does."""
+    assert Requirement.of_roles(["maker"]).is_by_names
+    asked = replace(Requirement.of_roles(["maker"]), **{name: True})
+    assert not asked.is_by_names

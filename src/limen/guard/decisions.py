@@ -9,7 +9,6 @@ _MISSING = Decision(allowed=False, code="credential_missing", reason="Authentica
 _STEP_UP = Decision(
     allowed=False, code="step_up_required", reason="A person has to log in for this; an API key or a service cannot."
 )
-
 _CERTIFICATE = Decision(allowed=False, code="certificate_required", reason="A client certificate is required.")
 
 
@@ -25,10 +24,22 @@ def decide(requirement: Requirement, principal: Principal) -> Decision:
     """
     if requirement.public:
         return ALLOWED
-    if principal.kind is _ANONYMOUS or (requirement.interactive and not principal.is_interactive):
-        return _MISSING if principal.kind is _ANONYMOUS else _STEP_UP
+    if principal.kind is _ANONYMOUS:
+        return _MISSING
+    return _unproved(requirement, principal) or _unnamed(requirement, principal) or ALLOWED
+
+
+def _unproved(requirement: Requirement, principal: Principal) -> Decision | None:
+    """Return what is missing of how the principal proved who it is."""
+    if requirement.interactive and not principal.is_interactive:
+        return _STEP_UP
     if requirement.client_certificate and not principal.is_by_certificate:
         return _CERTIFICATE
+    return None
+
+
+def _unnamed(requirement: Requirement, principal: Principal) -> Decision | None:
+    """Return which role or permission is missing."""
     for names in requirement.roles_any:
         if principal.roles.isdisjoint(names):
             return Decision(allowed=False, code="role_required", reason=_sentence("role", names))
@@ -38,7 +49,7 @@ def decide(requirement: Requirement, principal: Principal) -> Decision:
     for names in requirement.permissions_any:
         if principal.permissions.isdisjoint(names):
             return Decision(allowed=False, code="permission_required", reason=_sentence("permission", names))
-    return ALLOWED
+    return None
 
 
 def _sentence(noun: str, names: Names) -> str:

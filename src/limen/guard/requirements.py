@@ -76,6 +76,19 @@ class Requirement:
         )
 
     @property
+    def is_by_names(self) -> bool:
+        """Tell whether roles and permissions alone decide, so that what met it once meets it again with the same names.
+
+        It compares with what has nothing but names, so whatever else a requirement learns to ask for is not forgotten.
+        """
+        return self == Requirement(
+            public=self.public,
+            roles_any=self.roles_any,
+            permissions_all=self.permissions_all,
+            permissions_any=self.permissions_any,
+        )
+
+    @property
     def role_names(self) -> frozenset[str]:
         """Every role that is named."""
         return frozenset(name for names in self.roles_any for name in names)

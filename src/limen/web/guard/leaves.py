@@ -59,7 +59,7 @@ class Leaf:
 
     def __post_init__(self) -> None:
         many = self.declared_by_path or self.contradiction or self.router is not None or self.by_method is not None
-        self.is_plain = not many and not self.requirement.live and not self.requirement.interactive
+        self.is_plain = not many and self.requirement.is_by_names
 
     def required_for(self, method: str) -> Requirement:
         """Return what must hold for this HTTP method."""
