@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from enum import StrEnum
+from typing import Any
 
 import pytest
 
@@ -76,5 +77,5 @@ NAMES = {"public", "roles_any", "permissions_all", "permissions_any"}
 def test_whatever_is_no_name_is_asked_every_time(name: str) -> None:
     """A leaf remembers the names that met it only where names alone decide; nothing new does."""
     assert Requirement.of_roles(["maker"]).is_by_names
-    asked = replace(Requirement.of_roles(["maker"]), **{name: True})
-    assert not asked.is_by_names
+    asked: Any = {name: True}
+    assert not replace(Requirement.of_roles(["maker"]), **asked).is_by_names

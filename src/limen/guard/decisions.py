@@ -26,7 +26,10 @@ def decide(requirement: Requirement, principal: Principal) -> Decision:
         return ALLOWED
     if principal.kind is _ANONYMOUS:
         return _MISSING
-    return _unproved(requirement, principal) or _unnamed(requirement, principal) or ALLOWED
+    refused = _unproved(requirement, principal)
+    if refused is None:  # a refusal is false, so `or` would go on behind it
+        refused = _unnamed(requirement, principal)
+    return ALLOWED if refused is None else refused
 
 
 def _unproved(requirement: Requirement, principal: Principal) -> Decision | None:
