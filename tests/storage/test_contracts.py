@@ -17,6 +17,7 @@ from limen.testing.contracts.role_assignment import AssignRolesContract
 from limen.testing.contracts.roles import RoleDefinitionsContract, RolesContract
 from limen.testing.contracts.sessions import SessionsContract
 from limen.testing.contracts.signing_keys import SigningKeysContract
+from limen.testing.contracts.sso import SsoFlowsContract, SsoIdentitiesContract, SsoSessionsContract
 from limen.testing.contracts.storage import StorageContract
 
 
@@ -113,4 +114,16 @@ class TestRestoring(RestoringContract):
 
 
 class TestSigningKeys(SigningKeysContract):
+    pass
+
+
+class TestSsoFlows(SsoFlowsContract):
+    pass
+
+
+class TestSsoIdentities(SsoIdentitiesContract):
+    pass
+
+
+class TestSsoSessions(SsoSessionsContract):
     pass

@@ -11,6 +11,25 @@ from limen.core.events import Event
 
 
 @dataclass(frozen=True, slots=True)
+class Vouched:
+    """The login at a provider by which a session comes about; it goes with the session.
+
+    Attributes:
+        provider: the provider's name here.
+        issuer: its issuer.
+        subject: who somebody is there.
+        provider_sid: that provider's own session (``sid``), if it names one.
+        hint: the sealed ID token, to be shown to the provider at the logout.
+    """
+
+    provider: str
+    issuer: str
+    subject: str
+    provider_sid: str | None
+    hint: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NewSession:
     """A session to be inserted, if the account still is as it was when the proof was made.
 
@@ -20,6 +39,8 @@ class NewSession:
         token_hash: SHA-256 of the secret part of the first refresh token, or of the cookie.
         refresh_ttl_ms: how long it lives unused.
         max_ttl_ms: how long the session lives at most.
+        auth_time: when the person proved who they are, if that was elsewhere; never later than now.
+        vouched: the provider's login that it comes about by.
     """
 
     sid: str
@@ -36,6 +57,8 @@ class NewSession:
     client_id: str
     user_agent: str
     address: str
+    auth_time: int | None = None
+    vouched: Vouched | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from limen.features.maintenance.store import MaintenanceStore
 from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
 from limen.features.signing_keys.store import SigningKeyStore
+from limen.features.sso.store import SsoStore
 from limen.storage.sql.borrowed import ApplicationConnection
 from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.sqlite import SQLiteStorage, path_of
@@ -88,6 +89,11 @@ class Storage(Protocol):
     @property
     def signing_keys(self) -> SigningKeyStore:
         """The keys that access tokens are signed with, where they are kept in the database."""
+        ...
+
+    @property
+    def sso(self) -> SsoStore:
+        """Single sign-on: what is under way, identities, and the sessions of providers."""
         ...
 
     @property

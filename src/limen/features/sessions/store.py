@@ -26,6 +26,7 @@ class EndReason(StrEnum):
     RESTORED = "restored"
     PASSWORD_CHANGED = "password_changed"
     ACCOUNT_STATUS = "account_status"
+    SSO_LOGOUT = "sso_logout"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,24 @@ DELETE FROM limen_api_keys
                ORDER BY expires_at LIMIT :limit @skip_locked)
 """)  # noqa: S608
 
+_DELETE_FLOWS = Statement("""
+DELETE FROM limen_sso_flows
+ WHERE state_hash IN (SELECT state_hash FROM limen_sso_flows WHERE expires_at < @now
+                       ORDER BY expires_at LIMIT :limit @skip_locked)
+""")
+
+_DELETE_CODES = Statement("""
+DELETE FROM limen_sso_codes
+ WHERE code_hash IN (SELECT code_hash FROM limen_sso_codes WHERE expires_at < @now
+                      ORDER BY expires_at LIMIT :limit @skip_locked)
+""")
+
+_DELETE_LOGOUTS = Statement("""
+DELETE FROM limen_sso_logouts
+ WHERE token_id IN (SELECT token_id FROM limen_sso_logouts WHERE keep_until < @now
+                     ORDER BY keep_until LIMIT :limit @skip_locked)
+""")
+
 
 class Housekeeping:
     """Sweeps one database, a part of it each time.
@@ -72,7 +90,7 @@ class Housekeeping:
     async def sweep(self, limit: int) -> int:
         """Delete what is past its time, ``limit`` rows at most; return how many went."""
         swept = 0
-        for statement in (_DELETE_ENDED, _DELETE_CHANGED, _DELETE_KEYS):
+        for statement in (_DELETE_ENDED, _DELETE_CHANGED, _DELETE_KEYS, _DELETE_FLOWS, _DELETE_CODES, _DELETE_LOGOUTS):
             swept += await self._sweep_list(statement, limit - swept)
         return swept + await self._sweep_expired(limit - swept)
 

@@ -1,13 +1,15 @@
 """The statements that bring a credential into being. Nobody but `limen.authn.issuing` has a use for them."""
 
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 
-from limen.authn.records import CurrentSession, NewSession, Renewal, Rotation
+from limen.authn.records import CurrentSession, NewSession, Renewal, Rotation, Vouched
 from limen.core.events import Event
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import columns_of, record
 from limen.storage.sql.roles import HELD_BY_SESSION, role_names
-from limen.storage.sql.statement import Row, Statement, Steps, row
+from limen.storage.sql.statement import Row, Statement, Steps, row, run
 
 COLUMNS = "generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id"
 
@@ -34,7 +36,7 @@ INSERT INTO limen_sessions (
     id, account_id, account_epoch, kind, generation, token_hash, kid, rotated_at, idle_until, ends_at, created_at,
     auth_time, amr, acr, client_id, user_agent, address)
 SELECT :sid, a.id, a.session_epoch, :kind, 0, :token_hash, :kid, @now, @now + min(:refresh_ttl, :max_ttl),
-       @now + :max_ttl, @now, @now, :amr, :acr, :client_id, :device, :address
+       @now + :max_ttl, @now, min(COALESCE(:auth_time, @now), @now), :amr, :acr, :client_id, :device, :address
   FROM limen_accounts a
  WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'person'
    AND :factors >= CASE WHEN a.second_factor_required THEN 2 ELSE 1 END
@@ -51,13 +53,18 @@ done AS (
         id, account_id, account_epoch, kind, generation, token_hash, kid, rotated_at, idle_until, ends_at, created_at,
         auth_time, amr, acr, client_id, user_agent, address)
     SELECT :sid, account.id, account.session_epoch, :kind, 0, :token_hash, :kid, {BEGAN},
-           {BEGAN} + LEAST(:refresh_ttl::bigint, :max_ttl::bigint), {BEGAN} + :max_ttl::bigint, {BEGAN}, {BEGAN},
-           :amr, :acr, :client_id, :device, :address
+           {BEGAN} + LEAST(:refresh_ttl::bigint, :max_ttl::bigint), {BEGAN} + :max_ttl::bigint, {BEGAN},
+           LEAST(COALESCE(:auth_time::bigint, {BEGAN}), {BEGAN}), :amr, :acr, :client_id, :device, :address
       FROM account
     RETURNING {COLUMNS}, ({HELD_BY_SESSION}) AS roles)
 {_RECORDED}
 """,  # noqa: S608
 )
+
+_VOUCH = Statement("""
+INSERT INTO limen_sso_sessions (session_id, provider, issuer, subject, provider_sid, hint)
+VALUES (:sid, :provider, :issuer, :subject, :provider_sid, :hint)
+""")
 
 _ROTATE = Statement(
     f"""
@@ -122,12 +129,17 @@ class SQLIssuing:
     """
 
     def __init__(self, database: Database, *, in_one: bool) -> None:
+        self._database = database
         self._write = database.write_one if in_one else database.write
         self._recorded = _in_one if in_one else _in_two
 
     async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
         """Insert the session by one conditional INSERT … SELECT from its account, and the event with it."""
-        found = await self._write(partial(self._recorded, _OPEN, _columns_of_session(session), event))
+        opening = partial(self._recorded, _OPEN, _columns_of_session(session), event)
+        if session.vouched is None:
+            found = await self._write(opening)
+        else:
+            found = await self._database.write(partial(_vouched, session.sid, session.vouched, opening))
         return None if found is None else current(session.sid, session.account_id, found)
 
     async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
@@ -139,6 +151,14 @@ class SQLIssuing:
         """Replace the secret of a cookie session by one conditional UPDATE, and write the event."""
         found = await self._write(partial(self._recorded, _RENEW, _columns_of_renewal(renewal), event))
         return None if found is None else current(renewal.sid, renewal.account_id, found)
+
+
+def _vouched(sid: str, vouched: Vouched, opening: Callable[[], Steps[Row | None]]) -> Steps[Row | None]:
+    """Open a session together with the login that it comes about by: no logout at the provider may miss it."""
+    found = yield from opening()
+    if found is not None:
+        yield from run(_VOUCH, sid=sid, **asdict(vouched))
+    return found
 
 
 def _in_one(statement: Statement, columns: dict[str, object], event: Event) -> Steps[Row | None]:
@@ -168,6 +188,7 @@ def _columns_of_session(session: NewSession) -> dict[str, object]:
         "client_id": session.client_id,
         "device": session.user_agent,
         "address": session.address,
+        "auth_time": session.auth_time,
     }
 
 

@@ -37,6 +37,7 @@ from limen.storage.sql.postgres_pool import PostgresConnection, PostgresPool
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.signing_keys import SQLSigningKeys
+from limen.storage.sql.sso import SQLSso
 from limen.storage.sql.statement import Steps, row
 
 _log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class PostgresStorage:
         self.trail = SQLEvents(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
+        self.sso = SQLSso(self)
 
     @property
     def in_use(self) -> int:

@@ -30,6 +30,7 @@ from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.signing_keys import SQLSigningKeys
+from limen.storage.sql.sso import SQLSso
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class SQLiteStorage:
         self.trail = SQLEvents(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
+        self.sso = SQLSso(self)
         self._writer = Writer(self.path, clock, queue_size=queue_size)
         self._reader = Reader(self.path, clock, queue_size=queue_size)
         self._starting = threading.Lock()

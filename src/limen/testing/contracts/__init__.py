@@ -35,6 +35,7 @@ pytest.register_assert_rewrite(
             "role_assignment",
             "roles",
             "sessions",
+            "sso",
             "storage",
         )
     )
