@@ -325,6 +325,9 @@ def claims() -> Iterator[Hostile]:
         ("roles", [1]), ("roles", [None]), ("roles", [["admin"]]), ("roles", {"admin": True}), ("roles", [""]),
         ("roles", ["a\u0000"]), ("roles", ["a\n"]), ("amr", ...), ("amr", "pwd"), ("amr", [1]), ("amr", ["a b"]),
         ("amr", ["x"] * 17), ("auth_time", ...), ("auth_time", "1"), ("auth_time", 1.5), ("auth_time", -1),
+        ("cnf", None), ("cnf", {}), ("cnf", "x5t#S256"), ("cnf", {"jkt": "a" * 43}), ("cnf", {"x5t": "a" * 43}),
+        ("cnf", {"x5t#S256": "a" * 42}), ("cnf", {"x5t#S256": ["a" * 43]}), ("cnf", {"x5t#S256": "a" * 43 + "\n"}),
+        ("cnf", {"x5t#S256": "a" * 43, "jkt": "a" * 43}),
     ]  # fmt: skip
     for number, (name, value) in enumerate(shapes):
         yield Hostile("claims", f"{name}-{number}", token(body=payload(**{name: value})), ("payload", "claims"))

@@ -87,7 +87,7 @@ class TestAccepted:
         "body",
         [
             json.dumps(made.payload(), indent=2).encode(),
-            made.compact(made.payload(scope="orders", cnf={"x5t": ["a"]}, acr="1", extra=None)),
+            made.compact(made.payload(scope="orders", events={"x5t": ["a"]}, acr="1", extra=None)),
             made.compact(made.payload(aud=["https://other.example", AUDIENCE])),
             made.compact(made.payload(nbf=NOW)),
             made.compact(made.payload(roles=[])),

@@ -6,6 +6,8 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from limen.authn.ended import EndedSessions
 from limen.authn.extractor import MAX_HEADER
 from limen.authn.strategy import (
@@ -19,13 +21,14 @@ from limen.authn.strategy import (
 )
 from limen.core.clock import Clock
 from limen.core.errors import SessionEnded, TokenExpired, TokenRejected, TokenStale, Unauthenticated, Unavailable
-from limen.core.principal import Authentication, Principal, PrincipalKind
+from limen.core.principal import BY_CERTIFICATE, Authentication, Principal, PrincipalKind
 from limen.crypto.claims import AccessClaims
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.jwt import TokenError, TokenVerifier
 from limen.crypto.keys import KeySet
 
 _PERSON: Final = PrincipalKind.PERSON
+_BOUND: Final = "The access token is bound to a client certificate that this connection does not have."
 KEY: Final = b"lim_"
 """What an API key begins with, and no access token does: its first part would have to be JSON."""
 _SPELLING: Final = b"Bearer "
@@ -68,6 +71,7 @@ class BearerStrategy:
         clock: the time, in seconds since 1970 UTC.
         learn: looks for keys that are not known here yet; it bounds itself how often. It raises Unavailable where it
             cannot look: then nobody can tell whether a token of an unknown key is right.
+        thumbprint_of: tells the client certificate of a connection; without it, bound tokens are refused.
     """
 
     challenge = "Bearer"
@@ -83,6 +87,7 @@ class BearerStrategy:
         known_roles: KnownRoles = _none_known,
         clock: Clock,
         learn: Learn | None = None,
+        thumbprint_of: Callable[[Mapping[str, Any]], str | None] | None = None,
     ) -> None:
         self._verifier = verifier
         self._cache = cache
@@ -92,6 +97,7 @@ class BearerStrategy:
         self._known_roles = known_roles
         self._clock = clock
         self._learn = learn
+        self._thumbprint_of = thumbprint_of
 
     @property
     def keys(self) -> KeySet:
@@ -133,8 +139,8 @@ class BearerStrategy:
                 known = new
             else:
                 return otherwise(scope, state)
-            if changed or known.principal.sid in ended or not clock() < known.expires_at:
-                fault = self.fault_of(known)
+            if changed or known.bound_to is not None or known.principal.sid in ended or not clock() < known.expires_at:
+                fault = self._fault_on(known, scope)
                 if fault is not None:
                     return _reject(Rejected(fault), state)
             state.principal = known.principal
@@ -153,6 +159,8 @@ class BearerStrategy:
         if known is None or isinstance(known, Rejected):
             return known
         fault = self.fault_of(known)
+        if fault is None and known.bound_to is not None and credential.certificate != known.bound_to:
+            fault = TokenRejected(_BOUND)
         return known if fault is None else Rejected(fault)
 
     def fault_of(self, known: Authenticated) -> Unauthenticated | None:
@@ -169,6 +177,13 @@ class BearerStrategy:
         if stated is not None and self._changed.get(principal.sub, stated) != stated:
             return TokenStale()
         return None
+
+    def _fault_on(self, known: Authenticated, scope: Mapping[str, Any]) -> Unauthenticated | None:
+        """Return why it may not be used on this very connection: that it was right on another says nothing."""
+        bound_to = known.bound_to
+        if bound_to is not None and (self._thumbprint_of is None or self._thumbprint_of(scope) != bound_to):
+            return TokenRejected(_BOUND)
+        return self.fault_of(known)
 
     async def authenticate(self, credential: PresentedCredential) -> Outcome:
         """The same answer as `recall`, after looking for the key where it was not known."""
@@ -196,14 +211,16 @@ class BearerStrategy:
         # By place: with their names it takes a third longer, and this is for each new token.
         principal = Principal(
             claims.sub,
-            _PERSON,
+            # Only services are known by certificates.
+            PrincipalKind.SERVICE if BY_CERTIFICATE in claims.amr else _PERSON,
             roles,
             self._permissions_of(roles),
             claims.sid,
             claims.client_id,
             Authentication(claims.amr, claims.auth_time),
         )
-        known = Authenticated(principal, claims.exp, claims.roles, kid)
+        bound_to = None if claims.cnf is UNSET else claims.cnf.certificate
+        known = Authenticated(principal, claims.exp, claims.roles, kid, bound_to)
         self._cache.put_by_digest(digest, known, kid)
         if self._verifier.ring is not ring:
             # Another thread has changed the keys meanwhile, and may have emptied the memory before this was in it.

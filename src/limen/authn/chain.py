@@ -1,6 +1,6 @@
 """Asks the strategies, in order, whose a presented credential is."""
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from limen.authn.extractor import read_authorization
@@ -23,20 +23,35 @@ class AuthenticationChain:
     A credential that no strategy takes for its own is malformed: it never counts as «nothing sent», so that a misspelt
     scheme is told to the caller instead of being answered as if they were anonymous.
 
+    Args:
+        strategies: in the order in which they are asked.
+        thumbprint_of: tells the client certificate of a connection; without it, credentials that are bound to one are
+            refused.
+
     Attributes:
         attribute: finds out whom a request is attributed to; what the guard asks for each one.
         challenges: the authentication schemes that a 401 names (RFC 9110, section 11.6.1).
     """
 
-    def __init__(self, strategies: Sequence[Strategy]) -> None:
+    def __init__(
+        self, strategies: Sequence[Strategy], *, thumbprint_of: Callable[[Mapping[str, Any]], str | None] | None = None
+    ) -> None:
         self._strategies = tuple(strategies)
+        self._thumbprint_of = thumbprint_of
         self.challenges = tuple(dict.fromkeys(each.challenge for each in strategies if each.challenge))
         self.attribute: Attribute = self._attribute
         for strategy in reversed(self._strategies):
             self.attribute = strategy.shortcut(self.attribute)
 
-    def recall(self, headers: Iterable[tuple[bytes, bytes]]) -> Authenticated | Rejected | PresentedCredential | None:
-        """Answer from memory where possible; else return the credential for `authenticate`; None for none."""
+    def recall(
+        self, headers: Iterable[tuple[bytes, bytes]], certificate: str | None = None
+    ) -> Authenticated | Rejected | PresentedCredential | None:
+        """Answer from memory where possible; else return the credential for `authenticate`; None for none.
+
+        Args:
+            headers: of the request.
+            certificate: the thumbprint of the client certificate of its connection.
+        """
         # Two headers are malformed: which of them counts would depend on who reads (request smuggling past a proxy).
         found = None
         for name, value in headers:
@@ -46,7 +61,7 @@ class AuthenticationChain:
                 found = value
         if found is None:
             return None
-        credential = read_authorization(found)
+        credential = read_authorization(found, certificate)
         if isinstance(credential, CredentialMalformed):
             return Rejected(credential)
         for strategy in self._strategies:
@@ -64,7 +79,8 @@ class AuthenticationChain:
         return Rejected(CredentialMalformed("The authentication scheme is not supported here."))
 
     def _attribute(self, scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
-        outcome = self.recall(scope["headers"])
+        certificate = None if self._thumbprint_of is None else self._thumbprint_of(scope)
+        outcome = self.recall(scope["headers"], certificate)
         if isinstance(outcome, PresentedCredential):
             return self._look_up(outcome, state)
         if outcome is not None:

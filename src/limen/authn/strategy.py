@@ -17,10 +17,12 @@ class PresentedCredential(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         scheme: the authentication scheme, in lower case.
         value: what followed the scheme, exactly as it arrived.
+        certificate: the thumbprint of the client certificate of the connection it arrived on; None for none.
     """
 
     scheme: str
     value: bytes
+    certificate: str | None = None
 
     def __repr__(self) -> str:
         return f"PresentedCredential(scheme={self.scheme!r})"
@@ -35,12 +37,15 @@ class Authenticated(msgspec.Struct, frozen=True):
         stated_roles: the roles as the credential states them; the principal has those of them that exist. None for a
             credential that states none, which cannot become stale.
         kid: the id of the key that it was signed with, where it ends with that key.
+        bound_to: the thumbprint of the client certificate without which it is nobody's (RFC 8705, section 3); None for
+            a credential that whoever bears it may use.
     """
 
     principal: Principal
     expires_at: int
     stated_roles: frozenset[str] | None = None
     kid: str | None = None
+    bound_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

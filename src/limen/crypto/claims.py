@@ -35,6 +35,18 @@ _VISIBLE: Final = re.compile(r"[!-~]{1,255}\Z")
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=_END_OF_TIME)]
 
 
+class Confirmation(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What the presenter of a token has to prove (RFC 7800, section 3.1): the certificate of the connection.
+
+    A way of proof that is not known here is one that nobody asks for, so such a token is refused.
+
+    Attributes:
+        certificate: the SHA-256 of the certificate in base64url (RFC 8705, section 3.1).
+    """
+
+    certificate: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z")] = msgspec.field(name="x5t#S256")
+
+
 class AccessClaims(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What an access token says (RFC 9068, section 2.2).
 
@@ -43,6 +55,7 @@ class AccessClaims(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         aud: the service that the token is for.
         auth_time: when the person proved who they are, in seconds since 1970 UTC.
         client_id: the client that acts for the person.
+        cnf: the client certificate that the token is bound to; most are bound to none.
         exp: the second from which on the token is no longer valid, since 1970 UTC.
         iat: the second in which it was made, since 1970 UTC.
         iss: who made it.
@@ -56,6 +69,7 @@ class AccessClaims(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     aud: str
     auth_time: int
     client_id: str
+    cnf: Confirmation | msgspec.UnsetType = msgspec.UNSET
     exp: int
     iat: int
     iss: str
@@ -104,6 +118,7 @@ def access_claims(
     amr: Collection[str],
     iat: int,
     ttl: int,
+    certificate: str | None = None,
 ) -> AccessClaims:
     """Return the claims of a new access token, with a fresh ``jti``.
 
@@ -118,6 +133,7 @@ def access_claims(
         amr: how they did (RFC 8176).
         iat: now, in seconds since 1970 UTC.
         ttl: the lifetime in seconds.
+        certificate: the thumbprint of the client certificate that the token is bound to, if it is bound.
 
     Raises:
         ValueError: a value that no verifier would accept; the message names the claim, never the value.
@@ -127,6 +143,7 @@ def access_claims(
         aud=audience,
         auth_time=auth_time,
         client_id=client_id,
+        cnf=msgspec.UNSET if certificate is None else Confirmation(certificate),
         exp=iat + ttl,
         iat=iat,
         iss=issuer,
@@ -176,6 +193,7 @@ class _AccessWire(msgspec.Struct, gc=False, kw_only=True):
     aud: str | tuple[str, ...]
     auth_time: _Seconds
     client_id: str
+    cnf: Confirmation | msgspec.UnsetType = msgspec.UNSET
     exp: _Seconds
     iat: _Seconds
     iss: str
@@ -290,6 +308,7 @@ def _admit_access(wire: _AccessWire, issuer: str, audience: str) -> AccessClaims
         aud=audience,
         auth_time=wire.auth_time,
         client_id=client_id,
+        cnf=wire.cnf,
         exp=wire.exp,
         iat=wire.iat,
         iss=issuer,

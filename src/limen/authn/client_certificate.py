@@ -1,0 +1,422 @@
+"""The strategy for client certificates: who made the connection, proved by the TLS handshake (RFC 8446, 4.4.2).
+
+What a certificate says is read once. Whose it is, is asked of the store at most once a second; in between it is
+remembered under the SHA-256 of the whole certificate. So a name that is taken away, a service that is switched off or
+loses a role is felt in every process within that second (ASVS 8.3.1), and the certificate's own time at each use.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from limen.authn.client_certificate_records import CertificateLookUp, CertificateState
+from limen.authn.ended import EndedSessions
+from limen.authn.strategy import (
+    NOT_MINE,
+    Attribute,
+    Attribution,
+    Authenticated,
+    Outcome,
+    PresentedCredential,
+)
+from limen.core.clock import Clock
+from limen.core.errors import (
+    AccountNotActive,
+    CertificateRejected,
+    CredentialMalformed,
+    CredentialsConflict,
+    CsrfFailed,
+    LimenError,
+    SessionEnded,
+)
+from limen.core.principal import ANONYMOUS, BY_CERTIFICATE, Authentication, Principal, PrincipalKind
+from limen.crypto.certificates import CertificateError, ClientCertificate, der_of_pem, read_der
+from limen.crypto.claims_cache import ClaimsCache
+
+FRESH_SECONDS: Final = 1.0
+"""How long what the store said of a certificate is believed; the promise is two seconds."""
+OPEN_SECONDS: Final = 10.0
+"""How long an open socket outlives the last answer of the store about its certificate."""
+MOST_OPEN: Final = 10_000
+"""Certificates of open sockets that are remembered."""
+
+_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"cookie"})
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "QUERY"})
+_OWN_PAGES: Final = frozenset({b"same-origin", b"none"})
+_RANK: Final = {"sha256": 0, "uri": 1, "dns": 2}
+
+_log = logging.getLogger(__name__)
+
+CertificateSource = Callable[[Mapping[str, Any]], ClientCertificate | LimenError | None]
+"""Answers the certificate of a connection, by its ASGI scope: None where there is none, an error where what was sent is
+no certificate. Who made it was verified, or it bears a fault."""
+
+ThumbprintOf = Callable[[Mapping[str, Any]], str | None]
+"""Answers the thumbprint (``x5t#S256``) of the certificate that a connection can be proved by now; None for none."""
+
+
+def tls_certificate(scope: Mapping[str, Any]) -> ClientCertificate | LimenError | None:
+    """Return the certificate in the ``tls`` extension of a scope (the ASGI TLS extension, version 0.2).
+
+    The server has verified it: one that it could not verify is refused. Of a chain only the first counts.
+    """
+    extensions = scope.get("extensions")
+    tls = extensions.get("tls") if extensions else None
+    if not tls:
+        return None
+    chain = tls.get("client_cert_chain")
+    if not chain:
+        return None
+    if tls.get("client_cert_error"):
+        return CertificateRejected("The server could not verify the client certificate.")
+    try:
+        return _read_pem(next(iter(chain)))
+    except (CertificateError, ValueError, AttributeError, TypeError):
+        return CredentialMalformed("The client certificate cannot be read.")
+
+
+@lru_cache(maxsize=1024)
+def _read_pem(text: str) -> ClientCertificate:
+    return read_der(der_of_pem(text.encode("ascii")))
+
+
+def thumbprints(source: CertificateSource, clock: Clock) -> ThumbprintOf:
+    """Return what tells the thumbprint of a connection's certificate, if that certificate may be used at this time."""
+
+    def thumbprint_of(scope: Mapping[str, Any]) -> str | None:
+        found = source(scope)
+        if not isinstance(found, ClientCertificate) or found.fault_at(clock()) is not None:
+            return None
+        return found.thumbprint
+
+    return thumbprint_of
+
+
+class CertificateCredential(Authenticated, frozen=True, kw_only=True):
+    """A client certificate whose account was active when the store was asked.
+
+    Attributes:
+        certificate: what it says.
+        account_epoch: the account's ``session_epoch`` at that moment.
+        asked_at: when the store was asked, in seconds of the monotonic clock.
+    """
+
+    certificate: ClientCertificate
+    account_epoch: int
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """What was found of a certificate that stands for nobody."""
+
+    error: LimenError
+    asked_at: float
+
+
+@dataclass(slots=True)
+class _Open:
+    """What is known of the certificate of an open socket: the last answer, and whether another is on its way."""
+
+    principal: Principal | None
+    asked_at: float
+    is_asking: bool = False
+
+
+class ClientCertificateStrategy:
+    """Finds the service that a client certificate stands for.
+
+    Args:
+        store: where the names of certificates are.
+        ended: what ended lately; a name that was taken away is on the list as well.
+        source: finds the certificate of a connection.
+        permissions_of: what a set of roles gives.
+        known_roles: the roles there are.
+        clock: the time, in seconds since 1970 UTC.
+        monotonic: seconds of a clock that nobody turns.
+    """
+
+    challenge = ""
+    """A certificate is no authentication scheme of HTTP: a 401 cannot ask for one."""
+
+    def __init__(
+        self,
+        store: CertificateLookUp,
+        ended: EndedSessions,
+        source: CertificateSource,
+        *,
+        permissions_of: Callable[[frozenset[str]], frozenset[str]],
+        known_roles: Callable[[], frozenset[str]],
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._ended = ended
+        self._source = source
+        self._permissions_of = permissions_of
+        self._known_roles = known_roles
+        self._clock = clock
+        self._monotonic = monotonic
+        self._seen: ClaimsCache[CertificateCredential | _Refused] = ClaimsCache()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: dict[str, _Open] = {}
+
+    def forget(self) -> None:
+        """Ask the store about every certificate again: what a role gives has changed, or a name was taken away here."""
+        self._seen.clear()
+
+    def shortcut(self, otherwise: Attribute) -> Attribute:
+        """Return a way that looks for a certificate, and leaves connections without one to ``otherwise``.
+
+        Beside another credential it is that one which says who acts, and the certificate only who speaks: a service may
+        send what a person sent it. A service acts for itself: its own credential on the connection of another service
+        was stolen, or is mixed up, and is refused (400 ``credentials_conflict``).
+        """
+        source = self._source
+
+        def attribute(scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
+            found = source(scope)
+            if found is None:
+                return otherwise(scope, state)
+            if isinstance(found, LimenError):
+                state.rejection = found
+                return None
+            for name, _ in scope["headers"]:
+                if name in _CREDENTIALS:
+                    pending = otherwise(scope, state)
+                    if pending is not None:
+                        return self._after(pending, found, scope, state)
+                    return self._beside(found, scope, state)
+            return self._alone(found, scope, state)
+
+        return attribute
+
+    def recall(self, credential: PresentedCredential) -> Outcome | None:
+        """Say that nothing in an Authorization header is a certificate."""
+        return NOT_MINE
+
+    async def authenticate(self, credential: PresentedCredential) -> Outcome:
+        """Say the same."""
+        return NOT_MINE
+
+    # --- whose it is
+
+    def _alone(self, found: ClientCertificate, scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
+        fault = _foreign_page(scope)
+        if fault is not None:
+            state.rejection = fault
+            return None
+        known = self._recalled(found)
+        if known is None:
+            return self._look_up_alone(found, state)
+        _note(known, state)
+        return None
+
+    async def _look_up_alone(self, found: ClientCertificate, state: Attribution) -> None:
+        try:
+            known = await self._look_up(found)
+        except LimenError as error:
+            # Noted, not raised: what is open to everybody stays open while the store does not answer.
+            state.rejection = error
+            return
+        _note(known, state)
+
+    async def _after(
+        self, pending: Awaitable[None], found: ClientCertificate, scope: Mapping[str, Any], state: Attribution
+    ) -> None:
+        await pending
+        waiting = self._beside(found, scope, state)
+        if waiting is not None:
+            await waiting
+
+    def _beside(self, found: ClientCertificate, scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
+        if state.rejection is not None:
+            return None
+        if not state.principal.is_authenticated:
+            # A header that is no credential after all: a cookie of the application's.
+            return self._alone(found, scope, state)
+        if state.principal.kind is not PrincipalKind.SERVICE:
+            return None
+        known = self._recalled(found)
+        if known is None:
+            return self._look_up_beside(found, state)
+        _compare(known, state)
+        return None
+
+    async def _look_up_beside(self, found: ClientCertificate, state: Attribution) -> None:
+        try:
+            known = await self._look_up(found)
+        except LimenError as error:
+            state.principal, state.credential, state.rejection = ANONYMOUS, None, error
+            return
+        _compare(known, state)
+
+    def _recalled(self, found: ClientCertificate) -> CertificateCredential | _Refused | None:
+        """Answer from memory; None where the store has to be asked. The time is asked at each use."""
+        fault = found.fault_at(self._clock())
+        if fault is not None:
+            return _Refused(_refused(found, fault), 0.0)
+        entry = self._seen.get_by_digest(found.digest)
+        if entry is None or self._monotonic() - entry[0].asked_at >= FRESH_SECONDS:
+            return None
+        known = entry[0]
+        if isinstance(known, CertificateCredential) and known.principal.sid in self._ended:
+            return None
+        return known
+
+    async def _look_up(self, found: ClientCertificate) -> CertificateCredential | _Refused:
+        asked_at = self._monotonic()
+        rows = await self._store.match(found.names)
+        row, fault = _one_of(rows)
+        known: CertificateCredential | _Refused
+        if row is None or fault is not None:
+            known = _Refused(fault or _refused(found, "unknown"), asked_at)
+        elif row.id in self._ended:
+            known = _Refused(_refused(found, "removed"), asked_at)
+        else:
+            known = CertificateCredential(
+                self._principal_of(row),
+                found.not_after + 1,
+                None,
+                None,
+                certificate=found,
+                account_epoch=row.account_epoch,
+                asked_at=asked_at,
+            )
+        self._seen.put_by_digest(found.digest, known, "")
+        return known
+
+    def _principal_of(self, row: CertificateState) -> Principal:
+        names = self._known_roles()
+        roles = row.roles if not names or row.roles <= names else row.roles & names
+        return Principal(
+            row.account_id,
+            PrincipalKind.SERVICE,
+            roles,
+            self._permissions_of(roles),
+            row.id,
+            None,
+            Authentication((BY_CERTIFICATE,), int(self._clock())),
+        )
+
+    # --- asking again
+
+    async def live(self, principal: Principal) -> Principal:
+        """Ask the store about the registration behind a principal, and return the principal as it is now.
+
+        Raises:
+            CertificateRejected, AccountNotActive: it must not be let through.
+            Unavailable: the store does not answer, which is a no.
+        """
+        row = await self._store.by_id(principal.sid or "")
+        if row is None or row.account_id != principal.sub or row.account_kind != "service" or row.id in self._ended:
+            raise CertificateRejected()
+        if row.account_status != "active":
+            raise AccountNotActive()
+        return self._principal_of(row)
+
+    def still_valid(self, known: CertificateCredential) -> bool:
+        """Tell whether what was opened with a certificate may stay open; the store is asked beside, nothing waits.
+
+        The answer is at most a second old, and a bit; where the store has not answered for ten seconds, it is no.
+        """
+        sid, now = known.principal.sid or "", self._monotonic()
+        if known.certificate.fault_at(self._clock()) is not None or sid in self._ended:
+            return False
+        entry = self._open.get(sid)
+        if entry is None or entry.asked_at < known.asked_at:
+            while len(self._open) >= MOST_OPEN:
+                del self._open[next(iter(self._open))]
+            entry = self._open[sid] = _Open(known.principal, known.asked_at)
+        if now - entry.asked_at >= FRESH_SECONDS and not entry.is_asking:
+            entry.is_asking = True
+            task = asyncio.get_running_loop().create_task(self._ask_again(known.principal, entry))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if now - entry.asked_at > OPEN_SECONDS or entry.principal is None:
+            return False
+        is_same = entry.principal.permissions == known.principal.permissions
+        return is_same and entry.principal.roles == known.principal.roles
+
+    async def _ask_again(self, principal: Principal, entry: _Open) -> None:
+        asked_at = self._monotonic()
+        try:
+            entry.principal = await self.live(principal)
+        except (CertificateRejected, AccountNotActive):
+            entry.principal = None
+        except LimenError as error:
+            _log.warning("the certificate of an open socket could not be asked about", extra={"code": error.code})
+            return
+        finally:
+            entry.is_asking = False
+        entry.asked_at = asked_at
+
+
+def is_by_certificate_alone(principal: Principal) -> bool:
+    """Tell whether the principal's credential is a certificate, and not a token that is bound to one."""
+    return principal.is_by_certificate and principal.client_id is None
+
+
+def _one_of(rows: Sequence[CertificateState]) -> tuple[CertificateState | None, LimenError | None]:
+    """Return the registration that counts: the narrowest, if all are one service's."""
+    if len({row.account_id for row in rows}) > 1:
+        _log.warning("client certificate refused", extra={"reason": "ambiguous", "certificates": [r.id for r in rows]})
+        return None, CertificateRejected("The client certificate bears the names of two services.")
+    if not rows:
+        return None, None
+    row = min(rows, key=lambda each: (_RANK.get(each.name.partition(":")[0], 3), each.id))
+    if row.account_kind != "service":
+        return None, None
+    return row, None if row.account_status == "active" else AccountNotActive()
+
+
+def _foreign_page(scope: Mapping[str, Any]) -> LimenError | None:
+    """Return a refusal for what a page of a foreign origin asks of a browser that holds a certificate.
+
+    A browser sends its certificate along whoever asks, as it does a cookie; a program sends neither of these headers.
+    """
+    if scope.get("method", "GET") in _SAFE_METHODS:
+        return None
+    site = origin = None
+    for name, value in scope["headers"]:
+        if name == b"sec-fetch-site":
+            site = value
+        elif name == b"origin":
+            origin = value
+    if (site is None and origin is None) or site in _OWN_PAGES:
+        return None
+    return CsrfFailed("A page of another origin sent this with the browser's certificate.")
+
+
+def _refused(found: ClientCertificate, reason: str) -> LimenError:
+    _log.info("client certificate refused", extra={"reason": reason, "sha256": found.digest.hex()})
+    return CertificateRejected()
+
+
+def _note(known: CertificateCredential | _Refused, state: Attribution) -> None:
+    if isinstance(known, _Refused):
+        state.rejection = known.error
+    else:
+        state.principal, state.credential = known.principal, known
+
+
+def _compare(known: CertificateCredential | _Refused, state: Attribution) -> None:
+    """Refuse a service's credential on the connection of another service."""
+    if isinstance(known, CertificateCredential) and known.principal.sub != state.principal.sub:
+        state.principal, state.credential = ANONYMOUS, None
+        state.rejection = CredentialsConflict("The client certificate is another service's than the credential.")
+
+
+def require_proved_now(credential: object) -> CertificateCredential:
+    """Return the credential of a request that was proved by a certificate alone.
+
+    Raises:
+        SessionEnded: it was proved by something else.
+    """
+    if not isinstance(credential, CertificateCredential):
+        raise SessionEnded()
+    return credential
