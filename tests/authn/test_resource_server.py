@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from limen import Limen
-from limen.authn.resource_server import MOST_BYTES, RemoteKeys, keys_of
+from limen.authn.issuer_keys import MOST_BYTES
 from limen.authn.strategy import Authenticated, PresentedCredential, Rejected
 from limen.core.errors import ConfigurationError, Unavailable
 from limen.core.events import NOWHERE
@@ -206,26 +206,12 @@ def _jwk(**changes: object) -> dict[str, object]:
     return {**(SigningKey.generate("ES256").verification_key.public_jwk() or {}), **changes}
 
 
-def test_which_keys_are_believed() -> None:
-    """One for another use or algorithm is left out; a secret, a private key or an id twice spoils the whole set."""
-    good = _jwk()
-    for odd in (_jwk(use="enc"), _jwk(alg="ES384"), _jwk(alg="HS256"), _jwk(kty="RSA"), {"kty": "OKP", "kid": "x"}):
-        assert [key.kid for key in keys_of(json.dumps({"keys": [good, odd]}).encode())] == [good["kid"]]
-    secret = {"kty": "oct", "k": "c2VjcmV0", "kid": "s", "alg": "HS256"}
-    for bad in ([good, secret], [good, _jwk(d="AA")], [good, _jwk(kid=good["kid"])], [good] * 33, [good, 5], []):
-        with pytest.raises(ConfigurationError):
-            keys_of(json.dumps({"keys": bad}).encode())
-    for text in (b"", b"{", b'{"keys": 5}', b'{"keys": [], "keys": []}'):
-        with pytest.raises(ConfigurationError):
-            keys_of(text)
-
-
 @pytest.mark.parametrize(
     "url", ["http://auth.example/jwks", "ftp://auth.example/", "https://", "https://user@auth.example/", "limen"]
 )
 def test_keys_come_over_tls(url: str) -> None:
     """Plain http is taken at a loopback address only; an issuer that is no address needs one for its keys."""
     with pytest.raises(ConfigurationError, match="https"):
-        RemoteKeys(url, lambda keys: None)
+        ResourceServer(issuer=ISSUER, audience="orders", jwks_url=url)
     with pytest.raises(ConfigurationError, match="https"):
         ResourceServer(issuer=url.partition("/jwks")[0], audience="orders")

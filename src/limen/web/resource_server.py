@@ -8,7 +8,8 @@ from typing import Any, Final
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
 from limen.authn.ended import EndedSessions
-from limen.authn.resource_server import RemoteKeys
+from limen.authn.issuer_keys import IssuerKeys
+from limen.authn.outbound import OWN_NETWORKS, Outbound
 from limen.authn.strategy import Attribution, Authenticated
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock, system_clock
@@ -52,7 +53,9 @@ class ResourceServer:
         self.catalogue = RoleCatalogue({} if roles is None else roles)
         self.cors = CorsPolicy.of(cors_origins, credentials=True)
         self.proxies = TrustedProxies(trusted_proxies)
-        self.keys = RemoteKeys(jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json", self._use)
+        # The addresses are the operator's own words, and most issuers of one's own are inside.
+        self.outbound = Outbound(allow_private=OWN_NETWORKS)
+        self.keys = IssuerKeys(jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json", self.outbound, use=self._use)
         self.bearer = BearerStrategy(
             TokenVerifier(
                 KeySet.empty(),
@@ -127,3 +130,4 @@ class ResourceServer:
         following.cancel()
         with suppress(asyncio.CancelledError, RuntimeError):
             await following
+        await self.outbound.aclose()
