@@ -21,10 +21,10 @@ _ROTATE_TOGETHER: Final = Statement.of_postgres(
     f"""
 WITH asked AS (
     SELECT * FROM unnest(:sid::uuid[], :account_id::uuid[], :generation::bigint[], :presented_hash::bytea[],
-                         :next_hash::bytea[], :nonce::bytea[], :source::text[], :user_agent::text[],
-                         :request_id::text[], :data::text[])
-        AS asked (sid, account, presented_generation, presented_hash, next_hash, next_nonce, source, agent, request,
-                  details)),
+                         :next_hash::bytea[], :nonce::bytea[], :actor::text[], :target::text[], :source::text[],
+                         :user_agent::text[], :request_id::text[], :data::text[])
+        AS asked (sid, account, presented_generation, presented_hash, next_hash, next_nonce, actor, target, source,
+                  agent, request, details)),
 free AS (
     SELECT asked.* FROM asked JOIN limen_sessions ON limen_sessions.id = asked.sid
      WHERE generation = presented_generation AND token_hash = presented_hash
@@ -38,16 +38,17 @@ done AS (
        AND token_hash = free.presented_hash
        AND {BEGAN} < idle_until AND {BEGAN} < ends_at AND account_id = free.account
        AND a.id = account_id AND a.status = 'active' AND a.session_epoch = limen_sessions.account_epoch
-    RETURNING limen_sessions.id, {COLUMNS}, ({HELD_BY_SESSION}) AS roles, account, source, agent, request, details),
+    RETURNING limen_sessions.id, {COLUMNS}, ({HELD_BY_SESSION}) AS roles,
+              actor, target, source, agent, request, details),
 recorded AS (
     INSERT INTO limen_events (time, event, outcome, actor, source, user_agent, target, request_id, data)
-    SELECT rotated_at, :event, :outcome, account::text, source, agent, id::text, request, details::jsonb FROM done)
+    SELECT rotated_at, :event, :outcome, actor, source, agent, target, request, details::jsonb FROM done)
 SELECT id, {COLUMNS}, roles FROM done
 """  # noqa: S608
 )
 
 _EACH: Final = "sid", "account_id", "generation", "presented_hash", "next_hash", "nonce"
-_EACH_RECORD: Final = "source", "user_agent", "request_id", "data"
+_EACH_RECORD: Final = "actor", "target", "source", "user_agent", "request_id", "data"
 
 _Act: TypeAlias = tuple[Rotation, Event]
 _Gatherings: TypeAlias = "WeakKeyDictionary[asyncio.AbstractEventLoop, Gathering[_Act, CurrentSession | None]]"
@@ -82,8 +83,8 @@ class PostgresIssuing(SQLIssuing):
         return await super().rotate(rotation, event)
 
     async def _together(self, acts: Sequence[_Act]) -> list[CurrentSession | Alone | None]:
-        first = acts[0][0]
-        alike = [act for act in acts if (act[0].kid, act[0].refresh_ttl_ms) == (first.kid, first.refresh_ttl_ms)]
+        shared = _shared(acts[0])
+        alike = [act for act in acts if _shared(act) == shared]
         found = await self._database.write_one(partial(_rotated, alike))
         # A row that did not change is asked about alone: it may only have been held by somebody else.
         return [
@@ -92,17 +93,18 @@ class PostgresIssuing(SQLIssuing):
         ]
 
 
+def _shared(act: _Act) -> tuple[str, int, str, str]:
+    """Return what a statement says once for all of its acts."""
+    rotation, event = act
+    return rotation.kid, rotation.refresh_ttl_ms, event.name.value, event.outcome.value
+
+
 def _rotated(acts: Sequence[_Act]) -> Steps[dict[str, Row]]:
-    first, event = acts[0]
-    columns: dict[str, Any] = {name: [getattr(rotation, name) for rotation, _ in acts] for name in _EACH}
+    kid, refresh_ttl, name, outcome = _shared(acts[0])
+    columns: dict[str, Any] = {column: [getattr(rotation, column) for rotation, _ in acts] for column in _EACH}
     records = [columns_of(event) for _, event in acts]
-    columns.update((name, [record[name] for record in records]) for name in _EACH_RECORD)
+    columns.update((column, [record[column] for record in records]) for column in _EACH_RECORD)
     found = yield from rows(
-        _ROTATE_TOGETHER,
-        **columns,
-        kid=first.kid,
-        refresh_ttl=first.refresh_ttl_ms,
-        event=event.name.value,
-        outcome=event.outcome.value,
+        _ROTATE_TOGETHER, kid=kid, refresh_ttl=refresh_ttl, event=name, outcome=outcome, **columns
     )
     return {str(each[0]): each[1:] for each in found}
