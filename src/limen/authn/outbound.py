@@ -70,7 +70,7 @@ class Outbound:
         resolve: looks up names; the system's resolver where it is not given.
 
     Raises:
-        ConfigurationError: no network, no positive bound, or httpx is not installed.
+        ConfigurationError: no network, no positive bound, or certificates that nobody verifies.
     """
 
     def __init__(
@@ -325,8 +325,6 @@ async def _system_resolver(host: str, port: int) -> Sequence[str]:
 
 def _httpx() -> Any:
     # Loaded at the first call: whoever calls nobody does not wait for it.
-    try:
-        import httpx
-    except ImportError:
-        raise ConfigurationError("Calls to other services are made with httpx: install it.") from None
+    import httpx
+
     return httpx

@@ -134,7 +134,7 @@ class Limen(Parts):
             clock: the time in seconds since 1970 UTC.
 
         Raises:
-            ConfigurationError: an address that is not https, a role that is unusable, or httpx is not installed.
+            ConfigurationError: an address that is not https, or a role that is unusable.
         """
         from limen.web.resource_server import ResourceServer
 
@@ -189,6 +189,7 @@ class Limen(Parts):
             ready=self.ready if health else None,
             administration=self._administered() if administration else None,
             api_keys=None if self.api_keys is None else self.api_keys.service,
+            public_url=self.settings.public_url,
         )
         schema = paths_of_schema(
             prefix,
@@ -297,6 +298,7 @@ class Limen(Parts):
             with suppress(asyncio.CancelledError, RuntimeError):
                 await task
         await self.storage.stop()
+        await self.outbound.aclose()
         self._pool.close()
 
     def using(self, connection: ApplicationConnection) -> AbstractAsyncContextManager[None]:

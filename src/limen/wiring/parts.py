@@ -12,6 +12,7 @@ from limen.authn.changed_roles import ChangedRoles
 from limen.authn.cookie import CookieSession, CookieStrategy, CookieTerms
 from limen.authn.ended import EndedSessions
 from limen.authn.issuing import Door, TokenTerms
+from limen.authn.outbound import Outbound
 from limen.authn.strategy import Authenticated
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock
@@ -29,6 +30,7 @@ from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.building import KeySettings, build_api_keys
 from limen.features.events.service import EventService
+from limen.features.forwarding.service import ForwardingService
 from limen.features.login.cookies import CookieLogin
 from limen.features.login.service import LoginService
 from limen.features.maintenance.service import MaintenanceService
@@ -85,6 +87,7 @@ class Parts:
         self._existing_accounts = existing_accounts
         self._clock = clock
         self.storage: Storage = open_storage(settings.database_url, clock=clock, pool_size=settings.database_pool)
+        self.outbound = Outbound(allow_private=settings.outbound_allow)
         self.ended = EndedSessions()
         self.changed = ChangedRoles()
         self._seen: ClaimsCache[Authenticated] = ClaimsCache()
@@ -177,6 +180,7 @@ class Parts:
             roles_changed=self._role_watch.catch_up,
         )
         self.events = EventService(self.storage.trail)
+        self.forwarding = ForwardingService(self.door, clock=self._clock)
         self.signing_keys = self._signing_key_service(settings, keep_ended_ms)
         self.bearer = self._bearer(settings, access_keys)
         self.cookies = CookieStrategy(
