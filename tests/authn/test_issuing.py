@@ -4,6 +4,7 @@ import ast
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,23 @@ from limen.authn.cookie import CookieSession, IssuedCookie
 from limen.authn.issuing import GRANTS, Grant, Issued, Proof
 from limen.core.errors import InvalidCredentials, InvalidRefreshToken, LimenError
 from limen.core.events import NOWHERE
-from limen.core.principal import Principal, PrincipalKind
+from limen.core.principal import ANONYMOUS, Principal, PrincipalKind
 from limen.features.accounts.store import Account
 from limen.features.roles.service import OPERATOR
 from tests.support.gates import PASSWORD, gate_for
 
 SOURCE = Path(limen.__file__).parent
+
+
+class Attributed:
+    """Where it is noted whom a request is attributed to."""
+
+    def __init__(self) -> None:
+        self.principal = ANONYMOUS
+        self.rejection: LimenError | None = None
+        self.credential: Any = None
+        self.safe_only = False
+        self.origin = NOWHERE
 
 
 @pytest.fixture
@@ -87,6 +99,18 @@ async def _api_key_rotation(gate: Limen, account: Account, *_: object) -> object
     return await gate.api_keys.door.rotate_key(proof, key_id, rotations=0, rotated_by=account.id)
 
 
+async def _forwarded(gate: Limen, account: Account, before: Issued, cookie: IssuedCookie) -> object:
+    state = Attributed()
+    scope = {"type": "http", "headers": [(b"authorization", b"Bearer " + before.access_token.encode())]}
+    pending = gate.authenticate(scope, state)
+    if pending is not None:
+        await pending
+    if not state.principal.is_authenticated:
+        assert isinstance(state.rejection, LimenError)
+        return None
+    return gate.forwarding.told_of(state.principal, expires_at=state.credential.expires_at)
+
+
 ROWS: dict[Grant, Use] = {
     Grant.PASSWORD: _password,
     Grant.REFRESH: _refresh,
@@ -95,6 +119,7 @@ ROWS: dict[Grant, Use] = {
     Grant.RENEWAL: _renewal,
     Grant.API_KEY: _api_key,
     Grant.API_KEY_ROTATION: _api_key_rotation,
+    Grant.FORWARDED: _forwarded,
 }
 
 

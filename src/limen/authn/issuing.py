@@ -16,13 +16,19 @@ from limen.authn.records import CurrentSession, IssuingStore, NewSession, Renewa
 from limen.core.errors import LimenError, Unavailable
 from limen.core.events import Event, EventName, Origin
 from limen.core.ids import uuid7
+from limen.core.principal import Principal
 from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, RefreshClaims, access_claims
+from limen.crypto.forwarded_claims import FORWARDED_TYP, forwarded_claims
 from limen.crypto.keys import SigningKey
 from limen.crypto.refresh import RefreshKeys, new_nonce, new_secret, secret_hash, secret_of_text, secret_text
 from limen.crypto.signing import Signer
 
 COOKIE_KID: Final = "cookie"
 """What the row of a cookie session has for the id of a secret: its cookie is signed by none."""
+
+
+BOUND_KID: Final = "certificate"
+"""The same for the session of a token that is bound to a client certificate."""
 
 
 class Grant(StrEnum):
@@ -38,6 +44,8 @@ class Grant(StrEnum):
     RENEWAL = "renewal"
     API_KEY = "api_key"
     API_KEY_ROTATION = "api_key_rotation"
+    CLIENT_CERTIFICATE = "client_certificate"
+    FORWARDED = "forwarded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +54,24 @@ class GrantRule:
 
     Attributes:
         opens_session: it begins a session; otherwise it goes on with one.
-        event: the record it leaves.
+        event: the record it leaves; None for what each request of a gateway is given.
         kind: the kind of session it is about.
     """
 
     opens_session: bool
-    event: EventName
+    event: EventName | None
     kind: str = "refresh"
+
+    @property
+    def record(self) -> EventName:
+        """The record it leaves.
+
+        Raises:
+            ValueError: it leaves none.
+        """
+        if self.event is None:
+            raise ValueError("this grant leaves no record")
+        return self.event
 
 
 GRANTS: Mapping[Grant, GrantRule] = {
@@ -61,9 +80,11 @@ GRANTS: Mapping[Grant, GrantRule] = {
     Grant.REPLAY: GrantRule(opens_session=False, event=EventName.REFRESH_RESTATED),
     Grant.SESSION: GrantRule(opens_session=True, event=EventName.LOGIN_SUCCEEDED, kind="cookie"),
     Grant.RENEWAL: GrantRule(opens_session=False, event=EventName.SESSION_RENEWED, kind="cookie"),
+    Grant.CLIENT_CERTIFICATE: GrantRule(opens_session=True, event=EventName.LOGIN_SUCCEEDED, kind="bound"),
     # Issued by `limen.authn.api_key_issuing`.
     Grant.API_KEY: GrantRule(opens_session=False, event=EventName.API_KEY_CREATED),
     Grant.API_KEY_ROTATION: GrantRule(opens_session=False, event=EventName.API_KEY_ROTATED),
+    Grant.FORWARDED: GrantRule(opens_session=False, event=None),
 }
 
 
@@ -105,6 +126,23 @@ class Issued:
     refresh_token: str = field(repr=False)
     expires_in: int
     refresh_expires_in: int
+    sid: str
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoundToken:
+    """An access token that only the holder of a client certificate can use (RFC 8705, section 3).
+
+    Attributes:
+        access_token: a JWT (RFC 9068) with ``cnf``.
+        expires_in: seconds it lives.
+        sid: the session that ends it.
+        account_id: whose it is.
+    """
+
+    access_token: str = field(repr=False)
+    expires_in: int
     sid: str
     account_id: str
 
@@ -166,6 +204,7 @@ class Door:
     def use_access_key(self, key: SigningKey | None) -> None:
         """Sign access tokens with this key from now on; without one, nothing is issued."""
         self._access = None if key is None else Signer(key, ACCESS_TYP)
+        self._forwarded = None if key is None else Signer(key, FORWARDED_TYP)
 
     async def open_session(self, proof: Proof) -> Issued | None:
         """Open a session for what was proved; None where the account, as it is now, must not have one.
@@ -228,6 +267,48 @@ class Door:
             ),
             self._event(rule, proof.account_id, sid, proof.origin, {"grant": proof.grant.value}),
         )
+
+    async def open_bound(self, proof: Proof, *, registration: str, certificate: str) -> BoundToken | None:
+        """Open a session for a service that proved itself by a client certificate, for as long as its token lives.
+
+        There is no refresh token: whoever has the certificate gets another access token for it.
+
+        Args:
+            proof: of the grant ``client_certificate``.
+            registration: the id of the name by which the certificate is known.
+            certificate: its thumbprint, to which the token is bound.
+
+        Returns:
+            None where the account, as it is now, must not have one, or the name is not its any more.
+        """
+        rule = GRANTS[proof.grant]
+        if rule.kind != "bound":
+            raise ValueError(f"the grant {proof.grant} opens no session that is bound to a certificate")
+        ttl = self._terms.access_ttl
+        session = NewSession(
+            sid=uuid7(),
+            account_id=proof.account_id,
+            account_epoch=proof.account_epoch,
+            # To the rows it is a session of refresh tokens, of which nobody ever gets one.
+            kind="refresh",
+            factors=len(proof.methods),
+            token_hash=secret_hash(new_secret()),
+            kid=BOUND_KID,
+            refresh_ttl_ms=ttl * 1000,
+            max_ttl_ms=ttl * 1000,
+            amr=proof.methods,
+            acr=None,
+            client_id=proof.client_id,
+            user_agent=proof.origin.user_agent,
+            address=proof.origin.address,
+        )
+        data = {"grant": proof.grant.value, "certificate": registration}
+        event = self._event(rule, proof.account_id, session.sid, proof.origin, data)
+        row = await self._store.open_bound(session, registration, event)
+        if row is None:
+            return None
+        self._told_roles(row.account_id, row.roles)
+        return BoundToken(self._access_token(row, row.rotated_at, certificate), ttl, row.sid, row.account_id)
 
     async def renew(self, session: CookieSession, origin: Origin) -> IssuedCookie | None:
         """Give a cookie session another id, after its holder has proved anew who they are; the id before is dead.
@@ -308,9 +389,34 @@ class Door:
             raise CannotRestate()
         return self._issue(row, successor, now_ms)
 
+    def forward(self, principal: Principal, *, now: int, expires_at: int | None) -> str:
+        """Sign the token that a gateway hands on for whoever it lets in: a few seconds, for the services behind it.
+
+        The proof is the credential of this very request, which the guard has found valid a moment ago: there is no
+        session to open and no row to ask. So the token ends with that credential, or after `FORWARDED_TTL` seconds.
+
+        Args:
+            principal: whom the request is attributed to.
+            now: seconds since 1970 UTC.
+            expires_at: when the credential ends; None where it has no end.
+
+        Raises:
+            Unavailable: there is no key to sign with.
+            ValueError: nobody is let in, or a name in it fits into no token.
+        """
+        signer = self._forwarded
+        if signer is None:
+            raise Unavailable("There is no key to sign tokens with.")
+        return signer.sign(forwarded_claims(principal, issuer=self._terms.issuer, iat=now, expires_at=expires_at))
+
+    @property
+    def signing_kid(self) -> str | None:
+        """The id of the key that signs now; None without one."""
+        return None if self._access is None else self._access.kid
+
     @staticmethod
     def _event(rule: GrantRule, account_id: str, sid: str, origin: Origin, data: Mapping[str, object]) -> Event:
-        return Event(rule.event, actor=account_id, target=sid, origin=origin, data=data)
+        return Event(rule.record, actor=account_id, target=sid, origin=origin, data=data)
 
     def _issue(self, row: CurrentSession, secret: bytes, now_ms: int) -> Issued:
         """Sign both tokens for a row that the store has just confirmed, at this time by the database's clock.
@@ -320,9 +426,7 @@ class Door:
         """
         self._told_roles(row.account_id, row.roles)
         terms = self._terms
-        signer = self._access
-        if signer is None:
-            raise Unavailable("There is no key to sign tokens with.")
+        access = self._access_token(row, now_ms)
         ends = min(row.idle_until, row.ends_at) // 1000
         refresh = self._refresh[row.kid].sign(
             RefreshClaims(
@@ -336,7 +440,21 @@ class Door:
                 exp=ends,
             )
         )
-        access = signer.sign(
+        return Issued(
+            access_token=access,
+            refresh_token=refresh,
+            expires_in=terms.access_ttl,
+            refresh_expires_in=max(0, ends - row.rotated_at // 1000),
+            sid=row.sid,
+            account_id=row.account_id,
+        )
+
+    def _access_token(self, row: CurrentSession, now_ms: int, certificate: str | None = None) -> str:
+        terms = self._terms
+        signer = self._access
+        if signer is None:
+            raise Unavailable("There is no key to sign tokens with.")
+        return signer.sign(
             access_claims(
                 issuer=terms.issuer,
                 audience=terms.audience,
@@ -348,15 +466,8 @@ class Door:
                 amr=row.amr,
                 iat=now_ms // 1000,
                 ttl=terms.access_ttl,
+                certificate=certificate,
             )
-        )
-        return Issued(
-            access_token=access,
-            refresh_token=refresh,
-            expires_in=terms.access_ttl,
-            refresh_expires_in=max(0, ends - row.rotated_at // 1000),
-            sid=row.sid,
-            account_id=row.account_id,
         )
 
 

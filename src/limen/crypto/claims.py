@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 import msgspec
 
 from limen.core.ids import UUID7, is_uuid7, uuid7
+from limen.crypto.forwarded_claims import FORWARDED_TYP, ForwardedClaims, ForwardedWire, admit_forwarded
 
 ACCESS_TYP: Final = "at+jwt"
 """The ``typ`` of an access token (RFC 9068, section 2.1)."""
@@ -228,7 +229,7 @@ class Wire(Protocol):
     nbf: int | msgspec.UnsetType
 
 
-C = TypeVar("C", bound=AccessClaims | RefreshClaims)
+C = TypeVar("C", bound=AccessClaims | RefreshClaims | ForwardedClaims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +337,9 @@ def _admit_refresh(wire: _RefreshWire, issuer: str, audience: str) -> RefreshCla
 
 ACCESS_SHAPE: Final[Shape[AccessClaims]] = Shape(ACCESS_TYP, _AccessWire, _admit_access)
 REFRESH_SHAPE: Final[Shape[RefreshClaims]] = Shape(REFRESH_TYP, _RefreshWire, _admit_refresh)
+FORWARDED_SHAPE: Final[Shape[ForwardedClaims]] = Shape(FORWARDED_TYP, ForwardedWire, admit_forwarded)
 SHAPES: Final[dict[type, Shape[Any]]] = {
     AccessClaims: ACCESS_SHAPE,
     RefreshClaims: REFRESH_SHAPE,
+    ForwardedClaims: FORWARDED_SHAPE,
 }

@@ -12,6 +12,7 @@ from joserfc.jws import JWSRegistry
 from limen.core.errors import ConfigurationError
 from limen.crypto.claims import SHAPES, AccessClaims, RefreshClaims
 from limen.crypto.encoding import b64url_encode
+from limen.crypto.forwarded_claims import ForwardedClaims
 from limen.crypto.keys import PrivateKey, SigningKey
 
 _STRUCT_OF_TYP: Final[dict[str, type]] = {shape.typ: struct for struct, shape in SHAPES.items()}
@@ -48,12 +49,13 @@ class Signer:
         self._encode = msgspec.json.Encoder(order="deterministic" if self._struct else "sorted").encode
         self._sign = _signature_of(key)
 
-    def sign(self, claims: AccessClaims | RefreshClaims | Mapping[str, object]) -> str:
+    def sign(self, claims: AccessClaims | RefreshClaims | ForwardedClaims | Mapping[str, object]) -> str:
         """Return the token in its compact form (RFC 7515, section 7.1): compact JSON, names sorted.
 
         Args:
-            claims: for ``at+jwt`` an `AccessClaims` and for ``rt+jwt`` a `RefreshClaims`, and not even a subclass:
-                they are closed lists, so nothing personal can slip in. A mapping for any other typ.
+            claims: for ``at+jwt`` an `AccessClaims`, for ``rt+jwt`` a `RefreshClaims`, for ``limen-fwd+jwt`` a
+                `ForwardedClaims`, and not even a subclass: they are closed lists, so nothing personal can slip in. A
+                mapping for any other typ.
 
         Raises:
             TypeError: other claims than the typ has.
