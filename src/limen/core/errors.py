@@ -275,6 +275,49 @@ class CredentialsConflict(LimenError):
     hint = "An Authorization header and a session cookie of somebody else; send one of them."
 
 
+class SsoStateInvalid(LimenError):
+    """A provider's answer that fits no login begun in this browser: spent, too late, or somebody else's (CSRF)."""
+
+    status = 400
+    code = "sso_state_invalid"
+    title = "This sign-in was not begun in this browser, was used already, or has taken too long."
+    hint = "Begin again. Where it happens to everybody: does the browser keep cookies, and is LIMEN_PUBLIC_URL right?"
+
+
+class SsoFailed(LimenError):
+    """What the provider answered is not accepted: another issuer, audience, nonce, signature or time than asked for."""
+
+    status = 400
+    code = "sso_failed"
+    title = "The sign-in provider's answer was not accepted."
+    hint = "The log (sso_refused) has the reason under the trace_id; nothing of the answer was believed."
+
+
+class SsoCodeInvalid(LimenError):
+    """The one-time code is not one, was used, is over, or its verifier does not fit: always the same."""
+
+    status = 400
+    code = "sso_code_invalid"
+    title = "The one-time code is not valid."
+    hint = "It holds for 60 seconds and once, for the client that began with the challenge of this verifier."
+
+
+class SsoDenied(Forbidden):
+    """The provider said no, or the person did there."""
+
+    code = "sso_denied"
+    title = "The sign-in provider did not let you in."
+    hint = "The detail has the provider's error code (RFC 6749, section 4.1.2.1)."
+
+
+class SsoAccountMissing(Forbidden):
+    """The provider knows who it is, and there is no account of that identity here; none is made."""
+
+    code = "sso_account_missing"
+    title = "There is no account here for this identity."
+    hint = "An administrator makes one and its holder links it, or the provider is declared with create."
+
+
 class NotFound(LimenError):
     """There is no such thing, or it is not the caller's to know of."""
 
@@ -300,6 +343,14 @@ class Conflict(LimenError):
     code = "conflict"
     title = "The request does not fit the present state."
     hint = "Read the thing again, then decide anew."
+
+
+class SsoLinkRequired(Conflict):
+    """An account has the address that the provider vouches for: its holder has to prove that it is theirs first."""
+
+    code = "sso_link_required"
+    title = "An account with this e-mail address exists already."
+    hint = "Log in to it as before, then link the provider: POST /auth/sso/{provider}/link."
 
 
 class UsernameTaken(Conflict):

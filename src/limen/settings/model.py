@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict, SettingsError
 
 from limen.core.errors import ConfigurationError
 from limen.settings import parsing, sources
 from limen.settings.secret_strength import HOW_TO_MAKE_ONE, weakness_of
+from limen.settings.sso import SsoClient, clients_in, name_and_key
 
 DAY = 86_400
 _SECRETS = ("jwt_access_secret", "jwt_refresh_secret")
@@ -28,6 +29,7 @@ def _read(reader: Callable[[str], str]) -> BeforeValidator:
 
 
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(parsing.split_list)]
+UrlList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 OriginList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 ProxyList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 NetworkList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
@@ -76,6 +78,7 @@ class Settings(BaseSettings):
     password_hasher: Annotated[Literal["bcrypt", "argon2id"], BeforeValidator(_lower)] = "bcrypt"
     bcrypt_cost: int = Field(12, ge=10, le=16)
     password_min_length: int = Field(15, ge=8, le=64)
+    sso_redirects: UrlList = ()
     registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
     cors_origins: OriginList = ()
     trusted_proxies: ProxyList = ()
@@ -87,6 +90,8 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = "json"
+
+    _sso_clients: tuple[SsoClient, ...] = PrivateAttr(default=())
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -119,14 +124,34 @@ class Settings(BaseSettings):
             overrides.clear()
             raise ConfigurationError("\n".join(f"{name} is not a setting" for name in unknown))
         path = sources.env_file(env_file, os.environ)
-        names = list(os.environ)
-        if path is not None:
-            names += DotEnvSettingsSource(cls, env_file=path, env_file_encoding="utf-8").env_vars
-        sources.warn_of_unknown(names, cls.environment_names())
+        clients = cls._looked_around(path)
         try:
-            return cls(_env_file=path, _env_file_encoding="utf-8", **overrides)
+            settings = cls(_env_file=path, _env_file_encoding="utf-8", **overrides)
         finally:
             overrides.clear()
+        if settings.__pydantic_private__ is not None:  # one that is frozen takes it nowhere else
+            settings.__pydantic_private__["_sso_clients"] = clients
+        return settings
+
+    @classmethod
+    def _looked_around(cls, path: Path | None) -> tuple[SsoClient, ...]:
+        """Return the providers that the variables speak of, and warn of those that mean nothing.
+
+        Apart from `load`, whose locals a crash reporter may print: the values are gone when this has returned.
+        """
+        variables: dict[str, str | None] = {}
+        if path is not None:
+            found = DotEnvSettingsSource(cls, env_file=path, env_file_encoding="utf-8").env_vars
+            variables = {name.upper(): value for name, value in found.items()}
+        variables.update((name.upper(), value) for name, value in os.environ.items() if value)
+        named = (name for name in {*variables, *os.environ} if name_and_key(name) is None)
+        sources.warn_of_unknown(named, cls.environment_names())
+        return clients_in(variables)
+
+    @property
+    def sso_clients(self) -> tuple[SsoClient, ...]:
+        """What the environment and the settings file say of providers of single sign-on, by name."""
+        return self._sso_clients
 
     @classmethod
     def environment_names(cls) -> tuple[str, ...]:
@@ -148,6 +173,7 @@ class Settings(BaseSettings):
         hidden = {*_SECRETS, *_ACCEPTED, "database_url", "data_secrets"}
         told = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
         told["cors_origins"] = list(self.cors_origins)
+        told["sso_redirects"] = list(self.sso_redirects)
         told["trusted_proxies"] = list(self.trusted_proxies)
         told["outbound_allow"] = list(self.outbound_allow)
         return {
@@ -240,6 +266,11 @@ class Settings(BaseSettings):
         if seconds < info.data.get("api_key_ttl", 0):
             raise ValueError("is shorter than LIMEN_API_KEY_TTL")
         return seconds
+
+    @field_validator("sso_redirects")
+    @classmethod
+    def _redirects(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parsing.redirect_url(url) for url in urls))
 
     @field_validator("cors_origins")
     @classmethod

@@ -97,6 +97,21 @@ def network(text: str) -> str:
         raise ValueError("must be an address such as 10.0.0.5 or a network such as 10.0.0.0/8") from None
 
 
+def redirect_url(text: str) -> str:
+    """Return an address that browsers may be sent to after a login, as it is: it is compared exactly (RFC 9700, 2.1).
+
+    It is https, plain http at a loopback address, or a scheme of an app's own with a dot in it (RFC 8252, section 7.1).
+    """
+    parts = urlsplit(text)
+    scheme, host = parts.scheme, parts.hostname or ""
+    is_plain = text.isascii() and text.isprintable() and not {" ", "\\", "#", "@"} & set(text) and len(text) <= 1024
+    is_web = scheme == "https" and bool(host)
+    is_local = scheme == "http" and host in {"localhost", "127.0.0.1", "::1"}
+    if not is_plain or not (is_web or is_local or "." in scheme):
+        raise ValueError("must be https://…, http://127.0.0.1:port/…, or an app's own such as com.example.app:/done")
+    return text
+
+
 def token_name(text: str) -> str:
     """Return a value fit for ``iss`` and ``aud``: a StringOrURI (RFC 7519, section 2), at most 200 ASCII characters."""
     if not text or len(text) > _MAX_NAME or not text.isascii() or not text.isprintable() or " " in text:
