@@ -115,6 +115,14 @@ class IssuingStore(Protocol):
         """
         ...
 
+    async def open_bound(self, session: NewSession, registration: str, event: Event) -> CurrentSession | None:
+        """Insert the session of a service that proved itself by a client certificate; see `open`.
+
+        None, and nothing written, where the account is not the active one of a service, its epoch is another one, or
+        the name by which the certificate was known (``registration``) is not its any more.
+        """
+        ...
+
     async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
         """Replace the current secret by one conditional UPDATE that also asks the account, and write the event.
 

@@ -12,6 +12,7 @@ from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
 from limen.features.accounts.store import AccountAdministrationStore, AccountStore
 from limen.features.api_keys.store import ApiKeyStore
+from limen.features.client_certificates.store import ClientCertificateStore
 from limen.features.events.store import EventStore, StoredEvent
 from limen.features.maintenance.store import MaintenanceStore
 from limen.features.roles.store import RoleStore
@@ -69,6 +70,11 @@ class Storage(Protocol):
     @property
     def issuing_keys(self) -> KeyIssuingStore:
         """The two verbs by which the one door issues API keys."""
+        ...
+
+    @property
+    def client_certificates(self) -> ClientCertificateStore:
+        """The names of client certificates."""
         ...
 
     @property

@@ -52,6 +52,8 @@ _TAKE_ROLES = Statement("DELETE FROM limen_account_roles WHERE account_id = :id"
 
 _TAKE_KEYS = Statement("DELETE FROM limen_api_keys WHERE account_id = :id")
 
+_TAKE_CERTIFICATES = Statement("DELETE FROM limen_client_certificates WHERE account_id = :id")
+
 _TAKE_IDENTITIES = Statement("DELETE FROM limen_sso_identities WHERE account_id = :id")
 
 # A name with a space is nobody's: no registration can take it, and no login can find it.
@@ -229,6 +231,7 @@ def _deleted(account_id: str, event: Event, keep_ended_ms: int, authority: Autho
     yield from refuse_last_administrator(account_id)
     yield from run(_TAKE_ROLES, id=account_id)
     yield from run(_TAKE_KEYS, id=account_id)
+    yield from run(_TAKE_CERTIFICATES, id=account_id)
     yield from run(_TAKE_IDENTITIES, id=account_id)
     yield from run(_BURY, id=account_id, tombstone=f"deleted {account_id}")
     yield from list_changed_roles(account_id, keep_ended_ms=keep_ended_ms)

@@ -6,6 +6,7 @@ from functools import partial
 
 from limen.authn.records import CurrentSession, NewSession, Renewal, Rotation, Vouched
 from limen.core.events import Event
+from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import columns_of, record
 from limen.storage.sql.roles import HELD_BY_SESSION, role_names
@@ -65,6 +66,19 @@ _VOUCH = Statement("""
 INSERT INTO limen_sso_sessions (session_id, provider, issuer, subject, provider_sid, hint)
 VALUES (:sid, :provider, :issuer, :subject, :provider_sid, :hint)
 """)
+
+# The account's row is locked by the statement before, and whoever takes the name away locks it as well.
+_OPEN_BOUND = Statement(f"""
+INSERT INTO limen_sessions (
+    id, account_id, account_epoch, kind, generation, token_hash, kid, rotated_at, idle_until, ends_at, created_at,
+    auth_time, amr, acr, client_id, user_agent, address)
+SELECT :sid, a.id, a.session_epoch, :kind, 0, :token_hash, :kid, n.t, n.t + :max_ttl, n.t + :max_ttl, n.t, n.t, :amr,
+       :acr, :client_id, :device, :address
+  FROM limen_accounts a CROSS JOIN (SELECT @now AS t) n
+ WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'service'
+   AND EXISTS (SELECT 1 FROM limen_client_certificates c WHERE c.id = :registration AND c.account_id = a.id)
+{_RETURNING}
+""")  # noqa: S608
 
 _ROTATE = Statement(
     f"""
@@ -142,6 +156,11 @@ class SQLIssuing:
             found = await self._database.write(partial(_vouched, session.sid, session.vouched, opening))
         return None if found is None else current(session.sid, session.account_id, found)
 
+    async def open_bound(self, session: NewSession, registration: str, event: Event) -> CurrentSession | None:
+        """Insert the session of a service that proved itself by a client certificate, and the event with it."""
+        found = await self._database.write(partial(_bound, session, registration, event))
+        return None if found is None else current(session.sid, session.account_id, found)
+
     async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
         """Replace the current secret by one conditional UPDATE that also asks the account, and write the event."""
         found = await self._write(partial(self._recorded, _ROTATE, _columns_of_rotation(rotation), event))
@@ -159,6 +178,16 @@ def _vouched(sid: str, vouched: Vouched, opening: Callable[[], Steps[Row | None]
     if found is not None:
         yield from run(_VOUCH, sid=sid, **asdict(vouched))
     return found
+
+
+def _bound(session: NewSession, registration: str, event: Event) -> Steps[Row | None]:
+    yield from locked(session.account_id, None)
+    columns = {
+        name: value
+        for name, value in _columns_of_session(session).items()
+        if name not in {"factors", "refresh_ttl", "auth_time"}
+    }
+    return (yield from _in_two(_OPEN_BOUND, {**columns, "registration": registration}, event))
 
 
 def _in_one(statement: Statement, columns: dict[str, object], event: Event) -> Steps[Row | None]:

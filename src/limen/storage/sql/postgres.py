@@ -19,6 +19,7 @@ from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
 from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
 from limen.storage.sql.borrowed_hosts import BorrowedPostgres, place
+from limen.storage.sql.client_certificates import SQLClientCertificates
 from limen.storage.sql.cookies import SQLCookies
 from limen.storage.sql.database import Operation
 from limen.storage.sql.events import SQLEvents
@@ -81,6 +82,7 @@ class PostgresStorage:
         self.issuing = PostgresIssuing(Committed(self, self._borrowings), borrowed=self._borrowings.here)
         self.api_keys = SQLApiKeys(self)
         self.issuing_keys = SQLKeyIssuing(Committed(self, self._borrowings))
+        self.client_certificates = SQLClientCertificates(self)
         self.roles = SQLRoles(self)
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)

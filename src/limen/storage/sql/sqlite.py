@@ -18,6 +18,7 @@ from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
 from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
 from limen.storage.sql.borrowed_hosts import BorrowedSQLite
+from limen.storage.sql.client_certificates import SQLClientCertificates
 from limen.storage.sql.connection import Connection
 from limen.storage.sql.cookies import SQLCookies
 from limen.storage.sql.database import Operation
@@ -63,6 +64,7 @@ class SQLiteStorage:
         self.issuing = SQLIssuing(Committed(self, self._borrowings), in_one=False)
         self.api_keys = SQLApiKeys(self)
         self.issuing_keys = SQLKeyIssuing(Committed(self, self._borrowings))
+        self.client_certificates = SQLClientCertificates(self)
         self.roles = SQLRoles(self)
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)

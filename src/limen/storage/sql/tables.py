@@ -312,6 +312,18 @@ SSO_LOGOUTS = Table(
     sqlite_with_rowid=False,
 )
 
+CLIENT_CERTIFICATES = Table(
+    "limen_client_certificates",
+    METADATA,
+    Column("id", IDENTIFIER, primary_key=True),
+    Column("account_id", IDENTIFIER, ForeignKey("limen_accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    # One service's and nobody else's: what is proved by a certificate must not be a choice.
+    Column("name", String(1100), nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # The code of which revision works with the schema as it is (`limen.storage.sql.migrations`).
 SCHEMA_COMPATIBLE = Table(
     "limen_schema_compatible",
