@@ -185,6 +185,8 @@ class Limen(Parts):
             sessions=self.sessions,
             keys=lambda: self.bearer.keys,
             cookies=Cookies(self.cookie_login, self._csrf, self.cookies.https_only),
+            forwarding=self.forwarding,
+            proxies=self.proxies,
             registration_open=is_open,
             ready=self.ready if health else None,
             administration=self._administered() if administration else None,

@@ -6,10 +6,12 @@ from typing import Any
 from limen.crypto.keys import KeySet
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.service import ApiKeyService
+from limen.features.forwarding.service import ForwardingService
 from limen.features.login.service import LoginService
 from limen.features.sessions.service import SessionService
 from limen.features.signing_keys.service import JWKS_MAX_AGE
 from limen.web.guard.own_routes import OwnRoutes
+from limen.web.peers import TrustedProxies
 from limen.web.routes.account import account_routes
 from limen.web.routes.administration import Administered, administration_paths, administration_routes
 from limen.web.routes.api_keys import own_key_paths, own_key_routes
@@ -19,6 +21,7 @@ from limen.web.routes.login import login_routes
 from limen.web.routes.schema import BEARER, BODY_PROBLEMS, Paths, array, object_of, operation, text
 from limen.web.routes.session_cookie import Cookies, cookie_paths, cookie_routes
 from limen.web.routes.sessions import session_paths, session_routes
+from limen.web.routes.verify import verify_paths, verify_routes
 
 
 def own_routes(
@@ -29,6 +32,8 @@ def own_routes(
     sessions: SessionService,
     keys: Callable[[], KeySet],
     cookies: Cookies,
+    forwarding: ForwardingService,
+    proxies: TrustedProxies,
     registration_open: bool,
     ready: Callable[[], Awaitable[Mapping[str, str]]] | None,
     administration: Administered | None = None,
@@ -44,6 +49,7 @@ def own_routes(
         **session_routes(sessions, cookies, prefix=prefix),
         **account_routes(accounts, cookies, prefix=prefix),
         **cookie_routes(cookies, prefix=prefix),
+        **verify_routes(forwarding, cookies.csrf, proxies, prefix=prefix),
         **jwks_routes(keys, max_age=JWKS_MAX_AGE),
         **(own_key_routes(api_keys, prefix=prefix) if api_keys is not None else {}),
         **(health_routes(ready) if ready is not None else {}),
@@ -128,6 +134,7 @@ def paths_of_schema(
         **described,
         **session_paths(prefix),
         **cookie_paths(prefix),
+        **verify_paths(prefix),
         **(own_key_paths(prefix) if api_keys else {}),
         **(administration_paths(api_keys=api_keys) if administration else {}),
     }
