@@ -9,6 +9,7 @@ from limen.testing.contracts.account_administration import (
 )
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
 from limen.testing.contracts.api_keys import ApiKeysContract, IssueKeysContract
+from limen.testing.contracts.client_certificates import ClientCertificatesContract, OpenBoundContract
 from limen.testing.contracts.cookies import CookieContract, RenewContract
 from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
@@ -30,6 +31,14 @@ class TestRotate(RotateContract):
 
 
 class TestRotateAgainstEnding(RotateAgainstEndingContract):
+    pass
+
+
+class TestClientCertificates(ClientCertificatesContract):
+    pass
+
+
+class TestOpenBound(OpenBoundContract):
     pass
 
 

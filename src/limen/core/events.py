@@ -39,6 +39,8 @@ class EventName(StrEnum):
     ROLE_CHANGED = "role_changed"
     ROLE_DELETED = "role_deleted"
     ROLES_ASSIGNED = "roles_assigned"
+    CLIENT_CERTIFICATE_ADDED = "client_certificate_added"
+    CLIENT_CERTIFICATE_REMOVED = "client_certificate_removed"
     API_KEY_CREATED = "api_key_created"
     API_KEY_ROTATED = "api_key_rotated"
     API_KEY_REVOKED = "api_key_revoked"

@@ -26,6 +26,7 @@ pytest.register_assert_rewrite(
         for suite in (
             "account_administration",
             "accounts",
+            "client_certificates",
             "contract",
             "cookies",
             "events",
