@@ -317,22 +317,33 @@ def read_cookie(scope: Mapping[str, Any], *, https_only: bool = False) -> Presen
     Several Cookie headers are one (RFC 9113, section 8.2.3). The name must occur once: which of two counts would depend
     on who reads.
     """
+    given = cookie_header(scope)
+    if given is None or isinstance(given, CredentialMalformed):
+        return given
+    values = values_named(given, cookie_name(scope, https_only=https_only))
+    if len(values) != 1:
+        return CredentialMalformed("There must be one session cookie.") if values else None
+    found = parse_value(values[0])
+    return CredentialMalformed("The session cookie is not one of ours.") if found is None else found
+
+
+def cookie_header(scope: Mapping[str, Any]) -> bytes | CredentialMalformed | None:
+    """Return all cookies of a request as one text, malformed where there are too many of them, None for none."""
     given = None
     for name, value in scope["headers"]:
         if name == b"cookie":
             given = value if given is None else given + b";" + value
             if len(given) > MAX_HEADER:
                 return CredentialMalformed("The Cookie header is too large.")
-    if given is None:
-        return None
-    wanted = cookie_name(scope, https_only=https_only) + b"="
+    return given
+
+
+def values_named(given: bytes, name: bytes) -> list[bytes]:
+    """Return the values of every cookie of this name, as they stand there."""
+    wanted = name + b"="
     if wanted not in given:
-        return None
-    pairs = [pair for each in given.split(b";") if (pair := each.strip(b" \t")).startswith(wanted)]
-    if len(pairs) != 1:
-        return CredentialMalformed("There must be one session cookie.") if pairs else None
-    found = parse_value(pairs[0][len(wanted) :])
-    return CredentialMalformed("The session cookie is not one of ours.") if found is None else found
+        return []
+    return [pair[len(wanted) :] for each in given.split(b";") if (pair := each.strip(b" \t")).startswith(wanted)]
 
 
 def parse_value(value: bytes) -> PresentedCookie | None:

@@ -30,7 +30,9 @@ def things_to_try(address: str, accounts_file: Path) -> list[Section]:
         Section("To try, paste into another shell:", _tokens(address, accounts_file)),
         Section("A browser's session, by a cookie; a change takes a proof of whose page asks:", _COOKIE),
         Section("An API key of one's own, which may read and nothing else:", _OWN_KEY),
-        Section("A service, which has nothing but the key that an administrator makes for it:", _service(accounts_file)),
+        Section(
+            "A service, which has nothing but the key that an administrator makes for it:", _service(accounts_file)
+        ),
     ]
 
 

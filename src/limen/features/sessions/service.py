@@ -228,7 +228,7 @@ class SessionService:
         )
         await self.catch_up()
 
-    async def logout(self, token: str, *, origin: Origin) -> None:
+    async def logout(self, token: str, *, origin: Origin, reason: EndReason = EndReason.LOGOUT) -> None:
         """End the session of a refresh token: any generation, also an expired one, as long as the signature is ours.
 
         A client that lost the answer to a refresh must be able to leave. Doing it again, or with a token that was never
@@ -239,7 +239,7 @@ class SessionService:
         except TokenError as error:
             _log.info("logout token refused", extra={"reason": error.reason, "request_id": origin.request_id})
             return
-        await self._end(presented.sid, presented.sub, origin)
+        await self._end(presented.sid, presented.sub, origin, reason=reason)
 
     async def logout_principal(self, principal: Principal, *, origin: Origin) -> None:
         """End the session that the principal's credential belongs to."""

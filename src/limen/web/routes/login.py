@@ -1,16 +1,20 @@
 """``/auth/register`` and ``/auth/login``."""
 
+from typing import Literal
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from limen.authn.issuing import Issued
 from limen.core.errors import NotFound
 from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
+from limen.features.sessions.service import SessionService
+from limen.features.sessions.store import EndReason
 from limen.web.body import read_json
 from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, origin_of
+from limen.web.routes.refresh_cookie import RefreshCookies, tokens_answer
 from limen.web.starlette import public
 
 
@@ -23,11 +27,15 @@ class Registration(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):
-    """What a login says; ``new_password`` takes the place of a temporary password."""
+    """What a login says; ``new_password`` takes the place of a temporary password.
+
+    ``refresh`` says where the refresh token is to go: into the answer's body, or into a cookie that no script can read.
+    """
 
     username: str
     password: str
     new_password: str | None = None
+    refresh: Literal["body", "cookie"] = "body"
 
 
 class Registered(msgspec.Struct):
@@ -37,24 +45,15 @@ class Registered(msgspec.Struct):
     username: str
 
 
-class Tokens(msgspec.Struct):
-    """An access and a refresh token (RFC 6749, section 5.1); durations are seconds."""
-
-    access_token: str
-    refresh_token: str
-    token_type: str
-    expires_in: int
-    refresh_expires_in: int
-
-
-def tokens_answer(issued: Issued) -> Response:
-    """Answer freshly issued tokens."""
-    return json_answer(
-        Tokens(issued.access_token, issued.refresh_token, "Bearer", issued.expires_in, issued.refresh_expires_in)
-    )
-
-
-def login_routes(login: LoginService, accounts: AccountService, *, prefix: str, registration_open: bool) -> Routes:
+def login_routes(
+    login: LoginService,
+    accounts: AccountService,
+    sessions: SessionService,
+    refresh_cookies: RefreshCookies,
+    *,
+    prefix: str,
+    registration_open: bool,
+) -> Routes:
     """Make the endpoints of registration and login under ``prefix``."""
 
     @public
@@ -73,7 +72,18 @@ def login_routes(login: LoginService, accounts: AccountService, *, prefix: str, 
     async def log_in(request: Request) -> Response:
         """Exchange a username and a password for an access and a refresh token."""
         body = await read_json(request.scope, request.receive, Credentials)
-        checking = login.login(body.username, body.password, new_password=body.new_password, origin=origin_of(request))
-        return tokens_answer(await while_connected(request.receive, checking))
+        by_cookie = body.refresh == "cookie"
+        if by_cookie:
+            # A page that logs its visitor in to the attacker's account reads what they then write.
+            refresh_cookies.require_own_page(request)
+        origin = origin_of(request)
+        checking = login.login(body.username, body.password, new_password=body.new_password, origin=origin)
+        issued = await while_connected(request.receive, checking)
+        if not by_cookie:
+            return tokens_answer(issued)
+        before = refresh_cookies.replaced(request)
+        if before is not None:
+            await sessions.logout(before, origin=origin, reason=EndReason.REPLACED)
+        return refresh_cookies.answer(request, issued)
 
     return {f"{prefix}/register": {"POST": register}, f"{prefix}/login": {"POST": log_in}}

@@ -4,21 +4,21 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from limen.core.errors import SessionEnded
+from limen.core.errors import CredentialMalformed, CredentialsConflict, SessionEnded
 from limen.features.sessions.devices import warm_up
 from limen.features.sessions.service import ListedSession, SessionService
 from limen.web.body import read_json, read_optional_json
 from limen.web.guard.state import state_of
 from limen.web.routes.endpoint import Routes, endpoint, no_content, origin_of, principal_of
 from limen.web.routes.lists import asked, list_answer, rfc3339
-from limen.web.routes.login import tokens_answer
+from limen.web.routes.refresh_cookie import RefreshCookies, tokens_answer
 from limen.web.routes.schema import BEARER, PAGE, Paths, listed, object_of, operation, parameter, text
 from limen.web.routes.session_cookie import Cookies
 from limen.web.starlette import interactive, live, public
 
 
 class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A refresh token, in the body and nowhere else."""
+    """A refresh token in a body."""
 
     refresh_token: str
 
@@ -66,41 +66,11 @@ SESSION = object_of(
 """The schema of a session in a list."""
 
 
-def session_routes(sessions: SessionService, cookies: Cookies, *, prefix: str) -> Routes:
+def session_routes(
+    sessions: SessionService, cookies: Cookies, refresh_cookies: RefreshCookies, *, prefix: str
+) -> Routes:
     """Make the endpoints of refresh, logout and the list of one's own sessions under ``prefix``."""
     warm_up()
-
-    @public
-    @endpoint
-    async def refresh(request: Request) -> Response:
-        """Exchange a refresh token for a new access and refresh token."""
-        body = await read_json(request.scope, request.receive, RefreshRequest)
-        return tokens_answer(await sessions.refresh(body.refresh_token, origin=origin_of(request)))
-
-    @public
-    @endpoint
-    async def logout(request: Request) -> Response:
-        """End a session: that of the refresh token in the body, or that of the request where there is no body."""
-        origin = origin_of(request)
-        body = await read_optional_json(request.scope, request.receive, RefreshRequest)
-        if body is not None:
-            await sessions.logout(body.refresh_token, origin=origin)
-            return no_content()
-        rejection = state_of(request.scope).rejection
-        if isinstance(rejection, SessionEnded):
-            return cookies.clear(request, no_content())
-        if rejection is not None:
-            raise rejection
-        await sessions.logout_principal(principal_of(request), origin=origin)
-        return cookies.clear(request, no_content())
-
-    @interactive
-    @endpoint
-    async def logout_all(request: Request) -> Response:
-        """End every session of the caller's account."""
-        principal = principal_of(request)
-        await sessions.logout_everywhere(principal.sub, actor=principal.sub, origin=origin_of(request))
-        return cookies.clear(request, no_content())
 
     @live
     @endpoint
@@ -123,6 +93,65 @@ def session_routes(sessions: SessionService, cookies: Cookies, *, prefix: str) -
     return {
         f"{prefix}/sessions": {"GET": own_sessions},
         f"{prefix}/sessions/{{id}}": {"DELETE": end_own_session},
+        **_token_routes(sessions, cookies, refresh_cookies, prefix=prefix),
+    }
+
+
+def _token_routes(
+    sessions: SessionService, cookies: Cookies, refresh_cookies: RefreshCookies, *, prefix: str
+) -> Routes:
+    @public
+    @endpoint
+    async def refresh(request: Request) -> Response:
+        """Exchange a refresh token for a new access and refresh token."""
+        token = await refresh_cookies.presented(request)
+        if token is not None:
+            # A refusal clears no cookie: another tab may have been given its successor in the meantime.
+            return refresh_cookies.answer(request, await sessions.refresh(token, origin=origin_of(request)))
+        body = await read_json(request.scope, request.receive, RefreshRequest)
+        return tokens_answer(await sessions.refresh(body.refresh_token, origin=origin_of(request)))
+
+    async def logout_by_cookie(request: Request, token: str) -> Response:
+        """End the session of the refresh cookie, and that of the request where another credential let it in."""
+        origin, rejection = origin_of(request), state_of(request.scope).rejection
+        if isinstance(rejection, CredentialMalformed | CredentialsConflict):
+            raise rejection
+        await sessions.logout(token, origin=origin)
+        answer = refresh_cookies.clear(request, no_content())
+        # An access token may be over by then, and a session cookie beside it without its proof is not this page's.
+        if rejection is None:
+            await sessions.logout_principal(state_of(request.scope).principal, origin=origin)
+        return cookies.clear(request, answer) if rejection is None or isinstance(rejection, SessionEnded) else answer
+
+    @public
+    @endpoint
+    async def logout(request: Request) -> Response:
+        """End a session: that of the refresh token, or that of the request where there is none."""
+        origin = origin_of(request)
+        token = await refresh_cookies.presented(request)
+        if token is not None:
+            return await logout_by_cookie(request, token)
+        body = await read_optional_json(request.scope, request.receive, RefreshRequest)
+        if body is not None:
+            await sessions.logout(body.refresh_token, origin=origin)
+            return no_content()
+        rejection = state_of(request.scope).rejection
+        if isinstance(rejection, SessionEnded):
+            return cookies.clear(request, no_content())
+        if rejection is not None:
+            raise rejection
+        await sessions.logout_principal(principal_of(request), origin=origin)
+        return cookies.clear(request, no_content())
+
+    @interactive
+    @endpoint
+    async def logout_all(request: Request) -> Response:
+        """End every session of the caller's account."""
+        principal = principal_of(request)
+        await sessions.logout_everywhere(principal.sub, actor=principal.sub, origin=origin_of(request))
+        return refresh_cookies.clear(request, cookies.clear(request, no_content()))
+
+    return {
         f"{prefix}/refresh": {"POST": refresh},
         f"{prefix}/logout": {"POST": logout},
         f"{prefix}/logout-all": {"POST": logout_all},

@@ -18,6 +18,7 @@ from limen.web.routes.api_keys import own_key_paths, own_key_routes
 from limen.web.routes.health import health_routes
 from limen.web.routes.jwks import JWKS_PATH, jwks_routes
 from limen.web.routes.login import login_routes
+from limen.web.routes.refresh_cookie import RefreshCookies
 from limen.web.routes.schema import BEARER, BODY_PROBLEMS, Paths, array, object_of, operation, text
 from limen.web.routes.session_cookie import Cookies, cookie_paths, cookie_routes
 from limen.web.routes.sessions import session_paths, session_routes
@@ -38,15 +39,17 @@ def own_routes(
     ready: Callable[[], Awaitable[Mapping[str, str]]] | None,
     administration: Administered | None = None,
     api_keys: ApiKeyService | None = None,
+    public_url: str | None = None,
 ) -> OwnRoutes:
     """Make the one entry for an application's list of routes.
 
     ``ready`` adds ``/healthz`` and ``/readyz``, ``administration`` everything under ``/admin/api``, ``api_keys`` the
-    caller's own.
+    caller's own. ``public_url`` is where others reach the application.
     """
+    refresh_cookies = RefreshCookies(cookies.csrf, cookies.https_only, prefix, public_url)
     table = {
-        **login_routes(login, accounts, prefix=prefix, registration_open=registration_open),
-        **session_routes(sessions, cookies, prefix=prefix),
+        **login_routes(login, accounts, sessions, refresh_cookies, prefix=prefix, registration_open=registration_open),
+        **session_routes(sessions, cookies, refresh_cookies, prefix=prefix),
         **account_routes(accounts, cookies, prefix=prefix),
         **cookie_routes(cookies, prefix=prefix),
         **verify_routes(forwarding, cookies.csrf, proxies, prefix=prefix),
@@ -66,7 +69,9 @@ _TOKENS = object_of(
         "token_type": text(enum=["Bearer"]),
         "expires_in": {"type": "integer", "description": "seconds"},
         "refresh_expires_in": {"type": "integer", "description": "seconds"},
-    }
+    },
+    # It is in the cookie, where the login asked for that.
+    "refresh_token",
 )
 _REFRESH = object_of({"refresh_token": text()})
 _ME = object_of(
@@ -91,8 +96,14 @@ def paths_of_schema(
         {"username": text(minLength=1, maxLength=64), "password": _PASSWORD, "email": text(format="email")}, "email"
     )
     credentials = object_of(
-        {"username": text(), "password": _PASSWORD, "new_password": {**_PASSWORD, "type": ["string", "null"]}},
+        {
+            "username": text(),
+            "password": _PASSWORD,
+            "new_password": {**_PASSWORD, "type": ["string", "null"]},
+            "refresh": text(enum=["body", "cookie"], default="body"),
+        },
         "new_password",
+        "refresh",
     )
     passwords = object_of({"current_password": _PASSWORD, "new_password": _PASSWORD})
     registered = object_of({"id": text(format="uuid"), "username": text()})
@@ -104,11 +115,22 @@ def paths_of_schema(
         ),
         f"{prefix}/refresh": (
             "post",
-            operation("Exchange a refresh token", {200: _TOKENS}, 401, *BODY_PROBLEMS, 503, body=_REFRESH),
+            operation(
+                "Exchange a refresh token",
+                {200: _TOKENS},
+                401,
+                403,
+                *BODY_PROBLEMS,
+                503,
+                body=_REFRESH,
+                body_required=False,
+            ),
         ),
         f"{prefix}/logout": (
             "post",
-            operation("End one session", {204: None}, 401, *BODY_PROBLEMS, 503, body=_REFRESH, body_required=False),
+            operation(
+                "End one session", {204: None}, 401, 403, *BODY_PROBLEMS, 503, body=_REFRESH, body_required=False
+            ),
         ),
         f"{prefix}/logout-all": (
             "post",
