@@ -31,7 +31,6 @@ from limen.core.errors import (
     CredentialsConflict,
     CsrfFailed,
     LimenError,
-    SessionEnded,
 )
 from limen.core.principal import ANONYMOUS, BY_CERTIFICATE, Authentication, Principal, PrincipalKind
 from limen.crypto.certificates import CertificateError, ClientCertificate, der_of_pem, read_der
@@ -409,14 +408,3 @@ def _compare(known: CertificateCredential | _Refused, state: Attribution) -> Non
     if isinstance(known, CertificateCredential) and known.principal.sub != state.principal.sub:
         state.principal, state.credential = ANONYMOUS, None
         state.rejection = CredentialsConflict("The client certificate is another service's than the credential.")
-
-
-def require_proved_now(credential: object) -> CertificateCredential:
-    """Return the credential of a request that was proved by a certificate alone.
-
-    Raises:
-        SessionEnded: it was proved by something else.
-    """
-    if not isinstance(credential, CertificateCredential):
-        raise SessionEnded()
-    return credential
