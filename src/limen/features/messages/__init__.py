@@ -1,0 +1,1 @@
+"""Messages: their tokens, and that each is handled once."""
