@@ -13,6 +13,7 @@ from limen.testing.contracts.client_certificates import ClientCertificatesContra
 from limen.testing.contracts.cookies import CookieContract, RenewContract
 from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
+from limen.testing.contracts.messages import MessagesContract
 from limen.testing.contracts.restoring import RestoringContract
 from limen.testing.contracts.role_assignment import AssignRolesContract
 from limen.testing.contracts.roles import RoleDefinitionsContract, RolesContract
@@ -123,6 +124,10 @@ class TestRestoring(RestoringContract):
 
 
 class TestSigningKeys(SigningKeysContract):
+    pass
+
+
+class TestMessages(MessagesContract):
     pass
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from limen.authn.api_key_records import KeyIssuingStore
 from limen.authn.cookie import CookieStore
+from limen.authn.message_records import MessageIssuingStore
 from limen.authn.records import IssuingStore
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
@@ -15,6 +16,7 @@ from limen.features.api_keys.store import ApiKeyStore
 from limen.features.client_certificates.store import ClientCertificateStore
 from limen.features.events.store import EventStore, StoredEvent
 from limen.features.maintenance.store import MaintenanceStore
+from limen.features.messages.store import MessageStore
 from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
 from limen.features.signing_keys.store import SigningKeyStore
@@ -37,6 +39,10 @@ __all__ = [
 
 class Accounts(AccountStore, AccountAdministrationStore, Protocol):
     """The accounts, with what only an administrator does to them."""
+
+
+class Messages(MessageStore, MessageIssuingStore, Protocol):
+    """The messages, with what only the door asks before it issues a token for one."""
 
 
 class Storage(Protocol):
@@ -95,6 +101,11 @@ class Storage(Protocol):
     @property
     def signing_keys(self) -> SigningKeyStore:
         """The keys that access tokens are signed with, where they are kept in the database."""
+        ...
+
+    @property
+    def messages(self) -> "Messages":
+        """The messages that were seen, and the services that send them."""
         ...
 
     @property

@@ -75,6 +75,22 @@ DELETE FROM limen_sso_logouts
                      ORDER BY keep_until LIMIT :limit @skip_locked)
 """)
 
+_DELETE_SEEN = Statement("""
+DELETE FROM limen_seen_messages
+ WHERE (jti, consumer) IN (SELECT jti, consumer FROM limen_seen_messages WHERE keep_until < @now
+                            ORDER BY keep_until LIMIT :limit @skip_locked)
+""")
+
+_LISTS = (
+    _DELETE_ENDED,
+    _DELETE_CHANGED,
+    _DELETE_KEYS,
+    _DELETE_FLOWS,
+    _DELETE_CODES,
+    _DELETE_LOGOUTS,
+    _DELETE_SEEN,
+)
+
 
 class Housekeeping:
     """Sweeps one database, a part of it each time.
@@ -90,7 +106,7 @@ class Housekeeping:
     async def sweep(self, limit: int) -> int:
         """Delete what is past its time, ``limit`` rows at most; return how many went."""
         swept = 0
-        for statement in (_DELETE_ENDED, _DELETE_CHANGED, _DELETE_KEYS, _DELETE_FLOWS, _DELETE_CODES, _DELETE_LOGOUTS):
+        for statement in _LISTS:
             swept += await self._sweep_list(statement, limit - swept)
         return swept + await self._sweep_expired(limit - swept)
 

@@ -25,6 +25,7 @@ from limen.storage.sql.database import Operation
 from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.housekeeping import Housekeeping
 from limen.storage.sql.maintenance import SQLMaintenance
+from limen.storage.sql.messages import SQLMessages
 from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.postgres_faults import (
     CONNECTION_IS_LOST,
@@ -89,6 +90,7 @@ class PostgresStorage:
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)
+        self.messages = SQLMessages(self, borrowed=self._borrowings.here)
 
     @property
     def in_use(self) -> int:

@@ -27,6 +27,7 @@ from limen.storage.sql.group_commit import QUEUE_SIZE, Reader, Writer
 from limen.storage.sql.housekeeping import Housekeeping
 from limen.storage.sql.issuing import SQLIssuing
 from limen.storage.sql.maintenance import SQLMaintenance
+from limen.storage.sql.messages import SQLMessages
 from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
@@ -71,6 +72,7 @@ class SQLiteStorage:
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)
+        self.messages = SQLMessages(self, borrowed=self._borrowings.here)
         self._writer = Writer(self.path, clock, queue_size=queue_size)
         self._reader = Reader(self.path, clock, queue_size=queue_size)
         self._starting = threading.Lock()

@@ -324,6 +324,18 @@ CLIENT_CERTIFICATES = Table(
     sqlite_with_rowid=False,
 )
 
+# Messages whose work was begun, of each consumer: a token of a message counts once.
+SEEN_MESSAGES = Table(
+    "limen_seen_messages",
+    METADATA,
+    Column("jti", IDENTIFIER, primary_key=True),
+    Column("consumer", String(128), primary_key=True),
+    Column("begun_at", BigInteger, nullable=False),
+    Column("done_at", BigInteger),
+    Column("keep_until", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
 # The code of which revision works with the schema as it is (`limen.storage.sql.migrations`).
 SCHEMA_COMPATIBLE = Table(
     "limen_schema_compatible",

@@ -32,6 +32,7 @@ pytest.register_assert_rewrite(
             "events",
             "existing_accounts",
             "issuing",
+            "messages",
             "restoring",
             "role_assignment",
             "roles",
