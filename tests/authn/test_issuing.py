@@ -254,7 +254,7 @@ def test_only_the_door_calls_the_issuing_verbs() -> None:
 
 
 def test_sessions_are_inserted_and_rotated_in_one_place() -> None:
-    """One module of the storage inserts session rows and changes their hashes."""
+    """One module of the storage inserts session rows; it changes their hashes, and one that does so for Valkey."""
     writers = {
         name
         for name, _, text in _modules()
@@ -264,4 +264,4 @@ def test_sessions_are_inserted_and_rotated_in_one_place() -> None:
         or "insert(sessions)" in text
     }
     # The rows that are made up for measuring hold hashes of nothing: nobody can present what they belong to.
-    assert writers == {"storage/sql/issuing.py", "storage/sql/seeding.py"}
+    assert writers - {"storage/valkey/rows.py"} == {"storage/sql/issuing.py", "storage/sql/seeding.py"}
