@@ -104,7 +104,5 @@ def _rotated(acts: Sequence[_Act]) -> Steps[dict[str, Row]]:
     columns: dict[str, Any] = {column: [getattr(rotation, column) for rotation, _ in acts] for column in _EACH}
     records = [columns_of(event) for _, event in acts]
     columns.update((column, [record[column] for record in records]) for column in _EACH_RECORD)
-    found = yield from rows(
-        _ROTATE_TOGETHER, kid=kid, refresh_ttl=refresh_ttl, event=name, outcome=outcome, **columns
-    )
+    found = yield from rows(_ROTATE_TOGETHER, kid=kid, refresh_ttl=refresh_ttl, event=name, outcome=outcome, **columns)
     return {str(each[0]): each[1:] for each in found}
