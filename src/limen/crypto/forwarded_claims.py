@@ -1,4 +1,4 @@
-"""What the token says that a gateway hands on to the service behind it: who was let in, and nothing about how to log in.
+"""What the token says that a gateway hands on to the service behind it: who was let in.
 
 It is for services that limen's gateway asks for, so it is another kind of token than any other: its own ``typ`` and its
 own ``aud`` (RFC 8725, sections 3.9, 3.11 and 3.12). No verifier of access tokens takes it.
@@ -17,6 +17,8 @@ FORWARDED_TYP: Final = "limen-fwd+jwt"
 """The ``typ`` of a token that a gateway hands on."""
 FORWARDED_TTL: Final = 30
 """Seconds it lives: as long as a request may take from the gateway to the service behind it."""
+LONGEST_OPEN: Final = 900
+"""Seconds for which what it opened may stay open: as long as an access token lives at most."""
 
 MAX_NAMES: Final = 1024
 """Roles, and permissions, that a token may state."""
@@ -48,6 +50,7 @@ class ForwardedClaims(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         roles: the roles held.
         sid: the session or API key that they came with; None for neither.
         sub: the account.
+        until: the second at which what it opened, a socket or a stream, has to be closed, since 1970 UTC.
     """
 
     amr: tuple[str, ...]
@@ -62,6 +65,7 @@ class ForwardedClaims(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     roles: frozenset[str]
     sid: str | None
     sub: str
+    until: int
 
 
 class ForwardedWire(msgspec.Struct, gc=False, kw_only=True):
@@ -79,6 +83,7 @@ class ForwardedWire(msgspec.Struct, gc=False, kw_only=True):
     roles: tuple[str, ...]
     sid: str | None
     sub: str
+    until: _Seconds
     nbf: _Seconds | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -94,13 +99,13 @@ def forwarded_claims(principal: Principal, *, issuer: str, iat: int, expires_at:
     Raises:
         ValueError: it is nobody, or a value that no verifier would accept.
     """
-    end = iat + FORWARDED_TTL
+    ends = _END_OF_TIME if expires_at is None else max(iat + 1, expires_at)
     authentication = principal.authentication
     claims = ForwardedClaims(
         amr=authentication.methods if authentication is not None else (),
         aud=forwarded_audience(issuer),
         auth_time=authentication.time if authentication is not None else 0,
-        exp=end if expires_at is None else max(iat + 1, min(end, expires_at)),
+        exp=min(iat + FORWARDED_TTL, ends),
         iat=iat,
         iss=issuer,
         jti=uuid7(),
@@ -109,6 +114,7 @@ def forwarded_claims(principal: Principal, *, issuer: str, iat: int, expires_at:
         roles=principal.roles,
         sid=principal.sid,
         sub=principal.sub,
+        until=min(iat + LONGEST_OPEN, ends),
     )
     if not _fits(claims):
         raise ValueError("no token for the services behind a gateway is made for such a principal")
@@ -130,6 +136,7 @@ def admit_forwarded(wire: Any, issuer: str, audience: str) -> ForwardedClaims | 
         roles=frozenset(wire.roles),
         sid=wire.sid,
         sub=wire.sub,
+        until=wire.until,
     )
     return claims if _fits(claims) else None
 
@@ -145,6 +152,7 @@ def _fits(claims: ForwardedClaims) -> bool:
         and _TEXT.match(claims.sub) is not None
         and (claims.sid is None or _TEXT.match(claims.sid) is not None)
         and is_uuid7(claims.jti)
+        and claims.exp <= claims.until
         and _are_names(claims.roles)
         and _are_names(claims.permissions)
         and len(claims.amr) <= 16

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
     from limen.guard.requirements import Requirement
     from limen.web.attributes import Connection
+    from limen.web.behind_gateway import BehindGateway
     from limen.web.guard import Protection
     from limen.web.guard.declarations import Declaration
     from limen.web.resource_server import ResourceServer
@@ -141,6 +142,44 @@ class Limen(Parts):
         return ResourceServer(
             issuer=issuer,
             audience=audience,
+            jwks_url=jwks_url,
+            roles=roles,
+            cors_origins=cors_origins,
+            trusted_proxies=trusted_proxies,
+            clock=clock,
+        )
+
+    @staticmethod
+    def behind_gateway(
+        *,
+        issuer: str,
+        jwks_url: str | None = None,
+        roles: Mapping[str, Iterable[str]] | None = None,
+        cors_origins: Iterable[str] = (),
+        trusted_proxies: Sequence[str] = (),
+        clock: Clock = system_clock,
+    ) -> "BehindGateway":
+        """Make a gate for a service behind a gateway that asks a limen elsewhere (``/auth/verify``) for each request.
+
+        It takes the token that the gateway hands on in ``X-Limen-Token``, verified by the public keys, and no other
+        credential: whoever reaches the service past the gateway is nobody. ``@live`` answers 503 there.
+
+        Args:
+            issuer: the exact ``iss``: ``LIMEN_ISSUER`` of the other one, which must not sign with HS256.
+            jwks_url: where the keys are; ``/.well-known/jwks.json`` of the issuer where it is not given.
+            roles: what roles allow here: name to permissions, beside the permissions that the token states. None takes
+                both as they are.
+            cors_origins: the web origins whose pages may call.
+            trusted_proxies: the gateway, as in ``LIMEN_TRUSTED_PROXIES``, for the client's address.
+            clock: the time in seconds since 1970 UTC.
+
+        Raises:
+            ConfigurationError: an address that is not https, or a role that is unusable.
+        """
+        from limen.web.behind_gateway import BehindGateway
+
+        return BehindGateway(
+            issuer=issuer,
             jwks_url=jwks_url,
             roles=roles,
             cors_origins=cors_origins,
