@@ -1,3 +1,3 @@
 """What every test shares."""
 
-pytest_plugins = ["pytester", "tests.plugins.lacking", "tests.plugins.postgres"]
+pytest_plugins = ["pytester", "tests.plugins.lacking", "tests.plugins.postgres", "tests.plugins.valkey"]

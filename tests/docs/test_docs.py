@@ -133,7 +133,7 @@ def test_named_settings_exist(path: Path) -> None:
     named = {name for name in named if name_and_key(name) is None and name != "LIMEN_SSO"}
     # The last one is for the tests themselves.
     known = {*Settings.environment_names(), "LIMEN_ENV_FILE", "LIMEN_TEST_POSTGRES_URL"}
-    refused = {"LIMEN_VALKEY_URL", "LIMEN_SESSION_STORE", "LIMEN_TRUSTED_PROXIES", "LIMEN_ALLOWED_HOSTS"}
+    refused = {"LIMEN_ALLOWED_HOSTS"}
     assert named - known <= (refused if path.name.startswith("0009-") else set())
     assert not refused & known
 

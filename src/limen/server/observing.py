@@ -26,3 +26,6 @@ def observe(gate: Limen | None, connections: Sized) -> None:
     if isinstance(storage, PostgresStorage):
         metrics.DATABASE_CONNECTIONS.read_by(lambda: storage.in_use, "in_use")
         metrics.DATABASE_WAITING.read_by(lambda: storage.waiting)
+    valkey = getattr(storage, "valkey", None)
+    if valkey is not None:
+        metrics.VALKEY_CALLS.read_by(lambda: float(valkey.calls))

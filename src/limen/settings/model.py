@@ -52,6 +52,9 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, _read(parsing.database_url)] = Field(repr=False)
     database_pool: int = Field(10, ge=1, le=200)
+    valkey_url: Annotated[str | None, _read(parsing.valkey_url)] = Field(None, repr=False)
+    # Stands behind the address, without which it cannot be.
+    session_store: Annotated[Literal["database", "valkey"], BeforeValidator(_lower)] = "database"
     migrate: Annotated[Literal["start", "never"], BeforeValidator(_lower)] = "start"
     jwt_access_secret: SecretStr
     jwt_refresh_secret: SecretStr
@@ -170,7 +173,7 @@ class Settings(BaseSettings):
 
     def describe(self) -> dict[str, object]:
         """Return what is safe to say in a log at start: no secret, no path, no part of either."""
-        hidden = {*_SECRETS, *_ACCEPTED, "database_url", "data_secrets"}
+        hidden = {*_SECRETS, *_ACCEPTED, "database_url", "valkey_url", "data_secrets"}
         told = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
         told["cors_origins"] = list(self.cors_origins)
         told["sso_redirects"] = list(self.sso_redirects)
@@ -219,6 +222,20 @@ class Settings(BaseSettings):
         if signing.intersection(secrets):
             raise ValueError("shares a secret with the tokens: what is kept and what is signed never have one secret")
         return tuple(dict.fromkeys(secrets))
+
+    @field_validator("session_store")
+    @classmethod
+    def _with_a_place(cls, store: str, info: ValidationInfo) -> str:
+        if "valkey_url" not in info.data:  # It could not be read, which is told already.
+            return store
+        if store == "valkey" and info.data["valkey_url"] is None:
+            raise ValueError("is valkey: say where it is by LIMEN_VALKEY_URL")
+        if store == "database" and info.data["valkey_url"] is not None:
+            raise ValueError(
+                "is database, and LIMEN_VALKEY_URL is set, which nothing would use: write LIMEN_SESSION_STORE=valkey,"
+                " or leave the address out"
+            )
+        return store
 
     @field_validator("signing_alg", mode="before")
     @classmethod

@@ -4,13 +4,15 @@ import json
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from limen.core.networks import canonical_network
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
 _HOST = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?)\Z")
+_DATABASE_NUMBER = re.compile(r"(?:/\d{0,5})?\Z")
+_TLS_FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _MAX_NAME = 200
 
 
@@ -141,6 +143,28 @@ def database_url(text: str) -> str:
         raise ValueError("must name a file: without one, every account and session is gone when the process ends")
     if "?" in path or "#" in path:
         raise ValueError("must be a plain path: options behind ? or # are not supported")
+    return text
+
+
+def valkey_url(text: str) -> str:
+    """Return the address of Valkey or Redis, over TLS with an ``s`` at the end of the scheme.
+
+    Options behind ``?`` could switch the verification of certificates off: only those that name files are taken.
+    """
+    try:
+        parts = urlsplit(text)
+        named, port = parts.hostname, parts.port
+        options = parse_qs(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ValueError("holds a port, an address or an option that cannot be read") from None
+    if parts.scheme not in {"valkey", "valkeys", "redis", "rediss"} or not text.isprintable() or " " in text:
+        raise ValueError(
+            "must be valkey://name:password@host:6379/0, or valkeys:// for TLS (redis:// and rediss:// too)"
+        )
+    if not named or port == 0 or parts.fragment or not _DATABASE_NUMBER.match(parts.path):
+        raise ValueError("must name a host, and behind it at most a port and the number of a database")
+    if options and (not parts.scheme.endswith("s") or not options.keys() <= _TLS_FILES):
+        raise ValueError(f"takes no options but those of valkeys://, which are {', '.join(sorted(_TLS_FILES))}")
     return text
 
 

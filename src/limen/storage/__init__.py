@@ -157,17 +157,26 @@ class Storage(Protocol):
         ...
 
 
-def open_storage(database_url: str, *, clock: Clock = system_clock, pool_size: int = 10) -> Storage:
+def open_storage(
+    database_url: str, *, clock: Clock = system_clock, pool_size: int = 10, valkey_url: str | None = None
+) -> Storage:
     """Return the storage that the URL of ``LIMEN_DATABASE_URL`` names; `Storage.start` opens it.
 
-    ``pool_size`` is how many connections a process has to PostgreSQL at most; SQLite has no use for it.
+    ``pool_size`` is how many connections a process has to PostgreSQL at most; SQLite has no use for it. Where a
+    ``valkey_url`` is given, sessions are used there.
 
     Raises ConfigurationError for an engine that this version does not know. The URL itself, which may hold a password,
     is not part of the message.
     """
     scheme = database_url.partition(":")[0]
+    if valkey_url is not None and find_spec("redis") is None:
+        raise ConfigurationError("LIMEN_SESSION_STORE is valkey: install limen[valkey], which brings redis-py.")
     if scheme == "sqlite":
-        return SQLiteStorage(path_of(database_url), clock=clock)
+        if valkey_url is None:
+            return SQLiteStorage(path_of(database_url), clock=clock)
+        from limen.storage.valkey.on_sqlite import ValkeySQLiteStorage
+
+        return ValkeySQLiteStorage(path_of(database_url), valkey_url, clock=clock)
     if scheme not in {"postgresql", "postgres"}:
         raise ConfigurationError(
             "LIMEN_DATABASE_URL names a database that this version does not support. Write sqlite:///path/to/file or"
@@ -175,6 +184,10 @@ def open_storage(database_url: str, *, clock: Clock = system_clock, pool_size: i
         )
     if find_spec("asyncpg") is None:
         raise ConfigurationError("LIMEN_DATABASE_URL names PostgreSQL: install limen[postgres], which brings asyncpg.")
+    if valkey_url is not None:
+        from limen.storage.valkey.on_postgres import ValkeyPostgresStorage
+
+        return ValkeyPostgresStorage(database_url, valkey_url, clock=clock, pool_size=pool_size)
     from limen.storage.sql.postgres import PostgresStorage
 
     return PostgresStorage(database_url, clock=clock, pool_size=pool_size)

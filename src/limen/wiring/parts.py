@@ -86,7 +86,12 @@ class Parts:
         self._code_roles = None if roles is None else self.catalogue
         self._existing_accounts = existing_accounts
         self._clock = clock
-        self.storage: Storage = open_storage(settings.database_url, clock=clock, pool_size=settings.database_pool)
+        self.storage: Storage = open_storage(
+            settings.database_url,
+            clock=clock,
+            pool_size=settings.database_pool,
+            valkey_url=settings.valkey_url,
+        )
         self.outbound = Outbound(allow_private=settings.outbound_allow)
         self.ended = EndedSessions()
         self.changed = ChangedRoles()

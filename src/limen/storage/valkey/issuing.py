@@ -1,0 +1,152 @@
+"""The verbs of the one door, where sessions are in Valkey. Each is done when the database has it, with its record."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from hmac import compare_digest
+
+from limen.authn.records import CurrentSession, NewSession, Renewal, Rotation
+from limen.core.events import Event
+from limen.storage.sql.database import Database
+from limen.storage.sql.events import columns_of
+from limen.storage.sql.issuing import SQLIssuing, current
+from limen.storage.valkey.client import Valkey
+from limen.storage.valkey.rows import RENEWED, ROTATED, Rows
+from limen.storage.valkey.state import COOKIE, MARGIN_MS, REFRESH, RENEW, ROTATE, State, sealed
+
+
+class ValkeyIssuing(SQLIssuing):
+    """Implements `limen.authn.records.IssuingStore`.
+
+    Args:
+        database: where rows and records are.
+        rows: reads the rows.
+        valkey: where secrets and times are.
+        in_one: the engine records the event in the statement itself.
+        borrowed: whether this task has borrowed a connection, where nothing may be issued.
+    """
+
+    def __init__(
+        self, database: Database, rows: Rows, valkey: Valkey, *, in_one: bool, borrowed: Callable[[], object | None]
+    ) -> None:
+        super().__init__(database, in_one=in_one)
+        self._rows = rows
+        self._valkey = valkey
+        self._borrowed = borrowed
+
+    async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
+        """Insert row and record by the database's conditional statement, and then keep what the session is used by.
+
+        A process that dies in between leaves a row that opens nothing.
+        """
+        # No row and no record where Valkey is away: they would be made anew at each attempt to log in.
+        await self._valkey.ping()
+        is_cookie = session.kind == "cookie"
+        opened = await super().open(
+            replace(
+                session,
+                token_hash=sealed(session.token_hash),
+                # The idle end of a cookie moves in Valkey alone; the row is there for as long as it may move to.
+                refresh_ttl_ms=session.max_ttl_ms if is_cookie else session.refresh_ttl_ms,
+            ),
+            event,
+        )
+        if opened is None:
+            return None
+        state = State(
+            COOKIE if is_cookie else REFRESH,
+            0,
+            session.token_hash,
+            None,
+            None,
+            session.kid,
+            opened.rotated_at,
+            min(opened.rotated_at + session.refresh_ttl_ms, opened.ends_at),
+            opened.ends_at,
+        )
+        await self._valkey.begin(session.sid, state, live_ms=state.idle_until - opened.rotated_at + MARGIN_MS)
+        return replace(opened, idle_until=state.idle_until)
+
+    async def rotate(self, rotation: Rotation, event: Event) -> CurrentSession | None:
+        """Replace the current secret by one script, between two looks at the database; the second is the record.
+
+        Where the record cannot be written, nobody is answered: the successor is stated again to whoever comes within
+        the leeway, from what the script has left.
+        """
+        if self._borrowed() is not None:
+            return await super().rotate(rotation, event)  # which refuses
+        columns_of(event)  # What cannot be written must fail before anything is changed.
+        return await asyncio.shield(asyncio.ensure_future(self._rotated(rotation, event)))
+
+    async def _rotated(self, rotation: Rotation, event: Event) -> CurrentSession | None:
+        held = await self._rows.committed(rotation.sid)
+        if held is None or held.kind != "refresh" or held.account_id != rotation.account_id or not held.account_holds:
+            return None
+        # A Valkey that went back would take a spent secret for the current one; the row has seen the next.
+        if held.generation > rotation.generation:
+            return None
+        state = await self._valkey.run(
+            ROTATE,
+            rotation.sid,
+            held.now,
+            rotation.refresh_ttl_ms,
+            rotation.generation,
+            rotation.presented_hash.hex(),
+            rotation.next_hash.hex(),
+            rotation.nonce.hex(),
+            rotation.kid,
+        )
+        if state is None:
+            return None
+        columns = {
+            "sid": rotation.sid,
+            "account_id": rotation.account_id,
+            "generation": state.generation,
+            "token_hash": sealed(rotation.next_hash),
+            "parent_hash": sealed(rotation.presented_hash),
+            "nonce": rotation.nonce,
+            "kid": rotation.kid,
+            "rotated_at": state.rotated_at,
+            "idle_until": state.idle_until,
+        }
+        found = await self._write(partial(self._recorded, ROTATED, columns, event))
+        if found is None:
+            return None
+        return replace(current(rotation.sid, rotation.account_id, found), generation=state.generation)
+
+    async def renew(self, renewal: Renewal, event: Event) -> CurrentSession | None:
+        """Replace the secret of a cookie session by one script, between two looks at the database."""
+        if self._borrowed() is not None:
+            return await super().renew(renewal, event)  # which refuses
+        columns_of(event)
+        return await asyncio.shield(asyncio.ensure_future(self._renewed(renewal, event)))
+
+    async def _renewed(self, renewal: Renewal, event: Event) -> CurrentSession | None:
+        held = await self._rows.committed(renewal.sid)
+        if held is None or held.account_id != renewal.account_id or not held.account_holds:
+            return None
+        if not compare_digest(held.token_hash, sealed(renewal.presented_hash)):
+            return None
+        state = await self._valkey.run(
+            RENEW,
+            renewal.sid,
+            held.now,
+            renewal.idle_ms,
+            renewal.presented_hash.hex(),
+            renewal.next_hash.hex(),
+        )
+        if state is None:
+            return None
+        columns = {
+            "sid": renewal.sid,
+            "account_id": renewal.account_id,
+            "presented_hash": sealed(renewal.presented_hash),
+            "token_hash": sealed(renewal.next_hash),
+            "rotated_at": state.rotated_at,
+            "auth_time": state.rotated_at,
+        }
+        found = await self._write(partial(self._recorded, RENEWED, columns, event))
+        if found is None:
+            return None
+        return replace(current(renewal.sid, renewal.account_id, found), idle_until=state.idle_until)

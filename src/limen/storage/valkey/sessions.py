@@ -1,0 +1,125 @@
+"""Sessions in Valkey: read one, list some, end some. What the database says decides; what it ended leaves Valkey."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hmac import compare_digest
+
+from limen.core.events import Event
+from limen.features.sessions.store import Ended, EndReason, LivingSession, SessionState
+from limen.storage.sql.database import Database
+from limen.storage.sql.sessions import SQLSessions
+from limen.storage.valkey.client import Valkey
+from limen.storage.valkey.rows import Held, Rows
+from limen.storage.valkey.state import REFRESH, State, sealed
+
+CLOCK_STEP_MS = 2_000
+"""By how much a state may be younger than the clock that was read just before it (milliseconds)."""
+REMEMBERED = 20_000
+"""Endings that this process knows to have left Valkey, at most."""
+
+_NOTHING = bytes(32)
+"""The hash of no secret."""
+
+_log = logging.getLogger(__name__)
+
+
+class ValkeySessions(SQLSessions):
+    """Implements `limen.features.sessions.store.SessionStore`.
+
+    Args:
+        database: where rows, endings and records are.
+        rows: reads the rows.
+        valkey: where secrets and times are.
+        borrowed: whether this task has borrowed a connection: what it ends may yet be rolled back.
+    """
+
+    def __init__(
+        self, database: Database, rows: Rows, valkey: Valkey, *, borrowed: Callable[[], object | None]
+    ) -> None:
+        super().__init__(database)
+        self._rows = rows
+        self._valkey = valkey
+        self._borrowed = borrowed
+        self._forgotten: dict[str, None] = {}
+
+    async def read(self, sid: str) -> SessionState | None:
+        """Read the session: its row, its account and the clock, and then what Valkey has of it."""
+        held = await self._rows.here(sid)
+        if held is None:
+            return None
+        state = await self._valkey.ask(sid)
+        return None if state is None else _joined(held, state)
+
+    async def of_account(self, account_id: str, *, limit: int, after: str | None) -> Sequence[LivingSession]:
+        """List at most ``limit`` living sessions of the account, the newest first, that follow ``after``."""
+        shown: list[LivingSession] = []
+        while True:
+            page = await super().of_account(account_id, limit=limit, after=after)
+            states = await self._valkey.many([listed.sid for listed in page])
+            now = await self._rows.now()
+            for listed in page:
+                state = states.get(listed.sid)
+                if state is not None and now < state.idle_until:
+                    shown.append(replace(listed, last_used_at=state.rotated_at))
+            if len(shown) >= limit or len(page) < limit:
+                return shown[:limit]
+            after = page[-1].sid
+
+    async def end(self, sid: str, *, account_id: str, reason: EndReason, event: Event, keep_ended_ms: int) -> bool:
+        """Delete the session's row if it is this account's, and list it as ended; then it leaves Valkey."""
+        ended = await super().end(sid, account_id=account_id, reason=reason, event=event, keep_ended_ms=keep_ended_ms)
+        if ended and self._borrowed() is None:
+            await self._valkey.forget([sid])
+        return ended
+
+    async def ended_since(self, since_ms: int) -> Sequence[Ended]:
+        """List what ended, by whatever verb and in whatever process, and see that it leaves Valkey.
+
+        Every process does so every second; so does whoever ended something, before it is answered. Sessions that end
+        with their account are met here.
+        """
+        found = await super().ended_since(since_ms)
+        fresh = [entry.sid for entry in found if entry.sid not in self._forgotten]
+        if fresh:
+            if len(self._forgotten) + len(fresh) > REMEMBERED:
+                self._forgotten.clear()
+            self._forgotten.update(dict.fromkeys(fresh))
+            await self._valkey.forget(fresh)
+        return found
+
+
+def _joined(held: Held, state: State) -> SessionState | None:
+    generation, token_hash, parent_hash, nonce = state.generation, state.token_hash, state.parent_hash, state.nonce
+    if (state.word == REFRESH) != (held.kind == "refresh"):
+        return None
+    if held.kind == "refresh" and held.generation > generation:
+        # The row was read first, so it is Valkey that went back. No secret is the current one then: whoever presents
+        # one is judged as ahead of the store, or as a thief, and the session ends either way.
+        _log.error("valkey_went_back", extra={"sid": held.sid, "recorded": held.generation, "found": generation})
+        generation, token_hash, parent_hash = held.generation, _NOTHING, None
+    elif held.kind == "cookie" and not compare_digest(held.token_hash, sealed(token_hash)):
+        return None
+    return SessionState(
+        sid=held.sid,
+        account_id=held.account_id,
+        account_epoch=held.account_epoch,
+        kind=held.kind,
+        generation=generation,
+        token_hash=token_hash,
+        parent_hash=parent_hash,
+        nonce=nonce,
+        kid=state.kid,
+        rotated_at=state.rotated_at,
+        idle_until=state.idle_until,
+        ends_at=state.ends_at,
+        auth_time=held.auth_time,
+        amr=held.amr,
+        acr=held.acr,
+        client_id=held.client_id,
+        account_status=held.account_status,
+        session_epoch=held.session_epoch,
+        roles=held.roles,
+        # A rotation that came between the two reads bears a time that the clock has had, so it is at least that late.
+        now=state.rotated_at if 0 < state.rotated_at - held.now <= CLOCK_STEP_MS else held.now,
+    )
