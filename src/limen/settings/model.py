@@ -86,6 +86,11 @@ class Settings(BaseSettings):
     cors_origins: OriginList = ()
     trusted_proxies: ProxyList = ()
     forwarded_header: Annotated[Literal["x-forwarded-for", "forwarded"], BeforeValidator(_lower)] = "x-forwarded-for"
+    tls_cert: Path | None = Field(None, repr=False)
+    tls_key: Path | None = Field(None, repr=False)
+    client_ca: Path | None = Field(None, repr=False)
+    client_cert_mode: Annotated[Literal["optional", "required"], BeforeValidator(_lower)] = "optional"
+    client_cert_header: Annotated[Literal["none", "client-cert", "nginx", "xfcc"], BeforeValidator(_lower)] = "none"
     outbound_allow: NetworkList = ()
     docs: bool = False
     shutdown_delay: int = Field(0, ge=0, le=300)
@@ -173,7 +178,16 @@ class Settings(BaseSettings):
 
     def describe(self) -> dict[str, object]:
         """Return what is safe to say in a log at start: no secret, no path, no part of either."""
-        hidden = {*_SECRETS, *_ACCEPTED, "database_url", "valkey_url", "data_secrets"}
+        hidden = {
+            *_SECRETS,
+            *_ACCEPTED,
+            "database_url",
+            "valkey_url",
+            "data_secrets",
+            "tls_cert",
+            "tls_key",
+            "client_ca",
+        }
         told = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
         told["cors_origins"] = list(self.cors_origins)
         told["sso_redirects"] = list(self.sso_redirects)
@@ -184,6 +198,8 @@ class Settings(BaseSettings):
             "access_keys": 1 + len(self.jwt_access_secrets_accepted),
             "refresh_keys": 1 + len(self.jwt_refresh_secrets_accepted),
             "data_keys": len(self.data_secrets),
+            "tls": self.tls_cert is not None,
+            "client_certificates": self.client_ca is not None,
             **told,
         }
 
@@ -298,6 +314,23 @@ class Settings(BaseSettings):
     @classmethod
     def _of_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(parsing.network(each) for each in networks))
+
+    @field_validator("tls_key")
+    @classmethod
+    def _both_or_neither(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("tls_cert") is None):
+            raise ValueError("and LIMEN_TLS_CERT go together: a certificate, and the key that belongs to it")
+        return key
+
+    @field_validator("client_cert_header")
+    @classmethod
+    def _of_known_proxies(cls, header: str, info: ValidationInfo) -> str:
+        if header != "none" and (info.data.get("client_ca") is None or not info.data.get("trusted_proxies")):
+            raise ValueError(
+                "needs LIMEN_TRUSTED_PROXIES, whose word is taken, and LIMEN_CLIENT_CA, which certificates are held"
+                " against"
+            )
+        return header
 
     @field_validator("trusted_proxies")
     @classmethod

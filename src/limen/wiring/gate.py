@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from limen.authn.api_key import KeyCredential, is_by_key
+from limen.authn.client_certificate import CertificateCredential, is_by_certificate_alone
 from limen.authn.strategy import Attribution, Authenticated
 from limen.authz.attributes import AttributeLoader, Attributes, load_attributes
 from limen.core.clock import Clock, system_clock
@@ -406,6 +407,9 @@ class Limen(Parts):
 
     def authenticate(self, scope: MutableMapping[str, Any], state: Attribution) -> Awaitable[None] | None:
         """Find out who is calling: at once where memory can tell, else by awaiting what is returned."""
+        strip = self._certificates.strip
+        if strip is not None:
+            strip(scope)
         return self.chain.attribute(scope, state)
 
     async def attributes_of(self, who: "Principal | Connection") -> Attributes:
@@ -432,6 +436,9 @@ class Limen(Parts):
         """
         if is_by_key(principal) and self.api_keys is not None:
             return await self.api_keys.strategy.live(principal)
+        by_certificate = self.client_certificates.strategy
+        if by_certificate is not None and is_by_certificate_alone(principal):
+            return await by_certificate.live(principal)
         state = await self.sessions.live_state(principal)
         return replace(principal, roles=state.roles, permissions=self.catalogue.permissions_of(state.roles))
 
@@ -445,6 +452,9 @@ class Limen(Parts):
             return not state.principal.is_authenticated
         if isinstance(known, KeyCredential):
             return self.api_keys is not None and self.api_keys.strategy.still_valid(known)
+        if isinstance(known, CertificateCredential):
+            by_certificate = self.client_certificates.strategy
+            return by_certificate is not None and by_certificate.still_valid(known)
         return self.bearer.fault_of(known) is None
 
     async def _follow_ended(self) -> None:

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
 from limen.authn.changed_roles import ChangedRoles
+from limen.authn.client_certificate import thumbprints, tls_certificate
 from limen.authn.cookie import CookieSession, CookieStrategy, CookieTerms
 from limen.authn.ended import EndedSessions
 from limen.authn.issuing import Door, TokenTerms
@@ -29,6 +30,7 @@ from limen.features.accounts.existing import ExistingAccounts, TakingOver
 from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.building import KeySettings, build_api_keys
+from limen.features.client_certificates.building import build_client_certificates
 from limen.features.events.service import EventService
 from limen.features.forwarding.service import ForwardingService
 from limen.features.login.cookies import CookieLogin
@@ -42,6 +44,7 @@ from limen.features.signing_keys.service import SigningKeyService
 from limen.features.signing_keys.vault import Vault
 from limen.settings import Settings
 from limen.storage import Storage, open_storage
+from limen.wiring.certificates import certificates_of
 
 if TYPE_CHECKING:
     # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
@@ -97,6 +100,8 @@ class Parts:
         self.changed = ChangedRoles()
         self._seen: ClaimsCache[Authenticated] = ClaimsCache()
         self._pool = HashingPool()
+        self._certificates = certificates_of(settings, lambda: self.proxies, clock)
+        self._thumbprint_of = thumbprints(self._certificates.source or tls_certificate, clock)
         self._build(settings)
 
     @property
@@ -216,8 +221,25 @@ class Parts:
             known_roles=self._role_names,
             clock=self._clock,
         )
+        self.client_certificates = build_client_certificates(
+            self.storage.client_certificates,
+            self._certificates.source,
+            self.door,
+            ended=self.ended,
+            accounts=self.accounts,
+            sessions=self.sessions,
+            roles=self.roles,
+            permissions_of=self._permissions_of,
+            known_roles=self._role_names,
+            clock=self._clock,
+            keep_ended_ms=keep_ended_ms,
+        )
+        # The certificate is there on every request of a connection, so it is looked at first, and decides last.
+        certificates = [] if self.client_certificates.strategy is None else [self.client_certificates.strategy]
         keys = [] if self.api_keys is None else [self.api_keys.strategy]
-        self.chain = AuthenticationChain([self.bearer, self.cookies, *keys])
+        self.chain = AuthenticationChain(
+            [*certificates, self.bearer, self.cookies, *keys], thumbprint_of=self._thumbprint_of
+        )
 
     @cached_property
     def _csrf(self) -> "CsrfCheck":
@@ -298,6 +320,7 @@ class Parts:
             known_roles=self._role_names,
             clock=self._clock,
             learn=None if self.signing_keys is None else self.signing_keys.learn,
+            thumbprint_of=self._thumbprint_of,
         )
 
     def _use(self, catalogue: RoleCatalogue) -> None:
@@ -306,6 +329,8 @@ class Parts:
         self._seen.clear()
         if self.api_keys is not None:
             self.api_keys.strategy.forget()
+        if self.client_certificates.strategy is not None:
+            self.client_certificates.strategy.forget()
 
     def _role_names(self) -> frozenset[str]:
         return self.catalogue.names
