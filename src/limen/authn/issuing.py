@@ -20,6 +20,7 @@ from limen.core.principal import Principal
 from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, RefreshClaims, access_claims
 from limen.crypto.forwarded_claims import FORWARDED_TYP, forwarded_claims
 from limen.crypto.keys import SigningKey
+from limen.crypto.message_claims import MESSAGE_TYP, MessageClaims
 from limen.crypto.refresh import RefreshKeys, new_nonce, new_secret, secret_hash, secret_of_text, secret_text
 from limen.crypto.signing import Signer
 
@@ -46,6 +47,8 @@ class Grant(StrEnum):
     API_KEY_ROTATION = "api_key_rotation"
     CLIENT_CERTIFICATE = "client_certificate"
     FORWARDED = "forwarded"
+    MESSAGE = "message"
+    MESSAGE_OF_SESSION = "message_of_session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class GrantRule:
 
     Attributes:
         opens_session: it begins a session; otherwise it goes on with one.
-        event: the record it leaves; None for what each request of a gateway is given.
+        event: the record it leaves; None for what each request of a gateway, or each message, is given.
         kind: the kind of session it is about.
     """
 
@@ -85,6 +88,9 @@ GRANTS: Mapping[Grant, GrantRule] = {
     Grant.API_KEY: GrantRule(opens_session=False, event=EventName.API_KEY_CREATED),
     Grant.API_KEY_ROTATION: GrantRule(opens_session=False, event=EventName.API_KEY_ROTATED),
     Grant.FORWARDED: GrantRule(opens_session=False, event=None),
+    # Issued by `limen.authn.message_issuing`.
+    Grant.MESSAGE: GrantRule(opens_session=False, event=None),
+    Grant.MESSAGE_OF_SESSION: GrantRule(opens_session=False, event=None),
 }
 
 
@@ -205,6 +211,7 @@ class Door:
         """Sign access tokens with this key from now on; without one, nothing is issued."""
         self._access = None if key is None else Signer(key, ACCESS_TYP)
         self._forwarded = None if key is None else Signer(key, FORWARDED_TYP)
+        self._message = None if key is None else Signer(key, MESSAGE_TYP)
 
     async def open_session(self, proof: Proof) -> Issued | None:
         """Open a session for what was proved; None where the account, as it is now, must not have one.
@@ -408,6 +415,16 @@ class Door:
         if signer is None:
             raise Unavailable("There is no key to sign tokens with.")
         return signer.sign(forwarded_claims(principal, issuer=self._terms.issuer, iat=now, expires_at=expires_at))
+
+    def sign_message(self, claims: MessageClaims) -> str:
+        """Sign the token of a message; for `limen.authn.message_issuing`, which has asked for the account, alone.
+
+        Raises:
+            Unavailable: there is no key to sign with.
+        """
+        if self._message is None:
+            raise Unavailable("There is no key to sign tokens with.")
+        return self._message.sign(claims)
 
     @property
     def signing_kid(self) -> str | None:

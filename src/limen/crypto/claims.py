@@ -14,6 +14,7 @@ import msgspec
 
 from limen.core.ids import UUID7, is_uuid7, uuid7
 from limen.crypto.forwarded_claims import FORWARDED_TYP, ForwardedClaims, ForwardedWire, admit_forwarded
+from limen.crypto.message_claims import MESSAGE_TYP, MessageClaims, MessageWire, admit_message
 
 ACCESS_TYP: Final = "at+jwt"
 """The ``typ`` of an access token (RFC 9068, section 2.1)."""
@@ -229,7 +230,7 @@ class Wire(Protocol):
     nbf: int | msgspec.UnsetType
 
 
-C = TypeVar("C", bound=AccessClaims | RefreshClaims | ForwardedClaims)
+C = TypeVar("C", bound=AccessClaims | RefreshClaims | ForwardedClaims | MessageClaims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,8 +339,10 @@ def _admit_refresh(wire: _RefreshWire, issuer: str, audience: str) -> RefreshCla
 ACCESS_SHAPE: Final[Shape[AccessClaims]] = Shape(ACCESS_TYP, _AccessWire, _admit_access)
 REFRESH_SHAPE: Final[Shape[RefreshClaims]] = Shape(REFRESH_TYP, _RefreshWire, _admit_refresh)
 FORWARDED_SHAPE: Final[Shape[ForwardedClaims]] = Shape(FORWARDED_TYP, ForwardedWire, admit_forwarded)
+MESSAGE_SHAPE: Final[Shape[MessageClaims]] = Shape(MESSAGE_TYP, MessageWire, admit_message)
 SHAPES: Final[dict[type, Shape[Any]]] = {
     AccessClaims: ACCESS_SHAPE,
     RefreshClaims: REFRESH_SHAPE,
     ForwardedClaims: FORWARDED_SHAPE,
+    MessageClaims: MESSAGE_SHAPE,
 }

@@ -14,6 +14,7 @@ from limen.crypto.claims import SHAPES, AccessClaims, RefreshClaims
 from limen.crypto.encoding import b64url_encode
 from limen.crypto.forwarded_claims import ForwardedClaims
 from limen.crypto.keys import PrivateKey, SigningKey
+from limen.crypto.message_claims import MessageClaims
 
 _STRUCT_OF_TYP: Final[dict[str, type]] = {shape.typ: struct for struct, shape in SHAPES.items()}
 
@@ -49,7 +50,9 @@ class Signer:
         self._encode = msgspec.json.Encoder(order="deterministic" if self._struct else "sorted").encode
         self._sign = _signature_of(key)
 
-    def sign(self, claims: AccessClaims | RefreshClaims | ForwardedClaims | Mapping[str, object]) -> str:
+    def sign(
+        self, claims: AccessClaims | RefreshClaims | ForwardedClaims | MessageClaims | Mapping[str, object]
+    ) -> str:
         """Return the token in its compact form (RFC 7515, section 7.1): compact JSON, names sorted.
 
         Args:

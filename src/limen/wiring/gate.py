@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from limen.authn.api_key import KeyCredential, is_by_key
 from limen.authn.client_certificate import CertificateCredential, is_by_certificate_alone
+from limen.authn.message import is_by_message
 from limen.authn.strategy import Attribution, Authenticated
 from limen.authz.attributes import AttributeLoader, Attributes, load_attributes
 from limen.core.clock import Clock, system_clock
@@ -439,6 +440,8 @@ class Limen(Parts):
         by_certificate = self.client_certificates.strategy
         if by_certificate is not None and is_by_certificate_alone(principal):
             return await by_certificate.live(principal)
+        if is_by_message(principal):
+            return await self.messages.live(principal)
         state = await self.sessions.live_state(principal)
         return replace(principal, roles=state.roles, permissions=self.catalogue.permissions_of(state.roles))
 

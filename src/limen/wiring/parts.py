@@ -37,6 +37,7 @@ from limen.features.login.cookies import CookieLogin
 from limen.features.login.service import LoginService
 from limen.features.maintenance.service import MaintenanceService
 from limen.features.maintenance.watch import RollbackWatch
+from limen.features.messages.building import Verifying, build_messages
 from limen.features.roles.service import RoleService
 from limen.features.roles.watch import RoleWatch
 from limen.features.sessions.service import SessionService
@@ -193,6 +194,24 @@ class Parts:
         self.forwarding = ForwardingService(self.door, clock=self._clock)
         self.signing_keys = self._signing_key_service(settings, keep_ended_ms)
         self.bearer = self._bearer(settings, access_keys)
+        self.messages = build_messages(
+            Verifying(
+                self.bearer.keys,
+                settings.issuer,
+                CLOCK_LEEWAY,
+                CLOCK_AHEAD,
+                None if self.signing_keys is None else self.signing_keys.learn,
+            ),
+            self.storage.messages,
+            self.door,
+            accounts=self.accounts,
+            sessions=self.sessions,
+            ended=self.ended,
+            changed=self.changed,
+            permissions_of=self._permissions_of,
+            known_roles=self._role_names,
+            clock=self._clock,
+        )
         self.cookies = CookieStrategy(
             self.storage.cookies,
             self.ended,
@@ -298,6 +317,7 @@ class Parts:
     def _use_keys(self, signing: SigningKey | None, keys: KeySet) -> None:
         """Verify with these keys from now on, and only then sign with one of them."""
         self.bearer.use_keys(keys)
+        self.messages.use_keys(keys)
         self.door.use_access_key(signing)
 
     def _bearer(self, settings: Settings, access_keys: list[SigningKey]) -> BearerStrategy:
