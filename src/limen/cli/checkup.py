@@ -38,6 +38,7 @@ def examine(env_file: Path | None) -> list[Finding]:
     return [
         *_settings(settings, env_file),
         *_database(settings),
+        *_valkey(settings),
         *_hashing(settings),
         _proxies(),
         *findings,
@@ -81,6 +82,13 @@ def _database(settings: Settings) -> Iterator[Finding]:
     from limen.cli.checkup_postgres import examine_postgres
 
     yield from examine_postgres(settings)
+
+
+def _valkey(settings: Settings) -> Iterator[Finding]:
+    if settings.valkey_url is not None:
+        from limen.cli.checkup_valkey import examine_valkey
+
+        yield from examine_valkey(settings.valkey_url)
 
 
 def _sqlite(path: Path) -> Iterator[Finding]:

@@ -22,7 +22,12 @@ def translated(error: Exception) -> Unavailable:
     The log names the kind of it and no more: a text of the server's may repeat what was sent.
     """
     metrics.VALKEY_FAILURES.add()
-    _log.error("valkey_failed", extra={"valkey_error": type(error).__name__})
+    _log.error("valkey_failed", extra={"valkey_error": name_of(error)})
     answer = Unavailable("The store of the sessions does not answer.")
     answer.__cause__ = error
     return answer
+
+
+def name_of(error: Exception) -> str:
+    """Return the kind of a failure."""
+    return type(error).__name__
