@@ -2,6 +2,8 @@
 
 import ast
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ from limen import Limen
 from limen.authn.api_key_issuing import KeyTerms
 from limen.authn.cookie import CookieSession, IssuedCookie
 from limen.authn.issuing import GRANTS, Grant, Issued, Proof
-from limen.core.errors import InvalidCredentials, InvalidRefreshToken, LimenError
+from limen.authn.message_issuing import MessageDoor, NewMessage
+from limen.core.errors import AccountNotActive, InvalidCredentials, InvalidRefreshToken, LimenError, SessionEnded
 from limen.core.events import NOWHERE
 from limen.core.principal import ANONYMOUS, Principal, PrincipalKind
 from limen.features.accounts.store import Account
 from limen.features.roles.service import OPERATOR
+from limen.storage.sql.sqlite import path_of
 from tests.support.gates import PASSWORD, gate_for
 
 SOURCE = Path(limen.__file__).parent
@@ -111,6 +115,23 @@ async def _forwarded(gate: Limen, account: Account, before: Issued, cookie: Issu
     return gate.forwarding.told_of(state.principal, expires_at=state.credential.expires_at)
 
 
+async def _message(gate: Limen, account: Account, *_: object) -> object:
+    # It becomes a service at the last moment: one has no session that could be there before.
+    with contextlib.closing(sqlite3.connect(path_of(gate.settings.database_url))) as connection, connection:
+        connection.execute("UPDATE limen_accounts SET account_kind = 'service' WHERE id = ?", (account.id,))
+    proof = Proof(Grant.MESSAGE, account.id, account.session_epoch, (), "", NOWHERE)
+    door = MessageDoor(gate.storage.messages, gate.door, issuer=gate.settings.issuer)
+    return await door.issue(proof, NewMessage("orders", b"body", 300))
+
+
+async def _message_of_session(gate: Limen, account: Account, before: Issued, cookie: IssuedCookie) -> object:
+    principal = Principal(account.id, PrincipalKind.PERSON, sid=before.sid)
+    try:
+        return await gate.messages.attributes(principal=principal, audience="orders", body=b"body")
+    except (SessionEnded, AccountNotActive):
+        return None
+
+
 ROWS: dict[Grant, Use] = {
     Grant.PASSWORD: _password,
     Grant.REFRESH: _refresh,
@@ -120,6 +141,8 @@ ROWS: dict[Grant, Use] = {
     Grant.API_KEY: _api_key,
     Grant.API_KEY_ROTATION: _api_key_rotation,
     Grant.FORWARDED: _forwarded,
+    Grant.MESSAGE: _message,
+    Grant.MESSAGE_OF_SESSION: _message_of_session,
 }
 
 
@@ -236,6 +259,24 @@ def test_only_the_door_signs() -> None:
         or (isinstance(node, ast.Import) and any(alias.name == "limen.crypto.signing" for alias in node.names))
     }
     assert importers == {"authn/issuing.py"}
+
+
+def test_only_the_door_for_messages_has_one_signed() -> None:
+    """What the door signs for messages is asked for in one module, which has asked for the account first."""
+    callers = {
+        name
+        for name, tree, _ in _modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "sign_message"
+    }
+    assert callers == {"authn/message_issuing.py"}
+    attesters = {
+        name
+        for name, tree, _ in _modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "attest"
+    }
+    assert {name for name in attesters if not name.startswith("testing/contracts/")} == {"authn/message_issuing.py"}
 
 
 def test_only_the_door_calls_the_issuing_verbs() -> None:
