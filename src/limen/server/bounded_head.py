@@ -6,9 +6,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from limen.server.bounds import MOST_HEAD_BYTES
 from limen.server.head_deadline import HeadDeadline, HeadLimits, Heads
+from limen.server.tls import TellsOfTls
 
 
-class BoundedHeadProtocol(HttpToolsProtocol):
+class BoundedHeadProtocol(TellsOfTls, HttpToolsProtocol):
     """Answers 400 to a head that does not end within 64 KiB and one read of the socket; closes where it is late.
 
     The parser underneath collects a head of any length: a few connections that never end theirs would fill the memory.

@@ -12,6 +12,7 @@ import uvicorn
 
 from limen.server.accepting import Acceptor
 from limen.server.bounds import IDLE_SECONDS, SHUTDOWN_SECONDS
+from limen.server.tls_context import Handshakes
 
 ACCEPT_AT_ONCE = 64
 
@@ -55,6 +56,7 @@ class GracefulServer(uvicorn.Server):
         delay: see above, in seconds.
         among_others: other processes accept from the same socket.
         force: whether a second signal cuts everything short; a process under a supervisor leaves that to it.
+        handshakes: do TLS first; None for plain HTTP.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class GracefulServer(uvicorn.Server):
         delay: float = 0,
         among_others: bool = False,
         force: bool = True,
+        handshakes: Handshakes | None = None,
     ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
@@ -73,6 +76,7 @@ class GracefulServer(uvicorn.Server):
         self._delay = delay
         self._at_once = 1 if among_others else ACCEPT_AT_ONCE
         self._force = force
+        self._handshakes = handshakes
         self._leave_at = 0.0
         self._acceptors: list[Acceptor] = []
 
@@ -98,6 +102,7 @@ class GracefulServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then listen."""
         if sys.platform == "win32":  # its event loop cannot watch a socket for us
+            self.config.ssl = None if self._handshakes is None else self._handshakes.context
             await super().startup(sockets)
         else:
             await super().startup([])
@@ -109,6 +114,8 @@ class GracefulServer(uvicorn.Server):
             self._on_ready(self)
 
     def _serve_connection(self, connection: socket.socket) -> Awaitable[object]:
+        if self._handshakes is not None:
+            return self._handshakes.serve(self._protocol, connection)
         loop = asyncio.get_running_loop()
         return loop.connect_accepted_socket(self._protocol, connection)
 

@@ -27,8 +27,9 @@ from limen.server.bounds import (
 )
 from limen.server.exposition import MetricsServer, bind_metrics, of_this_process
 from limen.server.graceful import GracefulServer
-from limen.server.head_deadline import HeadLimits
+from limen.server.head_deadline import HeadLimits, Heads
 from limen.server.observing import gate_of, observe
+from limen.server.tls_context import Handshakes, server_context
 from limen.settings import Settings
 from limen.web.logs import configure_logging
 from limen.web.origin import new_request_id
@@ -139,13 +140,15 @@ def serve(
             background.add(asyncio.create_task(leash.follow(server)))
         if telling is not None:
             background.add(asyncio.create_task(MetricsServer(telling, of_this_process).serve()))
-        on_ready(url_of(listener))
+        on_ready(url_of(listener, tls=context is not None))
 
     telling = None
     try:
+        context = server_context(settings)
         # Those of workers are asked for by their supervisor.
         telling = bind_metrics(settings) if leash is None else None
-        _serve(app, listener, settings, ready, heads, is_worker=leash is not None)
+        handshakes = None if context is None else Handshakes(context, Heads(heads))
+        _serve(app, listener, settings, ready, heads, handshakes, is_worker=leash is not None)
     finally:
         listener.close()
         if telling is not None:
@@ -158,6 +161,7 @@ def _serve(
     settings: Settings,
     on_ready: Callable[[GracefulServer], None],
     heads: HeadLimits,
+    handshakes: Handshakes | None,
     *,
     is_worker: bool,
 ) -> None:
@@ -170,6 +174,7 @@ def _serve(
         delay=settings.shutdown_delay,
         among_others=is_worker,
         force=not is_worker,
+        handshakes=handshakes,
     )
     front.connections = server.server_state.connections
     observe(gate, front.connections)

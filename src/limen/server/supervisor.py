@@ -133,6 +133,7 @@ class Supervisor:
         on_ready: called with the address once all of them answer.
         delay: the seconds that a worker goes on serving after it was told to end.
         metrics: the socket on which the numbers of all workers are told, if any.
+        tls: whether they speak TLS, for the address.
     """
 
     def __init__(
@@ -145,7 +146,9 @@ class Supervisor:
         more: Sequence[str] = (),
         delay: float = 0,
         metrics: socket.socket | None = None,
+        tls: bool = False,
     ) -> None:
+        self._tls = tls
         self._command = list(command)
         self._more = list(more)
         self._listener = listener
@@ -197,7 +200,7 @@ class Supervisor:
                 await self._unless_ending(self._all(ready))
             if not self._ending.is_set():
                 self._serving = True
-                self._on_ready(url_of(self._listener))
+                self._on_ready(url_of(self._listener, tls=self._tls))
                 if self._metrics is not None:
                     telling = asyncio.create_task(MetricsServer(self._metrics, self.numbers).serve())
             await self._ending.wait()
@@ -350,7 +353,14 @@ def supervise(
         metrics = bind_metrics(settings)
         delay = settings.shutdown_delay
         supervisor = Supervisor(
-            command, listener, workers=workers, on_ready=on_ready, more=more, delay=delay, metrics=metrics
+            command,
+            listener,
+            workers=workers,
+            on_ready=on_ready,
+            more=more,
+            delay=delay,
+            metrics=metrics,
+            tls=settings.tls_cert is not None,
         )
         asyncio.run(supervisor.run())
     finally:

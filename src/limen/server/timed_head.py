@@ -6,9 +6,10 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from limen.server.head_deadline import HeadDeadline, HeadLimits, Heads
+from limen.server.tls import TellsOfTls
 
 
-class TimedHeadProtocol(H11Protocol):
+class TimedHeadProtocol(TellsOfTls, H11Protocol):
     """Closes a connection whose head is late."""
 
     heads = Heads(HeadLimits())
