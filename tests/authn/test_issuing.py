@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import limen
 from limen import Limen
 from limen.authn.api_key_issuing import KeyTerms
 from limen.authn.cookie import CookieSession, IssuedCookie
-from limen.authn.issuing import GRANTS, Grant, Issued, Proof
+from limen.authn.issuing import GRANTS, Elsewhere, Grant, Issued, Proof
 from limen.authn.message_issuing import MessageDoor, NewMessage
+from limen.authn.records import Vouched
 from limen.core.errors import AccountNotActive, InvalidCredentials, InvalidRefreshToken, LimenError, SessionEnded
 from limen.core.events import NOWHERE
 from limen.core.principal import ANONYMOUS, Principal, PrincipalKind
@@ -132,6 +134,19 @@ async def _message_of_session(gate: Limen, account: Account, before: Issued, coo
         return None
 
 
+ELSEWHERE = Elsewhere(Vouched("corp", "https://op.example", "ann", None, None))
+
+
+async def _sso(gate: Limen, account: Account, *_: object) -> object:
+    return await gate.door.open_cookie_session(
+        replace(_proof(Grant.SSO, account), elsewhere=ELSEWHERE), remembered=False
+    )
+
+
+async def _sso_exchange(gate: Limen, account: Account, *_: object) -> object:
+    return await gate.door.open_session(replace(_proof(Grant.SSO_EXCHANGE, account), elsewhere=ELSEWHERE))
+
+
 ROWS: dict[Grant, Use] = {
     Grant.PASSWORD: _password,
     Grant.REFRESH: _refresh,
@@ -140,6 +155,8 @@ ROWS: dict[Grant, Use] = {
     Grant.RENEWAL: _renewal,
     Grant.API_KEY: _api_key,
     Grant.API_KEY_ROTATION: _api_key_rotation,
+    Grant.SSO: _sso,
+    Grant.SSO_EXCHANGE: _sso_exchange,
     Grant.FORWARDED: _forwarded,
     Grant.MESSAGE: _message,
     Grant.MESSAGE_OF_SESSION: _message_of_session,

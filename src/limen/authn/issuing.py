@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from limen.authn.cookie import CookieSession, CookieTerms, IssuedCookie, PresentedCookie, value_of
-from limen.authn.records import CurrentSession, IssuingStore, NewSession, Renewal, Rotation
+from limen.authn.records import CurrentSession, IssuingStore, NewSession, Renewal, Rotation, Vouched
 from limen.core.errors import LimenError, Unavailable
 from limen.core.events import Event, EventName, Origin
 from limen.core.ids import uuid7
@@ -45,6 +45,8 @@ class Grant(StrEnum):
     RENEWAL = "renewal"
     API_KEY = "api_key"
     API_KEY_ROTATION = "api_key_rotation"
+    SSO = "sso"
+    SSO_EXCHANGE = "sso_exchange"
     CLIENT_CERTIFICATE = "client_certificate"
     FORWARDED = "forwarded"
     MESSAGE = "message"
@@ -87,11 +89,30 @@ GRANTS: Mapping[Grant, GrantRule] = {
     # Issued by `limen.authn.api_key_issuing`.
     Grant.API_KEY: GrantRule(opens_session=False, event=EventName.API_KEY_CREATED),
     Grant.API_KEY_ROTATION: GrantRule(opens_session=False, event=EventName.API_KEY_ROTATED),
+    Grant.SSO: GrantRule(opens_session=True, event=EventName.LOGIN_SUCCEEDED, kind="cookie"),
+    Grant.SSO_EXCHANGE: GrantRule(opens_session=True, event=EventName.LOGIN_SUCCEEDED),
     Grant.FORWARDED: GrantRule(opens_session=False, event=None),
     # Issued by `limen.authn.message_issuing`.
     Grant.MESSAGE: GrantRule(opens_session=False, event=None),
     Grant.MESSAGE_OF_SESSION: GrantRule(opens_session=False, event=None),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A proof that was made at a provider, and what the provider says of it.
+
+    Attributes:
+        vouched: by which login there.
+        factors: how many factors that counts as; never as many as the methods that the provider names.
+        acr: the authentication context class.
+        auth_time: when it was, in milliseconds since 1970 UTC, where the provider says so.
+    """
+
+    vouched: Vouched
+    factors: int = 1
+    acr: str | None = None
+    auth_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +126,7 @@ class Proof:
         methods: the factors proved, as authentication method references (RFC 8176); one method is one factor.
         client_id: the client that acts.
         origin: where the request came from.
+        elsewhere: set where a provider made the proof.
     """
 
     grant: Grant
@@ -113,6 +135,7 @@ class Proof:
     methods: tuple[str, ...]
     client_id: str
     origin: Origin
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,24 +278,30 @@ class Door:
         if not rule.opens_session or rule.kind != kind:
             raise ValueError(f"the grant {proof.grant} opens no session of the kind {kind}")
         sid = uuid7()
+        elsewhere = proof.elsewhere
+        told: dict[str, object] = {"grant": proof.grant.value}
+        if elsewhere is not None:
+            told["provider"] = elsewhere.vouched.provider
         return await self._store.open(
             NewSession(
                 sid=sid,
                 account_id=proof.account_id,
                 account_epoch=proof.account_epoch,
                 kind=kind,
-                factors=len(proof.methods),
+                factors=len(proof.methods) if elsewhere is None else elsewhere.factors,
                 token_hash=token_hash,
                 kid=kid,
                 refresh_ttl_ms=idle_ms,
                 max_ttl_ms=most_ms,
                 amr=proof.methods,
-                acr=None,
+                acr=None if elsewhere is None else elsewhere.acr,
                 client_id=proof.client_id,
                 user_agent=proof.origin.user_agent,
                 address=proof.origin.address,
+                auth_time=None if elsewhere is None else elsewhere.auth_time,
+                vouched=None if elsewhere is None else elsewhere.vouched,
             ),
-            self._event(rule, proof.account_id, sid, proof.origin, {"grant": proof.grant.value}),
+            self._event(rule, proof.account_id, sid, proof.origin, told),
         )
 
     async def open_bound(self, proof: Proof, *, registration: str, certificate: str) -> BoundToken | None:

@@ -19,6 +19,9 @@ INTERACTIVE_METHODS: Final = frozenset(
 """The methods by which a person proves to be there at this moment (RFC 8176, section 2). Others do not count."""
 
 
+BY_PROVIDER: Final = "sso"
+"""The method of a login at a provider of single sign-on, which a person was at. It is limen's own, too."""
+
 BY_CERTIFICATE: Final = "mtls"
 """The method of a client certificate on the connection. It is limen's own: RFC 8176 has none for it."""
 
@@ -79,7 +82,7 @@ class Principal:
         return (
             self.kind is PrincipalKind.PERSON
             and authentication is not None
-            and not INTERACTIVE_METHODS.isdisjoint(authentication.methods)
+            and (not INTERACTIVE_METHODS.isdisjoint(authentication.methods) or BY_PROVIDER in authentication.methods)
         )
 
     @property

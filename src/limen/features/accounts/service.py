@@ -137,6 +137,26 @@ class AccountService:
             raise Conflict("The account was removed while it was being made.")
         return account
 
+    async def free_name(self, wanted: str) -> str | None:
+        """Return a name as it would be stored, where nobody has it, here or in the existing table; otherwise None.
+
+        It is for suggesting names: whether one is taken, only making the account tells.
+        """
+        try:
+            name = normalise_username(wanted)
+        except InvalidInput:
+            return None
+        is_taken = await self._store.by_username(name) is not None or await self._existing(name) is not None
+        return None if is_taken else name
+
+    @staticmethod
+    def address(text: str) -> str | None:
+        """Return an e-mail address as it would be stored; None for what is not one plain address."""
+        try:
+            return normalise_email(text)
+        except InvalidInput:
+            return None
+
     def _accept_new_password(self, password: str, username: str, email: str | None, *, field: str = "password") -> str:
         names = [username, *self._forbidden_words]
         if email is not None:
