@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from limen.authn.external import ClaimRule, ExternalIssuer
     from limen.authz.administration import ADMINISTRATION
     from limen.core.decision import Decision
     from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADMINISTRATION",
+    "ClaimRule",
     "Conflict",
     "Decision",
     "ExistingAccount",
     "ExistingAccounts",
+    "ExternalIssuer",
     "Forbidden",
     "InputFault",
     "InvalidInput",
@@ -36,9 +39,11 @@ __all__ = [
 
 _HOMES = {
     "ADMINISTRATION": "limen.authz.administration",
+    "ClaimRule": "limen.authn.external",
     "Decision": "limen.core.decision",
     "ExistingAccount": "limen.features.accounts.existing",
     "ExistingAccounts": "limen.features.accounts.existing",
+    "ExternalIssuer": "limen.authn.external",
     "Limen": "limen.wiring",
     "Principal": "limen.core.principal",
     "Settings": "limen.settings",

@@ -72,6 +72,7 @@ class BearerStrategy:
         learn: looks for keys that are not known here yet; it bounds itself how often. It raises Unavailable where it
             cannot look: then nobody can tell whether a token of an unknown key is right.
         thumbprint_of: tells the client certificate of a connection; without it, bound tokens are refused.
+        is_foreign: tells the tokens that another strategy is to be asked about.
     """
 
     challenge = "Bearer"
@@ -88,6 +89,7 @@ class BearerStrategy:
         clock: Clock,
         learn: Learn | None = None,
         thumbprint_of: Callable[[Mapping[str, Any]], str | None] | None = None,
+        is_foreign: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._verifier = verifier
         self._cache = cache
@@ -98,6 +100,7 @@ class BearerStrategy:
         self._clock = clock
         self._learn = learn
         self._thumbprint_of = thumbprint_of
+        self._is_foreign = is_foreign
 
     @property
     def keys(self) -> KeySet:
@@ -153,6 +156,8 @@ class BearerStrategy:
         """Answer from memory or verify at once: nothing here waits. None where the key has to be looked for."""
         if credential.scheme != "bearer" or credential.value.startswith(KEY):
             return NOT_MINE
+        if self._is_foreign is not None and self._is_foreign(credential.value):
+            return NOT_MINE
         digest = sha256(_SPELLING + credential.value).digest()
         seen = self._cache.get_by_digest(digest)
         known = self._admit(credential.value, digest) if seen is None else seen[0]
@@ -197,7 +202,12 @@ class BearerStrategy:
         return self.recall(credential) or Rejected(TokenRejected())
 
     def _admit(self, token: bytes, digest: bytes) -> Authenticated | Rejected | None:
-        """Verify a token that was not seen before, and remember what it says; None where its key may be learnt."""
+        """Verify a token that was not seen before, and remember what it says.
+
+        None where its key may be learnt, or another strategy is to be asked.
+        """
+        if self._is_foreign is not None and self._is_foreign(token):
+            return None
         ring = self._verifier.ring
         try:
             claims, kid = self._verifier.verify_with_kid(token)

@@ -148,7 +148,7 @@ async def verify_id_token(
     if signed.typ not in _LOGIN_TYPES:
         # A logout token, an access token, a token of events: each says what it is (RFC 8725, section 3.11).
         raise TokenError("typ")
-    tenant = _require_issuer(claims, issuer, of_key)
+    tenant = require_issuer(claims, issuer, of_key)
     audience = _require_audience(claims, client_id, trusted_audiences)
     subject = text_of(claims, "sub")
     if subject is None:
@@ -211,7 +211,7 @@ async def verify_logout_token(
     signed, claims, of_key = await _verified(token, keys, algorithms)
     if signed.typ != _LOGOUT_TYPE and not (untyped and signed.typ in _LOGIN_TYPES):
         raise TokenError("typ")
-    _require_issuer(claims, issuer, of_key)
+    require_issuer(claims, issuer, of_key)
     _require_audience(claims, client_id, ())
     issued_at, expires_at = _require_time(claims, now, leeway)
     if expires_at - issued_at > LONGEST_LOGOUT:
@@ -241,7 +241,7 @@ async def _verified(
     return signed, signed.verified_by(key), keys.stated_issuer(key.kid)
 
 
-def _require_issuer(claims: Mapping[str, Any], issuer: str, of_key: str | None) -> str | None:
+def require_issuer(claims: Mapping[str, Any], issuer: str, of_key: str | None) -> str | None:
     """Hold ``iss`` against the configuration, and return the tenant where that is a template.
 
     A template is no pattern: one GUID is put in one place, and the texts are equal or not. What a key says it is for

@@ -129,6 +129,13 @@ class IssuerKeys:
         """Return the issuer that a key says it is for (a member of Entra's sets), or None."""
         return self._issuers.get(kid)
 
+    def known(self, kid: str | None, alg: str) -> VerificationKey | None:
+        """Return the key of this id, or the only one of the algorithm, as far as keys are known now; else None."""
+        if kid is not None:
+            return self._keys.get(kid)
+        fitting = [key for key in self._keys if key.alg == alg]
+        return fitting[0] if len(fitting) == 1 else None
+
     async def key(self, kid: str | None, alg: str) -> VerificationKey:
         """Return the key that a token may have been signed with.
 
@@ -148,10 +155,10 @@ class IssuerKeys:
             await self.learn()
         elif self._is_old(REFRESH_SECONDS) and (self._beside is None or self._beside.done()):
             self._beside = asyncio.create_task(self._learn_quietly(), name="limen: keys of an issuer")
-        found = self._known(kid, alg)
+        found = self.known(kid, alg)
         if found is None:
             await self.learn()
-            found = self._known(kid, alg)
+            found = self.known(kid, alg)
         if found is None:
             raise TokenError("kid")
         if found.alg != alg:
@@ -199,12 +206,6 @@ class IssuerKeys:
             await self.learn()
         except LimenError as error:
             _log.warning("the keys of the issuer were not fetched", extra={"code": error.code})
-
-    def _known(self, kid: str | None, alg: str) -> VerificationKey | None:
-        if kid is not None:
-            return self._keys.get(kid)
-        fitting = [key for key in self._keys if key.alg == alg]
-        return fitting[0] if len(fitting) == 1 else None
 
     def _is_old(self, seconds: float) -> bool:
         return self._fetched is not None and self._monotonic() - self._fetched > seconds

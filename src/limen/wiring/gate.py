@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from limen.authn.api_key import KeyCredential, is_by_key
 from limen.authn.client_certificate import CertificateCredential, is_by_certificate_alone
+from limen.authn.external import ExternalIssuer
+from limen.authn.external_tokens import ExternalCredential
 from limen.authn.message import is_by_message
 from limen.authn.strategy import Attribution, Authenticated
 from limen.authz.attributes import AttributeLoader, Attributes, load_attributes
 from limen.core.clock import Clock, system_clock
-from limen.core.errors import ConfigurationError, LimenError, Unavailable
+from limen.core.errors import ConfigurationError, LimenError, PolicyDenied, Unavailable
 from limen.core.events import Event, EventName
 from limen.core.principal import Principal
 from limen.core.probe import Probe
@@ -52,6 +54,7 @@ class Limen(Parts):
         default_roles: where `roles` is None, what to write into a database that has never had any role.
         attributes: loads what the application knows of its own users beside the token; see `attributes_of`.
         existing_accounts: an existing table of users, asked for names that limen does not know.
+        issuers: others whose access tokens count beside this limen's.
         clock: the time in seconds since 1970 UTC; tests turn it.
 
     Raises:
@@ -66,9 +69,10 @@ class Limen(Parts):
         default_roles: Mapping[str, Collection[str]] | None = None,
         attributes: AttributeLoader | None = None,
         existing_accounts: ExistingAccounts | None = None,
+        issuers: Sequence[ExternalIssuer] = (),
         clock: Clock = system_clock,
     ) -> None:
-        super().__init__(settings, roles=roles, existing_accounts=existing_accounts, clock=clock)
+        super().__init__(settings, roles=roles, existing_accounts=existing_accounts, issuers=issuers, clock=clock)
         self._default_roles = default_roles or {}
         self._attributes = attributes
         self._background: tuple[asyncio.Task[None], ...] = ()
@@ -84,6 +88,7 @@ class Limen(Parts):
         roles: Mapping[str, Iterable[str]] | None = None,
         attributes: AttributeLoader | None = None,
         existing_accounts: ExistingAccounts | None = None,
+        issuers: Sequence[ExternalIssuer] = (),
         env_file: str | os.PathLike[str] | None = None,
         clock: Clock = system_clock,
         **overrides: Any,
@@ -94,6 +99,7 @@ class Limen(Parts):
             roles: the roles that the application declares.
             attributes: loads what the application knows of its own users.
             existing_accounts: an existing table of users.
+            issuers: others whose access tokens count beside this limen's.
             env_file: a file of settings; the environment wins. ``LIMEN_ENV_FILE`` names one too.
             clock: the time in seconds since 1970 UTC.
             overrides: settings by their lower-case names, which win over both.
@@ -106,6 +112,7 @@ class Limen(Parts):
             roles=roles,
             attributes=attributes,
             existing_accounts=existing_accounts,
+            issuers=issuers,
             clock=clock,
         )
 
@@ -219,6 +226,7 @@ class Limen(Parts):
         from limen.web.routes.table import own_routes, paths_of_schema
 
         is_open = self.settings.registration == "open"
+        certificates = self.client_certificates
         routes = own_routes(
             prefix,
             accounts=self.accounts,
@@ -233,6 +241,7 @@ class Limen(Parts):
             administration=self._administered() if administration else None,
             api_keys=None if self.api_keys is None else self.api_keys.service,
             public_url=self.settings.public_url,
+            certificates=certificates.service if certificates.strategy is not None else None,
         )
         schema = paths_of_schema(
             prefix,
@@ -240,6 +249,7 @@ class Limen(Parts):
             health=health,
             administration=administration,
             api_keys=self.api_keys is not None,
+            certificates=certificates.strategy is not None,
         )
         protection = protect(app, self, strict=strict, own_routes=routes, openapi_extra={"paths": schema})
         if "fastapi" in sys.modules:
@@ -258,6 +268,7 @@ class Limen(Parts):
             administration=self.administration,
             sessions=self.sessions,
             events=self.events,
+            client_certificates=self.client_certificates.service,
             api_keys=self.api_keys,
         )
 
@@ -327,6 +338,8 @@ class Limen(Parts):
         if self.signing_keys is not None:
             following = self._repeat(self.signing_keys.catch_up, POLL_SECONDS)
             self._background += (asyncio.create_task(following, name="limen: signing keys"),)
+        if self.external is not None:
+            self.external.start()
         self._started, self._leaving = True, False
         _log.info("started", extra=self.settings.describe())
 
@@ -340,6 +353,8 @@ class Limen(Parts):
             task.cancel()
             with suppress(asyncio.CancelledError, RuntimeError):
                 await task
+        if self.external is not None:
+            await self.external.stop()
         await self.storage.stop()
         await self.outbound.aclose()
         self._pool.close()
@@ -435,6 +450,10 @@ class Limen(Parts):
             SessionEnded, AccountNotActive: it must not be let through.
             Unavailable: the database does not answer, which is a no.
         """
+        if principal.issuer is not None:
+            if self.external is None:
+                raise PolicyDenied()
+            return await self.external.live(principal)
         if is_by_key(principal) and self.api_keys is not None:
             return await self.api_keys.strategy.live(principal)
         by_certificate = self.client_certificates.strategy
@@ -453,6 +472,8 @@ class Limen(Parts):
         known = state.credential
         if not isinstance(known, Authenticated):
             return not state.principal.is_authenticated
+        if isinstance(known, ExternalCredential):
+            return self.external is not None and self.external.fault_of(known) is None
         if isinstance(known, KeyCredential):
             return self.api_keys is not None and self.api_keys.strategy.still_valid(known)
         if isinstance(known, CertificateCredential):

@@ -1,6 +1,6 @@
 """What a gate is made of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,12 @@ from limen.authn.changed_roles import ChangedRoles
 from limen.authn.client_certificate import thumbprints, tls_certificate
 from limen.authn.cookie import CookieSession, CookieStrategy, CookieTerms
 from limen.authn.ended import EndedSessions
+from limen.authn.external import ExternalIssuer
+from limen.authn.external_tokens import ExternalTokens
 from limen.authn.issuing import Door, TokenTerms
 from limen.authn.outbound import Outbound
 from limen.authn.strategy import Authenticated
+from limen.authz.permissions import permission_name
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock
 from limen.core.errors import LimenError
@@ -71,6 +74,7 @@ class Parts:
         settings: what it was told.
         roles: the roles that the application declares, if it declares any.
         existing_accounts: an existing table of users, asked for names that limen does not know.
+        issuers: others whose access tokens count.
         clock: the time in seconds since 1970 UTC.
 
     Raises:
@@ -83,12 +87,14 @@ class Parts:
         *,
         roles: Mapping[str, Iterable[str]] | None,
         existing_accounts: ExistingAccounts | None,
+        issuers: Sequence[ExternalIssuer] = (),
         clock: Clock,
     ) -> None:
         self.settings = settings
         self.catalogue = RoleCatalogue({} if roles is None else roles)
         self._code_roles = None if roles is None else self.catalogue
         self._existing_accounts = existing_accounts
+        self._issuers = tuple(issuers)
         self._clock = clock
         self.storage: Storage = open_storage(
             settings.database_url,
@@ -193,6 +199,7 @@ class Parts:
         self.events = EventService(self.storage.trail)
         self.forwarding = ForwardingService(self.door, clock=self._clock)
         self.signing_keys = self._signing_key_service(settings, keep_ended_ms)
+        self.external = self._external(settings)
         self.bearer = self._bearer(settings, access_keys)
         self.messages = build_messages(
             Verifying(
@@ -255,9 +262,10 @@ class Parts:
         )
         # The certificate is there on every request of a connection, so it is looked at first, and decides last.
         certificates = [] if self.client_certificates.strategy is None else [self.client_certificates.strategy]
+        external = [] if self.external is None else [self.external]
         keys = [] if self.api_keys is None else [self.api_keys.strategy]
         self.chain = AuthenticationChain(
-            [*certificates, self.bearer, self.cookies, *keys], thumbprint_of=self._thumbprint_of
+            [*certificates, self.bearer, *external, self.cookies, *keys], thumbprint_of=self._thumbprint_of
         )
 
     @cached_property
@@ -341,12 +349,31 @@ class Parts:
             clock=self._clock,
             learn=None if self.signing_keys is None else self.signing_keys.learn,
             thumbprint_of=self._thumbprint_of,
+            is_foreign=None if self.external is None else self.external.is_foreign,
+        )
+
+    def _external(self, settings: Settings) -> ExternalTokens | None:
+        if not self._issuers:
+            return None
+        for rule in (rule for issuer in self._issuers for rule in issuer.rules):
+            for name in rule.permissions:
+                permission_name(name)
+        return ExternalTokens(
+            self._issuers,
+            self.outbound,
+            own_issuer=settings.issuer,
+            permissions_of=self._permissions_of,
+            known_roles=self._role_names,
+            clock=self._clock,
+            thumbprint_of=self._thumbprint_of,
         )
 
     def _use(self, catalogue: RoleCatalogue) -> None:
         """Go by other roles from now on; what was remembered of tokens has the permissions of those before."""
         self.catalogue = catalogue
         self._seen.clear()
+        if self.external is not None:
+            self.external.forget()
         if self.api_keys is not None:
             self.api_keys.strategy.forget()
         if self.client_certificates.strategy is not None:

@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from limen.core.errors import CredentialMissing, LimenError
+from limen.core.errors import CredentialMissing, LimenError, PolicyDenied
 from limen.core.events import Origin
 from limen.core.principal import Principal
 from limen.web.guard.state import state_of
@@ -53,11 +53,14 @@ def principal_of(request: Request) -> Principal:
 
     Raises:
         CredentialMissing: nobody is there, which the guard would not have let through.
+        PolicyDenied: another issuer vouches for it: it has no account here, and these routes are about accounts.
     """
     # Not ``request.user``: other middleware inside the guard may have written its own there.
     principal = state_of(request.scope).principal
     if not principal.is_authenticated:
         raise CredentialMissing()
+    if principal.issuer is not None:
+        raise PolicyDenied("These routes are for accounts of this service.")
     return principal
 
 
