@@ -6,11 +6,13 @@ from typing import Final
 from limen.features.accounts.administration import AccountAdministration
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.building import ApiKeys
+from limen.features.client_certificates.service import ClientCertificateService
 from limen.features.events.service import EventService
 from limen.features.roles.service import RoleService
 from limen.features.sessions.service import SessionService
 from limen.web.routes.accounts_admin import account_admin_paths, account_admin_routes
 from limen.web.routes.api_keys import service_paths, service_routes
+from limen.web.routes.client_certificates import certificate_paths, certificate_routes
 from limen.web.routes.endpoint import Routes
 from limen.web.routes.events import event_paths, event_routes
 from limen.web.routes.roles import role_paths, role_routes
@@ -29,6 +31,7 @@ class Administered:
     administration: AccountAdministration
     sessions: SessionService
     events: EventService
+    client_certificates: ClientCertificateService
     api_keys: ApiKeys | None = None
 
 
@@ -38,6 +41,7 @@ def administration_routes(services: Administered) -> Routes:
         **role_routes(services.roles, prefix=PREFIX),
         **account_admin_routes(services.accounts, services.administration, services.sessions, prefix=PREFIX),
         **event_routes(services.events, prefix=PREFIX),
+        **certificate_routes(services.client_certificates, prefix=PREFIX),
         **(service_routes(services.api_keys, prefix=PREFIX) if services.api_keys is not None else {}),
     }
 
@@ -45,4 +49,10 @@ def administration_routes(services: Administered) -> Routes:
 def administration_paths(*, api_keys: bool = False) -> Paths:
     """Describe them."""
     services = service_paths(PREFIX) if api_keys else {}
-    return {**role_paths(PREFIX), **account_admin_paths(PREFIX), **event_paths(PREFIX), **services}
+    return {
+        **role_paths(PREFIX),
+        **account_admin_paths(PREFIX),
+        **event_paths(PREFIX),
+        **certificate_paths(PREFIX),
+        **services,
+    }

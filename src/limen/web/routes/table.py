@@ -6,6 +6,7 @@ from typing import Any
 from limen.crypto.keys import KeySet
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.service import ApiKeyService
+from limen.features.client_certificates.service import ClientCertificateService
 from limen.features.forwarding.service import ForwardingService
 from limen.features.login.service import LoginService
 from limen.features.sessions.service import SessionService
@@ -15,6 +16,7 @@ from limen.web.peers import TrustedProxies
 from limen.web.routes.account import account_routes
 from limen.web.routes.administration import Administered, administration_paths, administration_routes
 from limen.web.routes.api_keys import own_key_paths, own_key_routes
+from limen.web.routes.client_certificates import certificate_token_paths, certificate_token_routes
 from limen.web.routes.health import health_routes
 from limen.web.routes.jwks import JWKS_PATH, jwks_routes
 from limen.web.routes.login import login_routes
@@ -40,11 +42,12 @@ def own_routes(
     administration: Administered | None = None,
     api_keys: ApiKeyService | None = None,
     public_url: str | None = None,
+    certificates: ClientCertificateService | None = None,
 ) -> OwnRoutes:
     """Make the one entry for an application's list of routes.
 
     ``ready`` adds ``/healthz`` and ``/readyz``, ``administration`` everything under ``/admin/api``, ``api_keys`` the
-    caller's own. ``public_url`` is where others reach the application.
+    caller's own. ``public_url`` is where others reach the application; ``certificates`` adds the tokens of services.
     """
     refresh_cookies = RefreshCookies(cookies.csrf, cookies.https_only, prefix, public_url)
     table = {
@@ -55,6 +58,7 @@ def own_routes(
         **verify_routes(forwarding, cookies.csrf, proxies, prefix=prefix),
         **jwks_routes(keys, max_age=JWKS_MAX_AGE),
         **(own_key_routes(api_keys, prefix=prefix) if api_keys is not None else {}),
+        **(certificate_token_routes(certificates, prefix=prefix) if certificates is not None else {}),
         **(health_routes(ready) if ready is not None else {}),
         **(administration_routes(administration) if administration is not None else {}),
     }
@@ -89,7 +93,13 @@ _ME = object_of(
 
 
 def paths_of_schema(
-    prefix: str, *, registration_open: bool, health: bool, administration: bool = False, api_keys: bool = False
+    prefix: str,
+    *,
+    registration_open: bool,
+    health: bool,
+    administration: bool = False,
+    api_keys: bool = False,
+    certificates: bool = False,
 ) -> Paths:
     """Describe the routes as OpenAPI paths, so that they stand beside the application's own in its schema."""
     registration = object_of(
@@ -158,5 +168,6 @@ def paths_of_schema(
         **cookie_paths(prefix),
         **verify_paths(prefix),
         **(own_key_paths(prefix) if api_keys else {}),
+        **(certificate_token_paths(prefix) if certificates else {}),
         **(administration_paths(api_keys=api_keys) if administration else {}),
     }
