@@ -20,6 +20,7 @@ from limen.authn.message_issuing import MessageDoor, NewMessage
 from limen.authn.records import Vouched
 from limen.core.errors import AccountNotActive, InvalidCredentials, InvalidRefreshToken, LimenError, SessionEnded
 from limen.core.events import NOWHERE
+from limen.core.ids import uuid7
 from limen.core.principal import ANONYMOUS, Principal, PrincipalKind
 from limen.features.accounts.store import Account
 from limen.features.roles.service import OPERATOR
@@ -126,6 +127,17 @@ async def _message(gate: Limen, account: Account, *_: object) -> object:
     return await door.issue(proof, NewMessage("orders", b"body", 300))
 
 
+async def _client_certificate(gate: Limen, account: Account, *_: object) -> object:
+    # As above; and the name is registered whatever the state is, so that it is the state that refuses.
+    registration = uuid7()
+    with contextlib.closing(sqlite3.connect(path_of(gate.settings.database_url))) as connection, connection:
+        connection.execute("UPDATE limen_accounts SET account_kind = 'service' WHERE id = ?", (account.id,))
+        row = (registration, account.id, "dns:ann.example", 0, "test")
+        connection.execute("INSERT INTO limen_client_certificates VALUES (?, ?, ?, ?, ?)", row)
+    proof = Proof(Grant.CLIENT_CERTIFICATE, account.id, account.session_epoch, ("mtls",), account.id, NOWHERE)
+    return await gate.door.open_bound(proof, registration=registration, certificate="a" * 43)
+
+
 async def _message_of_session(gate: Limen, account: Account, before: Issued, cookie: IssuedCookie) -> object:
     principal = Principal(account.id, PrincipalKind.PERSON, sid=before.sid)
     try:
@@ -157,6 +169,7 @@ ROWS: dict[Grant, Use] = {
     Grant.API_KEY_ROTATION: _api_key_rotation,
     Grant.SSO: _sso,
     Grant.SSO_EXCHANGE: _sso_exchange,
+    Grant.CLIENT_CERTIFICATE: _client_certificate,
     Grant.FORWARDED: _forwarded,
     Grant.MESSAGE: _message,
     Grant.MESSAGE_OF_SESSION: _message_of_session,
@@ -236,6 +249,14 @@ async def test_a_grant_that_goes_on_with_a_session_opens_none(gate: Limen) -> No
         await gate.door.open_session(Proof(Grant.REFRESH, account.id, 0, ("pwd",), "test", NOWHERE))
 
 
+@pytest.mark.parametrize("grant", [grant for grant in Grant if grant is not Grant.CLIENT_CERTIFICATE])
+async def test_no_other_grant_makes_a_bound_token(gate: Limen, grant: Grant) -> None:
+    """What was proved by a password or a key is not exchanged for a token of a service."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    with pytest.raises(ValueError, match="bound to a certificate"):
+        await gate.door.open_bound(_proof(grant, account), registration=uuid7(), certificate="a" * 43)
+
+
 @pytest.mark.parametrize("grant", [Grant.PASSWORD, Grant.RENEWAL, Grant.REFRESH])
 async def test_no_other_grant_opens_a_cookie_session(gate: Limen, grant: Grant) -> None:
     """A proof of one kind is not exchanged for a session of another."""
@@ -304,7 +325,7 @@ def test_only_the_door_calls_the_issuing_verbs() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in {"open", "rotate", "renew"}
+        and node.func.attr in {"open", "open_bound", "rotate", "renew"}
         and isinstance(node.func.value, ast.Attribute)
         and node.func.value.attr in {"_store", "issuing"}
     }
