@@ -20,6 +20,8 @@ from limen.crypto.message_claims import MESSAGE_MAX_TTL, MESSAGE_TTL, is_audienc
 from limen.features.accounts.service import AccountService
 from limen.features.messages.store import Claimed, MessageStore
 
+__all__ = ["ATTRIBUTE", "Claimed", "MessageService"]
+
 ATTRIBUTE: Final = "limen-token"
 """The attribute that the token of a message travels in."""
 KEEP_SECONDS: Final = 24 * 60 * 60
