@@ -353,6 +353,22 @@ class SsoLinkRequired(Conflict):
     hint = "Log in to it as before, then link the provider: POST /auth/sso/{provider}/link."
 
 
+class MessageRepeated(Conflict):
+    """The message was handled before: its work is done, and is not done again."""
+
+    code = "message_repeated"
+    title = "The message was handled before."
+    hint = "The same token came again: delivered twice by the queue, or copied."
+
+
+class MessageInDoubt(Conflict):
+    """Somebody has begun with the message, and nobody knows of an end: they are at it, or they are gone."""
+
+    code = "message_in_doubt"
+    title = "The message was begun before, and whether its work was done is not known."
+    hint = "A consumer is at it, or it ended in the middle; look at its work before it is sent again."
+
+
 class UsernameTaken(Conflict):
     """The one answer that tells that an account exists: a free name cannot be hidden."""
 
