@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import ConnectionError, NoScriptError  # noqa: A004 - redis-py's own
 
 from limen.core.errors import ConfigurationError, LimenError, Unavailable
 from limen.storage.valkey.faults import FAILURES, MISCONFIGURED, translated
@@ -32,7 +32,9 @@ _log = logging.getLogger(__name__)
 def open_client(url: str, *, wait: float = WAIT_SECONDS) -> Redis:
     """Return a client of what ``LIMEN_VALKEY_URL`` names. Nothing is connected before it is used.
 
-    Nothing is tried twice: whether a script ran whose answer was lost, the next question tells.
+    What a broken connection has lost is tried once more, on a new one: after a restart each connection of the pool is
+    broken. A script that ran all the same changes nothing the second time, and says that it was not the first. What
+    timed out is not tried again: it would take as long.
     """
     pool = BlockingConnectionPool.from_url(
         redis_url(url),
@@ -40,7 +42,7 @@ def open_client(url: str, *, wait: float = WAIT_SECONDS) -> Redis:
         timeout=wait,
         socket_timeout=wait,
         socket_connect_timeout=wait,
-        retry=Retry(NoBackoff(), 0),
+        retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
         client_name="limen",
     )
     return Redis.from_pool(pool)

@@ -101,7 +101,7 @@ local function living(word, now)
   local text = redis.call('GET', KEYS[1])
   if not text then return nil end
   local f = {{}}
-  for each in string.gmatch(text, '%S+') do f[#f + 1] = each end
+  for each in string.gmatch(text, '[^ ]+') do f[#f + 1] = each end
   if #f ~= 9 or f[1] ~= word or now >= tonumber(f[8]) or now >= tonumber(f[9]) then return nil end
   return f
 end

@@ -1,0 +1,406 @@
+"""The database holds the truth: whatever Valkey loses, keeps too long or gets back, nothing that ended is revived."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event as listening
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from limen.core.errors import ConfigurationError, Unavailable
+from limen.core.events import EventName
+from limen.features.accounts.store import AccountStatus
+from limen.features.sessions.store import EndReason
+from limen.storage.sql.sqlite import SQLiteStorage
+from limen.storage.valkey.on_sqlite import ValkeySQLiteStorage
+from limen.testing.contracts.contract import (
+    KEEP_ENDED,
+    OLD_HASH,
+    Opened,
+    a_session,
+    all_events,
+    an_account,
+    digest,
+    event,
+    new_session,
+    rotate,
+    state,
+)
+from limen.testing.contracts.cookies import EVERY, IDLE, MOST, a_cookie, lives, renew, touch
+from limen.testing.contracts.sessions import end, end_all
+from tests.storage.conftest import TurnedClock
+from tests.support.valkey import Server, nobody_listens
+
+
+def key(sid: str) -> str:
+    """The key of a session, as an operator sees it."""
+    return f"limen:session:{{{sid}}}"
+
+
+def value(valkey: Server, sid: str) -> bytes | None:
+    """What Valkey has of a session."""
+    with valkey.client as client:
+        found = client.get(key(sid))
+    assert found is None or isinstance(found, bytes)
+    return found
+
+
+def put_back(valkey: Server, sid: str, text: bytes | None) -> None:
+    """Give Valkey what it had before: a restart from an old file, or a replica that took over."""
+    assert text is not None
+    with valkey.client as client:
+        client.set(key(sid), text)
+
+
+@pytest.fixture
+async def storage(prepared: Path, clock: TurnedClock, valkey: Server) -> AsyncIterator[ValkeySQLiteStorage]:
+    """A storage as processes have it."""
+    storage = ValkeySQLiteStorage(prepared, valkey.url, clock=clock)
+    await storage.start()
+    yield storage
+    await storage.stop()
+
+
+@pytest.fixture
+async def peer(prepared: Path, clock: TurnedClock, valkey: Server) -> AsyncIterator[ValkeySQLiteStorage]:
+    """A second process's."""
+    peer = ValkeySQLiteStorage(prepared, valkey.url, clock=clock)
+    await peer.start()
+    yield peer
+    await peer.stop()
+
+
+async def test_flushed_everybody_logs_in_again_and_nothing_else(storage: ValkeySQLiteStorage, valkey: Server) -> None:
+    """After FLUSHALL no session opens anything or is shown; accounts, records and a new login are as before."""
+    account = await an_account(storage)
+    refresh, cookie = await a_session(storage, account), await a_cookie(storage)
+    before = await all_events(storage)
+    valkey.flush()
+    assert await storage.sessions.read(refresh.sid) is None
+    assert await rotate(storage, refresh, b"next") is None
+    assert not await lives(storage, cookie)
+    assert not await touch(storage, cookie)
+    assert await renew(storage, cookie, b"next") is None
+    assert not await storage.sessions.of_account(account.id, limit=50, after=None)
+    assert await all_events(storage) == before
+    again = await a_session(storage, account)
+    assert await rotate(storage, again, b"next") is not None
+    assert [each.sid for each in await storage.sessions.of_account(account.id, limit=50, after=None)] == [again.sid]
+
+
+async def test_flushed_while_many_refresh(
+    storage: ValkeySQLiteStorage, peer: ValkeySQLiteStorage, valkey: Server
+) -> None:
+    """FLUSHALL and SCRIPT FLUSH amid rotations: each is done with its record, or not at all, and none fails."""
+    account = await an_account(storage)
+    sessions = [await a_session(storage, account) for _ in range(60)]
+    flushing = asyncio.get_running_loop().run_in_executor(None, valkey.flush)
+    done = await asyncio.gather(*(rotate((storage, peer)[n % 2], each, b"next") for n, each in enumerate(sessions)))
+    await flushing
+    assert len(await all_events(storage, EventName.REFRESHED)) == sum(each is not None for each in done)
+    for each in sessions:
+        assert await rotate(storage, each, b"other") is None
+    assert await rotate(storage, await a_session(storage, account), b"next") is not None
+
+
+@pytest.mark.parametrize("kind", ["refresh", "cookie"])
+async def test_what_ended_is_not_revived_by_an_older_valkey(
+    storage: ValkeySQLiteStorage, peer: ValkeySQLiteStorage, valkey: Server, kind: str
+) -> None:
+    """A Valkey that has the session again, as it was before its end, opens nothing, in no process."""
+    opened = await (a_cookie(storage) if kind == "cookie" else a_session(storage, await an_account(storage)))
+    text = value(valkey, opened.sid)
+    assert await end(storage, opened)
+    assert value(valkey, opened.sid) is None
+    put_back(valkey, opened.sid, text)
+    for each in (storage, peer):
+        assert await each.sessions.read(opened.sid) is None
+        assert await rotate(each, opened, b"next") is None
+        assert not await lives(each, opened)
+        assert await renew(each, opened, b"next") is None
+        assert not await each.sessions.of_account(opened.account_id, limit=50, after=None)
+
+
+@pytest.mark.parametrize("verb", ["end_all", "disable", "password", "temporary", "delete", "restored"])
+async def test_what_ended_with_its_account_is_not_revived(
+    storage: ValkeySQLiteStorage, peer: ValkeySQLiteStorage, valkey: Server, verb: str
+) -> None:
+    """The same for every verb that ends all sessions; each process also takes from Valkey what it hears has ended."""
+    account = await an_account(storage)
+    opened = [await a_session(storage, account), await a_session(storage, account, kind="cookie")]
+    texts = [value(valkey, each.sid) for each in opened]
+    keep: dict[str, Any] = {"event": event(), "keep_ended_ms": KEEP_ENDED}
+    if verb == "end_all":
+        assert await end_all(storage, account.id) == 2
+    elif verb == "disable":
+        active, disabled = AccountStatus.ACTIVE, AccountStatus.DISABLED
+        await storage.accounts.change_status(account.id, of=active, to=disabled, **keep)
+        await storage.accounts.change_status(account.id, of=disabled, to=active, **keep)
+    elif verb == "password":
+        assert await storage.accounts.change_password(
+            account.id, seen_hash=OLD_HASH, new_hash="new", end_others=True, **keep
+        )
+    elif verb == "temporary":
+        assert await storage.accounts.set_temporary_password(account.id, new_hash="new", lifetime_ms=1000, **keep)
+    elif verb == "delete":
+        assert await storage.accounts.delete(account.id, **keep)
+    else:
+        await storage.maintenance.end_every_session(after=None, limit=10, **keep)
+    assert {entry.sid for entry in await peer.sessions.ended_since(0)} == {each.sid for each in opened}
+    assert [value(valkey, each.sid) for each in opened] == [None, None]
+    for each, text in zip(opened, texts, strict=True):
+        put_back(valkey, each.sid, text)
+        assert await peer.sessions.read(each.sid) is None
+        assert await rotate(peer, each, b"next") is None
+        assert not await lives(peer, each)
+
+
+async def test_the_session_that_changed_the_password_goes_on(storage: ValkeySQLiteStorage) -> None:
+    """The one session that is kept is moved to the new epoch, in the database, and rotates."""
+    account = await an_account(storage)
+    kept, other = await a_session(storage, account), await a_session(storage, account)
+    assert await storage.accounts.change_password(
+        account.id, seen_hash=OLD_HASH, new_hash="new", event=event(), end_others=True, keep_sid=kept.sid,
+        keep_ended_ms=KEEP_ENDED,
+    )  # fmt: skip
+    assert await rotate(storage, kept, b"next") is not None
+    assert await rotate(storage, other, b"next") is None
+
+
+async def test_a_spent_secret_is_not_revived(storage: ValkeySQLiteStorage, valkey: Server) -> None:
+    """Valkey goes back to before a rotation: neither secret is the current one, and no reader sees a good session."""
+    opened = await a_session(storage, await an_account(storage))
+    text = value(valkey, opened.sid)
+    assert await rotate(storage, opened, b"next") is not None
+    put_back(valkey, opened.sid, text)
+    assert await rotate(storage, opened, b"thief") is None
+    assert await rotate(storage, opened.after(b"next"), b"honest") is None
+    found = await state(storage, opened.sid)
+    assert (found.generation, found.parent_hash) == (1, None)
+    assert found.token_hash not in {digest(opened.secret), digest(b"next"), digest(b"thief")}
+
+
+async def test_a_renewed_id_is_not_revived(
+    storage: ValkeySQLiteStorage, peer: ValkeySQLiteStorage, valkey: Server
+) -> None:
+    """The id from before a change of password is dead, also where Valkey has it again and a process believed it."""
+    cookie = await a_cookie(storage)
+    assert await lives(peer, cookie)
+    text = value(valkey, cookie.sid)
+    assert await renew(storage, cookie, b"next") is not None
+    renewed = Opened(cookie.sid, cookie.account_id, b"next")
+    assert await lives(peer, renewed)
+    put_back(valkey, cookie.sid, text)
+    assert not await lives(storage, cookie)
+    assert not await lives(peer, cookie)
+    assert not await lives(storage, renewed)
+    assert await storage.sessions.read(cookie.sid) is None
+
+
+async def test_one_without_the_other_opens_nothing(storage: ValkeySQLiteStorage, valkey: Server) -> None:
+    """A process that died between database and Valkey leaves a key without a row, or a row without a key: nothing."""
+    without_row, without_key = await a_cookie(storage), await a_cookie(storage)
+    with closing(sqlite3.connect(storage.path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM limen_sessions WHERE id = ?", (without_row.sid,))
+    with valkey.client as client:
+        client.delete(key(without_key.sid))
+    for cookie in (without_row, without_key):
+        assert await storage.sessions.read(cookie.sid) is None
+        assert not await lives(storage, cookie)
+        assert await renew(storage, cookie, b"next") is None
+
+
+async def test_a_login_without_valkey_writes_nothing(prepared: Path) -> None:
+    """Neither a row nor a record: people who try again and again leave no trail of logins that never were."""
+    storage = ValkeySQLiteStorage(prepared, nobody_listens())
+    await storage.start()
+    account = await an_account(storage)
+    before = await all_events(storage)
+    with pytest.raises(Unavailable):
+        await storage.issuing.open(new_session(account, b"s"), event(EventName.LOGIN_SUCCEEDED))
+    assert await all_events(storage) == before
+    with closing(sqlite3.connect(prepared)) as connection:
+        assert connection.execute("SELECT count(*) FROM limen_sessions").fetchone() == (0,)
+    await storage.stop()
+
+
+async def test_what_the_database_says_is_believed_for_a_second(
+    storage: ValkeySQLiteStorage, peer: ValkeySQLiteStorage, valkey: Server, clock: TurnedClock
+) -> None:
+    """What ended by a verb is over at the next request everywhere; what somebody wrote by hand, a second later."""
+    cookie, ended = await a_cookie(storage), await a_cookie(storage)
+    assert await lives(peer, cookie)
+    assert await lives(peer, ended)
+    text = value(valkey, ended.sid)
+    assert await end(storage, ended)
+    assert not await lives(peer, ended)
+    # Valkey was not reached, or went back: the peer still believes, and no longer than that second.
+    put_back(valkey, ended.sid, text)
+    with closing(sqlite3.connect(storage.path, isolation_level=None)) as connection:
+        connection.execute("UPDATE limen_accounts SET status = 'disabled' WHERE id = ?", (cookie.account_id,))
+    clock.turn(1_000)
+    assert not await lives(peer, ended)
+    assert not await lives(peer, cookie)
+
+
+async def test_within_a_second_the_database_is_asked_once(storage: ValkeySQLiteStorage, clock: TurnedClock) -> None:
+    """A hundred look-ups of a session ask Valkey, and the database once a second."""
+    cookie = await a_cookie(storage)
+    assert await lives(storage, cookie)
+    before = storage.calls
+    for _ in range(100):
+        assert await lives(storage, cookie)
+    assert storage.calls == before
+    clock.turn(1_000)
+    assert await lives(storage, cookie)
+    assert storage.calls == before + 1
+
+
+async def test_a_believed_session_ends_in_time(storage: ValkeySQLiteStorage, clock: TurnedClock) -> None:
+    """The idle end is held against the time of now, not against that of the last look at the database."""
+    cookie = await a_cookie(storage)
+    clock.turn(IDLE - 400)
+    assert await lives(storage, cookie)
+    clock.turn(500)
+    assert not await lives(storage, cookie)
+
+
+async def test_used_it_lives_on(storage: ValkeySQLiteStorage, clock: TurnedClock) -> None:
+    """The idle end moves in Valkey alone; the row in the database is there, and not swept, until the absolute end."""
+    cookie = await a_cookie(storage)
+    for _ in range(0, MOST - 2 * IDLE, IDLE - EVERY):
+        clock.turn(IDLE - EVERY)
+        assert await touch(storage, cookie)
+        await storage.sweep()
+        assert await lives(storage, cookie)
+
+
+async def test_each_key_goes_by_itself(storage: ValkeySQLiteStorage, valkey: Server, clock: TurnedClock) -> None:
+    """Every key expires an hour after its session would end unused, counted anew at each use; no other key is there."""
+    refresh, cookie = await a_session(storage, await an_account(storage)), await a_cookie(storage)
+    hour = 3_600_000
+
+    def left(opened: Opened) -> int:
+        with valkey.client as client:
+            milliseconds = client.pttl(key(opened.sid))
+            assert sorted(client.keys()) == sorted(key(each.sid).encode() for each in (refresh, cookie))
+        assert isinstance(milliseconds, int)
+        return milliseconds
+
+    week = 7 * 24 * hour
+    assert 0 <= IDLE + hour - left(cookie) < 5_000
+    assert 0 <= week + hour - left(refresh) < 5_000
+    with valkey.client as client:
+        client.pexpire(key(refresh.sid), 60_000)
+        client.pexpire(key(cookie.sid), 60_000)
+    clock.turn(EVERY + 1_000)
+    assert await rotate(storage, refresh, b"next") is not None
+    assert await touch(storage, cookie)
+    assert 0 <= week + hour - left(refresh) < 5_000
+    assert 0 <= IDLE + hour - left(cookie) < 5_000
+
+
+async def test_a_row_of_one_store_opens_nothing_in_the_other(
+    storage: ValkeySQLiteStorage, prepared: Path, clock: TurnedClock
+) -> None:
+    """Whoever changes LIMEN_SESSION_STORE logs everybody out, in both directions."""
+    plain = SQLiteStorage(prepared, clock=clock)
+    await plain.start()
+    ours, theirs = await a_cookie(storage), await a_cookie(plain)
+    assert not await lives(plain, ours)
+    assert not await lives(storage, theirs)
+    account = await an_account(storage)
+    mine, other = await a_session(storage, account), await a_session(plain, account)
+    assert await rotate(plain, mine, b"next") is None
+    assert await rotate(storage, other, b"next") is None
+    await plain.stop()
+
+
+async def test_what_another_version_wrote_is_no_session(storage: ValkeySQLiteStorage, valkey: Server) -> None:
+    """A text of another form, or no text of limen's at all, is nobody's session, and no error."""
+    cookie = await a_cookie(storage)
+    text = value(valkey, cookie.sid) or b""
+    for broken in (
+        b"",
+        b"\xff\xfe",
+        b"c2" + text[2:],
+        b"r1" + text[2:],
+        text + b" 1",
+        text.replace(b" ", b"\n"),
+        b"c1",
+    ):
+        put_back(valkey, cookie.sid, broken)
+        assert not await lives(storage, cookie)
+        assert await renew(storage, cookie, b"next") is None
+        assert await storage.sessions.read(cookie.sid) is None
+    put_back(valkey, cookie.sid, text)
+    assert await lives(storage, cookie)
+
+
+async def test_the_time_between_two_reads_is_no_rollback(
+    storage: ValkeySQLiteStorage, peer: ValkeySQLiteStorage
+) -> None:
+    """A reader among rotations never sees a Valkey that is behind its row, which would end an honest session."""
+    opened = await a_session(storage, await an_account(storage))
+
+    async def turn(opened: Opened) -> None:
+        for generation in range(60):
+            secret = bytes([generation])
+            assert await rotate(storage, opened, secret) is not None
+            opened = opened.after(secret)
+
+    turning = asyncio.ensure_future(turn(opened))
+    seen = set()
+    while not turning.done():
+        found = await state(peer, opened.sid)
+        assert found.generation == 0 or found.parent_hash is not None
+        seen.add(found.generation)
+    await turning
+    assert len(seen) > 5
+
+
+async def test_what_is_rolled_back_has_not_left_valkey(storage: ValkeySQLiteStorage, prepared: Path) -> None:
+    """A logout in the application's transaction ends the session when it commits; tokens are not issued there."""
+    account = await an_account(storage)
+    opened = await a_session(storage, account)
+    engine = create_async_engine(f"sqlite+aiosqlite:///{prepared}")
+
+    @listening.listens_for(engine.sync_engine, "connect")
+    def _durable(raw: Any, record: Any) -> None:
+        raw.execute("PRAGMA foreign_keys=ON")
+        raw.execute("PRAGMA synchronous=FULL")
+
+    async with engine.connect() as connection:
+        transaction = await connection.begin()
+        async with storage.using(connection):
+            assert await end(storage, opened)
+            assert await storage.sessions.read(opened.sid) is None
+            with pytest.raises(ConfigurationError):
+                await rotate(storage, opened, b"next")
+            with pytest.raises(ConfigurationError):
+                await a_session(storage, account)
+        await transaction.rollback()
+    assert await rotate(storage, opened, b"next") is not None
+    async with engine.begin() as connection, storage.using(connection):
+        assert await end(storage, opened)
+    assert await storage.sessions.read(opened.sid) is None
+    await engine.dispose()
+
+
+async def test_two_who_take_away_and_use(
+    storage: ValkeySQLiteStorage, peer: ValkeySQLiteStorage, valkey: Server
+) -> None:
+    """An ending against look-ups that fill what a process believes: after its answer nobody is let in."""
+    for _ in range(20):
+        cookie = await a_cookie(storage)
+        looking = [asyncio.ensure_future(lives(peer, cookie)) for _ in range(5)]
+        assert await storage.sessions.end(
+            cookie.sid, account_id=cookie.account_id, reason=EndReason.LOGOUT, event=event(), keep_ended_ms=KEEP_ENDED
+        )
+        assert not await lives(peer, cookie)
+        assert not await lives(storage, cookie)
+        await asyncio.gather(*looking)
