@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
     from limen.core.principal import Principal
     from limen.features.accounts.existing import ExistingAccount, ExistingAccounts
+    from limen.features.sso.providers import SSOProvider
     from limen.settings import Settings
     from limen.wiring import Limen
 
@@ -33,6 +34,7 @@ __all__ = [
     "LimenError",
     "NotFound",
     "Principal",
+    "SSOProvider",
     "Settings",
     "Unauthenticated",
 ]
@@ -46,6 +48,7 @@ _HOMES = {
     "ExternalIssuer": "limen.authn.external",
     "Limen": "limen.wiring",
     "Principal": "limen.core.principal",
+    "SSOProvider": "limen.features.sso.providers",
     "Settings": "limen.settings",
 }
 

@@ -23,6 +23,7 @@ from limen.core.events import Event, EventName
 from limen.core.principal import Principal
 from limen.core.probe import Probe
 from limen.features.accounts.existing import ExistingAccounts
+from limen.features.sso.providers import SSOProvider
 from limen.settings import Settings
 from limen.storage import ApplicationConnection
 from limen.wiring.parts import Parts
@@ -55,6 +56,7 @@ class Limen(Parts):
         attributes: loads what the application knows of its own users beside the token; see `attributes_of`.
         existing_accounts: an existing table of users, asked for names that limen does not know.
         issuers: others whose access tokens count beside this limen's.
+        sso: the providers of single sign-on, beside those that the settings declare.
         clock: the time in seconds since 1970 UTC; tests turn it.
 
     Raises:
@@ -70,9 +72,12 @@ class Limen(Parts):
         attributes: AttributeLoader | None = None,
         existing_accounts: ExistingAccounts | None = None,
         issuers: Sequence[ExternalIssuer] = (),
+        sso: Sequence[SSOProvider] = (),
         clock: Clock = system_clock,
     ) -> None:
-        super().__init__(settings, roles=roles, existing_accounts=existing_accounts, issuers=issuers, clock=clock)
+        super().__init__(
+            settings, roles=roles, existing_accounts=existing_accounts, issuers=issuers, sso=sso, clock=clock
+        )
         self._default_roles = default_roles or {}
         self._attributes = attributes
         self._background: tuple[asyncio.Task[None], ...] = ()
@@ -89,6 +94,7 @@ class Limen(Parts):
         attributes: AttributeLoader | None = None,
         existing_accounts: ExistingAccounts | None = None,
         issuers: Sequence[ExternalIssuer] = (),
+        sso: Sequence[SSOProvider] = (),
         env_file: str | os.PathLike[str] | None = None,
         clock: Clock = system_clock,
         **overrides: Any,
@@ -100,6 +106,7 @@ class Limen(Parts):
             attributes: loads what the application knows of its own users.
             existing_accounts: an existing table of users.
             issuers: others whose access tokens count beside this limen's.
+            sso: the providers of single sign-on, beside those that the settings declare.
             env_file: a file of settings; the environment wins. ``LIMEN_ENV_FILE`` names one too.
             clock: the time in seconds since 1970 UTC.
             overrides: settings by their lower-case names, which win over both.
@@ -113,6 +120,7 @@ class Limen(Parts):
             attributes=attributes,
             existing_accounts=existing_accounts,
             issuers=issuers,
+            sso=sso,
             clock=clock,
         )
 
@@ -241,6 +249,7 @@ class Limen(Parts):
             administration=self._administered() if administration else None,
             api_keys=None if self.api_keys is None else self.api_keys.service,
             public_url=self.settings.public_url,
+            sso=self.sso,
             certificates=certificates.service if certificates.strategy is not None else None,
         )
         schema = paths_of_schema(
@@ -249,6 +258,7 @@ class Limen(Parts):
             health=health,
             administration=administration,
             api_keys=self.api_keys is not None,
+            sso=self.sso is not None,
             certificates=certificates.strategy is not None,
         )
         protection = protect(app, self, strict=strict, own_routes=routes, openapi_extra={"paths": schema})

@@ -46,6 +46,8 @@ from limen.features.roles.watch import RoleWatch
 from limen.features.sessions.service import SessionService
 from limen.features.signing_keys.service import SigningKeyService
 from limen.features.signing_keys.vault import Vault
+from limen.features.sso.building import SsoSettings, build_sso
+from limen.features.sso.providers import SSOProvider, providers_of
 from limen.settings import Settings
 from limen.storage import Storage, open_storage
 from limen.wiring.certificates import certificates_of
@@ -74,6 +76,7 @@ class Parts:
         settings: what it was told.
         roles: the roles that the application declares, if it declares any.
         existing_accounts: an existing table of users, asked for names that limen does not know.
+        sso: the providers of single sign-on that the application declares.
         issuers: others whose access tokens count.
         clock: the time in seconds since 1970 UTC.
 
@@ -88,6 +91,7 @@ class Parts:
         roles: Mapping[str, Iterable[str]] | None,
         existing_accounts: ExistingAccounts | None,
         issuers: Sequence[ExternalIssuer] = (),
+        sso: Sequence[SSOProvider] = (),
         clock: Clock,
     ) -> None:
         self.settings = settings
@@ -95,6 +99,7 @@ class Parts:
         self._code_roles = None if roles is None else self.catalogue
         self._existing_accounts = existing_accounts
         self._issuers = tuple(issuers)
+        self._providers = providers_of(sso, settings.sso_clients)
         self._clock = clock
         self.storage: Storage = open_storage(
             settings.database_url,
@@ -229,6 +234,25 @@ class Parts:
             https_only=(settings.public_url or "").startswith("https:"),
         )
         self.cookie_login = CookieLogin(self.login, self.door, self.sessions, self.cookies)
+        self.sso = build_sso(
+            SsoSettings(
+                [secret.get_secret_value() for secret in settings.data_secrets],
+                settings.public_url or "",
+                frozenset(settings.sso_redirects),
+                settings.audience,
+                keep_ended_ms,
+            ),
+            self._providers,
+            self.storage.sso,
+            outbound=self.outbound,
+            door=self.door,
+            accounts=self.accounts,
+            roles=self.roles,
+            sessions=self.sessions,
+            cookies=self.cookies,
+            known_roles=self._role_names,
+            clock=self._clock,
+        )
         self.api_keys = build_api_keys(
             KeySettings(
                 [secret.get_secret_value() for secret in settings.data_secrets],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from limen.authn.cookie import CookieStrategy, IssuedCookie, PresentedCookie
+from limen.authn.cookie import CookieSession, CookieStrategy, IssuedCookie, PresentedCookie
 from limen.authn.issuing import Door, Elsewhere, Grant, Issued, Proof
 from limen.authn.records import Vouched
 from limen.core import metrics
@@ -366,6 +366,10 @@ class SsoService:
             raise NotFound("There is no such identity.")
         if not done:
             raise Conflict("The account has no password and no other identity: it would have no way in.")
+
+    async def session_of(self, presented: PresentedCookie) -> CookieSession | None:
+        """Return the living session of a cookie, where somebody else has asked for its proof."""
+        return await self._cookies.session_of(presented)
 
     # --- what the door is told
 

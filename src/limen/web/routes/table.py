@@ -11,6 +11,7 @@ from limen.features.forwarding.service import ForwardingService
 from limen.features.login.service import LoginService
 from limen.features.sessions.service import SessionService
 from limen.features.signing_keys.service import JWKS_MAX_AGE
+from limen.features.sso.building import Sso
 from limen.web.guard.own_routes import OwnRoutes
 from limen.web.peers import TrustedProxies
 from limen.web.routes.account import account_routes
@@ -24,6 +25,8 @@ from limen.web.routes.refresh_cookie import RefreshCookies
 from limen.web.routes.schema import BEARER, BODY_PROBLEMS, Paths, array, object_of, operation, text
 from limen.web.routes.session_cookie import Cookies, cookie_paths, cookie_routes
 from limen.web.routes.sessions import session_paths, session_routes
+from limen.web.routes.sso import sso_routes
+from limen.web.routes.sso_schema import sso_paths
 from limen.web.routes.verify import verify_paths, verify_routes
 
 
@@ -43,11 +46,13 @@ def own_routes(
     api_keys: ApiKeyService | None = None,
     public_url: str | None = None,
     certificates: ClientCertificateService | None = None,
+    sso: Sso | None = None,
 ) -> OwnRoutes:
     """Make the one entry for an application's list of routes.
 
     ``ready`` adds ``/healthz`` and ``/readyz``, ``administration`` everything under ``/admin/api``, ``api_keys`` the
-    caller's own. ``public_url`` is where others reach the application; ``certificates`` adds the tokens of services.
+    caller's own. ``public_url`` is where others reach the application; ``certificates`` adds the tokens of services,
+    ``sso`` the providers of single sign-on.
     """
     refresh_cookies = RefreshCookies(cookies.csrf, cookies.https_only, prefix, public_url)
     table = {
@@ -59,6 +64,7 @@ def own_routes(
         **jwks_routes(keys, max_age=JWKS_MAX_AGE),
         **(own_key_routes(api_keys, prefix=prefix) if api_keys is not None else {}),
         **(certificate_token_routes(certificates, prefix=prefix) if certificates is not None else {}),
+        **(sso_routes(sso, cookies, prefix=prefix) if sso is not None else {}),
         **(health_routes(ready) if ready is not None else {}),
         **(administration_routes(administration) if administration is not None else {}),
     }
@@ -99,6 +105,7 @@ def paths_of_schema(
     health: bool,
     administration: bool = False,
     api_keys: bool = False,
+    sso: bool = False,
     certificates: bool = False,
 ) -> Paths:
     """Describe the routes as OpenAPI paths, so that they stand beside the application's own in its schema."""
@@ -168,6 +175,7 @@ def paths_of_schema(
         **cookie_paths(prefix),
         **verify_paths(prefix),
         **(own_key_paths(prefix) if api_keys else {}),
+        **(sso_paths(prefix, _TOKENS) if sso else {}),
         **(certificate_token_paths(prefix) if certificates else {}),
         **(administration_paths(api_keys=api_keys) if administration else {}),
     }

@@ -1,0 +1,402 @@
+"""``/auth/sso/…``: logging in, linking and logging out by a provider of single sign-on."""
+
+import re
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from limen.authn.cookie import LOOPBACK_NAME, CookieSession, PresentedCookie, cookie_name, is_loopback, read_cookie
+from limen.core.errors import (
+    BadRequest,
+    CredentialMissing,
+    CsrfFailed,
+    InvalidInput,
+    MethodNotAllowed,
+    NotFound,
+    SsoStateInvalid,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from limen.core.principal import Principal
+from limen.features.sso import proofs
+from limen.features.sso.building import Sso
+from limen.features.sso.flows import FLOW_SECONDS, Answer, Begun
+from limen.features.sso.providers import SSOProvider
+from limen.features.sso.redirects import is_own_path, next_of
+from limen.web.body import read_body, read_json
+from limen.web.cookies import clear_cookie, cookie_session_of, set_cookie
+from limen.web.guard.state import state_of
+from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
+from limen.web.routes.lists import rfc3339
+from limen.web.routes.refresh_cookie import tokens_answer
+from limen.web.routes.session_cookie import Cookies
+from limen.web.routes.sso_pages import confirm_page, for_browsers, leaving_page, page, wants_page
+from limen.web.starlette import interactive, live, public
+
+MAX_FORM: Final = 32_768
+"""Bytes of a form: a logout token, or the anti-forgery token."""
+
+_FORM: Final = re.compile(rb"application/x-www-form-urlencoded[ \t]*(?:;.*)?\Z", re.IGNORECASE)
+
+
+class Exchange(msgspec.Struct, forbid_unknown_fields=True):
+    """A one-time code, and the verifier of the challenge that the login was begun with (RFC 7636, section 4.5)."""
+
+    code: str
+    code_verifier: str
+
+
+class Linking(msgspec.Struct, forbid_unknown_fields=True):
+    """Where the browser is to go in the end."""
+
+    next: str | None = None
+
+
+class Location(msgspec.Struct):
+    """Where the browser is to go now; null where it may stay."""
+
+    location: str | None
+
+
+class IdentityItem(msgspec.Struct):
+    """An identity of one's own account."""
+
+    id: str
+    provider: str
+    issuer: str
+    created_at: str
+
+
+class Identities(msgspec.Struct):
+    """All of them."""
+
+    items: list[IdentityItem]
+    next: str | None = None
+
+
+class SsoRoutes:
+    """The endpoints, and what they share.
+
+    Args:
+        sso: the use cases.
+        cookies: sessions by cookie.
+        prefix: what the paths begin with.
+    """
+
+    def __init__(self, sso: Sso, cookies: Cookies, *, prefix: str) -> None:
+        self._sso = sso
+        self._cookies = cookies
+        self._prefix = prefix
+        self._allowed_pages = frozenset(each for each in sso.redirects if each.startswith(("https://", "http://")))
+
+    # --- logging in
+
+    async def login(self, request: Request) -> Response:
+        """Send the browser to the provider."""
+        _refuse_head(request)
+        name = _name(request)
+        given, challenge = _one(request, "next"), _one(request, "code_challenge")
+        if challenge is None:
+            following = next_of(given, self._allowed_pages)
+        else:
+            self._require_client(request, given, challenge)
+            following = given or ""
+        begun = await self._sso.service.begin(
+            name,
+            following=following,
+            redirect_uri=self._redirect_uri(request, name),
+            browser=self._browser(request),
+            challenge=challenge,
+        )
+        return self._begun(request, begun, _redirect(begun.location))
+
+    def _require_client(self, request: Request, given: str | None, challenge: str) -> None:
+        """Refuse a client whose one-time code would go astray, or could be used by who intercepts it."""
+        if _one(request, "code_challenge_method") != "S256" or not proofs.is_challenge(challenge):
+            raise InvalidInput("A code_challenge is 43 characters, of the code_challenge_method S256.")
+        if not given or not (is_own_path(given) or given in self._sso.redirects):
+            raise InvalidInput("With a code_challenge, next is a path of this origin or one of LIMEN_SSO_REDIRECTS.")
+
+    async def callback(self, request: Request) -> Response:
+        """End the login by what the provider says."""
+        _refuse_head(request)
+        name = _name(request)
+        before = read_cookie(request.scope, https_only=self._cookies.https_only)
+        done = await self._sso.service.complete(
+            name,
+            Answer(_one(request, "state"), _one(request, "code"), _one(request, "iss"), _one(request, "error")),
+            browser=self._browser(request),
+            redirect_uri=self._redirect_uri(request, name),
+            presented=before if isinstance(before, PresentedCookie) else None,
+            origin=origin_of(request),
+        )
+        if done.code is not None:
+            return _redirect(_with_code(done.next, done.code))
+        response = _redirect(done.next)
+        if done.cookie is not None:
+            set_cookie(response, request.scope, done.cookie, https_only=self._cookies.https_only)
+        return response
+
+    async def exchange(self, request: Request) -> Response:
+        """Exchange a one-time code for tokens."""
+        body = await read_json(request.scope, request.receive, Exchange)
+        return tokens_answer(await self._sso.service.exchange(body.code, body.code_verifier, origin=origin_of(request)))
+
+    # --- linking
+
+    async def link(self, request: Request) -> Response:
+        """Begin to link an identity to one's own account."""
+        name = _name(request)
+        body = await read_json(request.scope, request.receive, Linking)
+        begun = await self._sso.service.begin_link(
+            principal_of(request),
+            name,
+            following=next_of(body.next, self._allowed_pages),
+            redirect_uri=self._redirect_uri(request, name),
+            browser=self._browser(request),
+        )
+        return self._begun(request, begun, json_answer(Location(begun.location)))
+
+    async def identities(self, request: Request) -> Response:
+        """List the identities of one's own account."""
+        found = await self._sso.service.identities(principal_of(request))
+        items = [IdentityItem(each.id, each.provider, each.issuer, rfc3339(each.created_at)) for each in found]
+        return json_answer(Identities(items))
+
+    async def unlink(self, request: Request) -> Response:
+        """Unlink one of them."""
+        principal = principal_of(request)
+        await self._sso.service.unlink(principal, request.path_params["id"], origin=origin_of(request))
+        return no_content()
+
+    # --- logging out
+
+    async def ask_logout(self, request: Request) -> Response:
+        """Ask whether to log out; nothing happens before the answer."""
+        _refuse_head(request)
+        provider, session = self._provider(request), cookie_session_of(request.scope)
+        if session is None:
+            raise CredentialMissing("There is no session cookie.")
+        presented = PresentedCookie(session.principal.sid or "", session.token_hash)
+        return confirm_page(provider.title, self._cookies.csrf.tokens.token_of(presented))
+
+    async def logout(self, request: Request) -> Response:
+        """End the session here, and say where the browser goes to end the one at the provider."""
+        provider = self._provider(request)
+        is_form = _is_form(request)
+        principal = await self._confirmed(request) if is_form else principal_of(request)
+        left = await self._sso.logout.log_out(provider.name, principal, origin=origin_of(request))
+        if not wants_page(request):
+            return self._cookies.clear(request, json_answer(Location(left.location)))
+        if left.location is None:
+            response = page("You are logged out.", '<p><a href="/">Go on</a></p>')
+        else:
+            response = leaving_page(provider.title, left.location)
+        clear_cookie(response, request.scope, https_only=self._cookies.https_only)
+        return response
+
+    async def _confirmed(self, request: Request) -> Principal:
+        """Return who answered the page that asked: its form has the token that a script sends in a header."""
+        fault = self._cookies.csrf.origin_fault(request.scope)
+        if fault is not None:
+            raise fault
+        fields = await _form(request)
+        presented = read_cookie(request.scope, https_only=self._cookies.https_only)
+        if not isinstance(presented, PresentedCookie):
+            raise CredentialMissing("There is no session cookie.")
+        token = fields.get("csrf_token", "").encode("utf-8", "replace")
+        if not self._cookies.csrf.tokens.fits(token, presented):
+            raise CsrfFailed("The page is not of this session: open it again.")
+        session: CookieSession | None = await self._sso.service.session_of(presented)
+        if session is None:
+            raise CredentialMissing("There is no session.")
+        return session.principal
+
+    async def heard_logout(self, request: Request) -> Response:
+        """End the sessions that a provider names (OpenID Connect Back-Channel Logout, section 2.5)."""
+        name = _name(request)
+        token = (await _form(request)).get("logout_token")
+        if token is None:
+            raise BadRequest("There is no logout_token.")
+        await self._sso.logout.heard(name, token, origin=origin_of(request))
+        # 200 and nothing else (section 2.8); some providers do not take 204.
+        response = Response(status_code=200)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    # --- shared
+
+    def _provider(self, request: Request) -> SSOProvider:
+        found = self._sso.providers.get(_name(request))
+        if found is None:
+            raise NotFound("There is no sign-in provider of that name.")
+        return found
+
+    def _redirect_uri(self, request: Request, name: str) -> str:
+        """Return the address that the provider sends browsers back to: never one that a Host header makes up."""
+        base = self._sso.public_url
+        if not base:
+            host = request.headers.get("host", "")
+            if not is_loopback(host.encode("latin-1")):
+                raise Unavailable("LIMEN_PUBLIC_URL is not set, so a provider cannot send anybody back.")
+            base = f"{request.scope['scheme']}://{host}{request.scope.get('root_path', '')}"
+        return f"{base}{self._prefix}/sso/{name}/callback"
+
+    def _cookie_name(self, request: Request) -> bytes:
+        return cookie_name(request.scope, https_only=self._cookies.https_only) + b"-sso"
+
+    def _browser(self, request: Request) -> str | None:
+        """Return what the browser's cookie of single sign-on holds; None where it has none, or several."""
+        wanted = self._cookie_name(request) + b"="
+        values = [value for name, value in request.scope["headers"] if name == b"cookie"]
+        pairs = [pair.strip(b" \t") for value in values for pair in value.split(b";")]
+        found = [pair[len(wanted) :] for pair in pairs if pair.startswith(wanted)]
+        text = found[0].decode("latin-1") if len(found) == 1 else ""
+        return text if proofs.is_secret(text) else None
+
+    def _begun(self, request: Request, begun: Begun, response: Response) -> Response:
+        name = self._cookie_name(request)
+        secure = "" if name.startswith(LOOPBACK_NAME) else "; Secure"
+        # Lax: the provider's redirect is a navigation from elsewhere, and has to bring it along.
+        response.headers.append(
+            "Set-Cookie",
+            f"{name.decode('ascii')}={begun.browser}; Max-Age={FLOW_SECONDS}; Path=/{secure}; HttpOnly; SameSite=Lax",
+        )
+        return response
+
+
+def sso_routes(sso: Sso, cookies: Cookies, *, prefix: str) -> Routes:
+    """Make the endpoints under ``prefix``."""
+    routes = SsoRoutes(sso, cookies, prefix=prefix)
+    at = f"{prefix}/sso"
+
+    @public
+    @for_browsers
+    @endpoint
+    async def login(request: Request) -> Response:
+        """Send the browser to a provider."""
+        return await routes.login(request)
+
+    @public
+    @for_browsers
+    @endpoint
+    async def callback(request: Request) -> Response:
+        """Take a browser back from a provider."""
+        return await routes.callback(request)
+
+    @public
+    @endpoint
+    async def exchange(request: Request) -> Response:
+        """Exchange a one-time code for tokens."""
+        return await routes.exchange(request)
+
+    @interactive
+    @live
+    @endpoint
+    async def link(request: Request) -> Response:
+        """Begin to link an identity to one's own account."""
+        return await routes.link(request)
+
+    @endpoint
+    async def identities(request: Request) -> Response:
+        """List the identities of one's own account."""
+        return await routes.identities(request)
+
+    @interactive
+    @live
+    @endpoint
+    async def unlink(request: Request) -> Response:
+        """Unlink an identity of one's own account."""
+        return await routes.unlink(request)
+
+    @public
+    @for_browsers
+    @endpoint
+    async def ask_logout(request: Request) -> Response:
+        """Ask whether to log out."""
+        return await routes.ask_logout(request)
+
+    @public
+    @for_browsers
+    @endpoint
+    async def logout(request: Request) -> Response:
+        """End the session, here and at the provider."""
+        rejection = state_of(request.scope).rejection
+        # A form has its token in the body; whatever else came with a cookie was asked for it in a header.
+        if rejection is not None and not (isinstance(rejection, CsrfFailed) and _is_form(request)):
+            raise rejection
+        return await routes.logout(request)
+
+    @public
+    @endpoint
+    async def backchannel_logout(request: Request) -> Response:
+        """End the sessions that a provider names."""
+        return await routes.heard_logout(request)
+
+    return {
+        f"{at}/exchange": {"POST": exchange},
+        f"{at}/identities": {"GET": identities},
+        f"{at}/{{provider}}/login": {"GET": login},
+        f"{at}/{{provider}}/callback": {"GET": callback},
+        f"{at}/{{provider}}/link": {"POST": link},
+        f"{at}/{{provider}}/logout": {"GET": ask_logout, "POST": logout},
+        f"{at}/{{provider}}/backchannel-logout": {"POST": backchannel_logout},
+        f"{at}/identities/{{id}}": {"DELETE": unlink},
+    }
+
+
+def _name(request: Request) -> str:
+    name: str = request.path_params["provider"]
+    return name
+
+
+def _one(request: Request, parameter: str) -> str | None:
+    """Return a parameter that may be given once; which of two counts would depend on who reads."""
+    given = request.query_params.getlist(parameter)
+    if len(given) > 1:
+        raise SsoStateInvalid(f"{parameter} is given twice.")
+    return given[0] if given else None
+
+
+def _refuse_head(request: Request) -> None:
+    """Refuse HEAD, which must change nothing, where GET has to begin or end something."""
+    if request.method != "GET":
+        raise MethodNotAllowed()
+
+
+def _redirect(location: str) -> Response:
+    response = Response(status_code=302)
+    response.headers["Location"] = location
+    response.headers["Cache-Control"] = "no-store"
+    # The address holds a code or a state: nobody who is linked to from the next page is told it.
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _with_code(following: str, code: str) -> str:
+    parts = urlsplit(following)
+    question = f"{parts.query}&" if parts.query else ""
+    return parts._replace(query=f"{question}{urlencode({'code': code})}").geturl()
+
+
+def _is_form(request: Request) -> bool:
+    types = [value for name, value in request.scope["headers"] if name == b"content-type"]
+    return len(types) == 1 and _FORM.match(types[0].strip()) is not None
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Read a small form; a field that is given twice is none."""
+    if not _is_form(request):
+        raise UnsupportedMediaType("Send application/x-www-form-urlencoded.")
+    body = await read_body(request.scope, request.receive, limit=MAX_FORM)
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=16)
+    except ValueError:
+        raise BadRequest("The form cannot be read.") from None
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise BadRequest("A field of the form is given twice.")
+    return dict(pairs)

@@ -1,0 +1,82 @@
+"""How a schema describes ``/auth/sso/…``."""
+
+from limen.web.routes.schema import (
+    BEARER,
+    BODY_PROBLEMS,
+    Paths,
+    Schema,
+    array,
+    object_of,
+    operation,
+    parameter,
+    text,
+)
+
+
+def sso_paths(prefix: str, tokens: Schema) -> Paths:
+    """Describe single sign-on; ``tokens`` is what a login answers."""
+    provider = parameter("provider", text(), where="path", description="as it was declared")
+    location = object_of({"location": {"type": ["string", "null"]}})
+    identity = object_of(
+        {"id": text(format="uuid"), "provider": text(), "issuer": text(), "created_at": text(format="date-time")}
+    )
+    listed = object_of({"items": array(identity), "next": {"type": "null"}})
+    asked = (
+        provider,
+        parameter("next", text(), description="a path of this origin, or one of LIMEN_SSO_REDIRECTS"),
+        parameter("code_challenge", text(), description="S256, of a client that will exchange a code"),
+        parameter("code_challenge_method", text(enum=["S256"])),
+    )
+    answered = (provider, *(parameter(name, text()) for name in ("code", "state", "iss", "error")))
+    exchange = object_of({"code": text(), "code_verifier": text()})
+    at = f"{prefix}/sso"
+    return {
+        f"{at}/{{provider}}/login": {
+            "get": operation("Go to a sign-in provider", {302: None}, 400, 404, 422, 503, parameters=asked)
+        },
+        f"{at}/{{provider}}/callback": {
+            "get": operation(
+                "Come back from a sign-in provider", {302: None}, 400, 401, 403, 404, 409, 503, parameters=answered
+            )
+        },
+        f"{at}/exchange": {
+            "post": operation("Exchange a one-time code", {200: tokens}, *BODY_PROBLEMS, 503, body=exchange)
+        },
+        f"{at}/{{provider}}/link": {
+            "post": operation(
+                "Link an identity to my account",
+                {200: location},
+                401,
+                403,
+                404,
+                *BODY_PROBLEMS,
+                503,
+                parameters=(provider,),
+                body=object_of({"next": {"type": ["string", "null"]}}, "next"),
+                security=BEARER,
+            )
+        },
+        f"{at}/identities": {"get": operation("My identities", {200: listed}, 401, 503, security=BEARER)},
+        f"{at}/identities/{{id}}": {
+            "delete": operation(
+                "Unlink an identity",
+                {204: None},
+                401,
+                403,
+                404,
+                409,
+                503,
+                parameters=(parameter("id", text(), where="path"),),
+                security=BEARER,
+            )
+        },
+        f"{at}/{{provider}}/logout": {
+            "get": operation("Ask whether to log out", {200: None}, 401, 404, 503, parameters=(provider,)),
+            "post": operation(
+                "Log out here and at the provider", {200: location}, 400, 401, 403, 404, 503, parameters=(provider,)
+            ),
+        },
+        f"{at}/{{provider}}/backchannel-logout": {
+            "post": operation("A provider's logout", {200: None}, 400, 404, 413, 415, 503, parameters=(provider,))
+        },
+    }
