@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from limen.core.errors import Unavailable
+from limen.core.errors import Busy, Unavailable
 from limen.storage.sql import gathering
 from limen.storage.sql.gathering import ALONE, Alone, Gathering
 
@@ -186,3 +186,16 @@ async def test_who_waits_behind_what_hung_and_was_lost_is_told_with_it(
     found = await asyncio.gather(*batch, *behind, return_exceptions=True)
     assert [type(each) for each in found] == [Unavailable] * 3
     assert database.together == [[1]]
+
+
+async def test_who_has_waited_long_in_vain_is_sent_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is slow, and the act was passed over: it is told to come back, and does not queue once more."""
+    monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 0.01)
+    database.left_out = {1}
+    tasks = _begun(database, range(3))
+    await _settled()
+    await asyncio.sleep(0.02)
+    database.open.set()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [found[0], type(found[1]), found[2]] == ["alone 0", Busy, "together 2"]
+    assert database.alone == [0]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from limen.core.errors import LimenError, Unavailable
+from limen.core.errors import Busy, LimenError, Unavailable
 from limen.storage.sql.postgres_faults import is_lost
 
 Act = TypeVar("Act")
@@ -15,6 +15,8 @@ MOST_TOGETHER: Final = 64
 """Acts in one statement at most."""
 STUCK_SECONDS: Final = 0.25
 """Nobody waits for a statement that has been under way for longer: the server hangs, or the network."""
+PATIENCE_SECONDS: Final = 1.0
+"""Who has waited for longer, in vain, is sent away: alone it would take as long again."""
 
 
 class Alone:
@@ -58,6 +60,7 @@ class Gathering(Generic[Act, Found]):
             act: what is to be done.
 
         Raises:
+            Busy: it was not done, and there is no time left to try it alone.
             Unavailable: the database failed, or was lost meanwhile; then it is not known whether the act was done.
         """
         if not self._busy:
@@ -66,8 +69,13 @@ class Gathering(Generic[Act, Found]):
             return await self._alone(act)
         waiter: _Waiter[Found] = asyncio.get_running_loop().create_future()
         self._waiting[key] = act, waiter
+        began = time.monotonic()
         found = await waiter
-        return await self._alone(act) if isinstance(found, Alone) else found
+        if not isinstance(found, Alone):
+            return found
+        if time.monotonic() - began > PATIENCE_SECONDS:
+            raise Busy()
+        return await self._alone(act)
 
     async def _first(self, act: Act) -> Found:
         self._busy, self._since = True, time.monotonic()
