@@ -30,7 +30,7 @@ from tests.revocation.engines import ENGINES, empty_database
 from tests.support.gates import ROLES, settings_for
 
 TRIALS: Final = int(os.environ.get("LIMEN_TEST_RACES", "400"))
-SHARES: Final = {"sqlite": 0.2, "postgresql": 0.8}
+SHARES: Final = {"sqlite": 0.2, "postgresql": 0.5, "valkey": 0.3}
 AT_ONCE: Final = 8
 """Trials that run beside each other, each with an account of its own."""
 RIVALS: Final = 4
@@ -200,33 +200,33 @@ KINDS: Final[dict[Trial, tuple[float, int, int]]] = {
 
 
 @asynccontextmanager
-async def arena_on(url: str, folder: Path, leeway: int, dice: random.Random) -> AsyncIterator[Arena]:
+async def arena_on(stores: dict[str, str], folder: Path, leeway: int, dice: random.Random) -> AsyncIterator[Arena]:
     """Start the gates."""
-    settings = settings_for(folder, database_url=url, refresh_leeway=leeway)
+    settings = settings_for(folder, **stores, refresh_leeway=leeway)
     here, there = Limen(settings, roles=ROLES), Limen(settings, roles=ROLES)
     async with here.running(), there.running():
         yield Arena(here, there, dice)
 
 
 @pytest.fixture
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> object:
-    """An empty database of the engine."""
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> object:
+    """The settings of an empty database of the engine."""
     with empty_database(request, tmp_path) as made:
         yield made
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("url", ENGINES, indirect=True)
+@pytest.mark.parametrize("stores", ENGINES, indirect=True)
 async def test_one_winner_and_nothing_alive_that_should_be_dead(
-    url: str, kind: Trial, tmp_path: Path, request: pytest.FixtureRequest
+    stores: dict[str, str], kind: Trial, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Each trial ends as its kind promises; of many, each side wins some."""
     share, leeway, ways = KINDS[kind]
-    trials = max(1, round(TRIALS * share * SHARES[request.node.callspec.params["url"]]))
+    trials = max(1, round(TRIALS * share * SHARES[request.node.callspec.params["stores"]]))
     seed = random.randrange(2**32)
     ended: Counter[str] = Counter()
-    async with arena_on(url, tmp_path, leeway, random.Random(seed)) as arena:
+    async with arena_on(stores, tmp_path, leeway, random.Random(seed)) as arena:
         names = [f"racer-{number}" for number in range(AT_ONCE)]
         accounts = [await arena.here.accounts.create(name, "correct horse battery staple") for name in names]
 

@@ -29,8 +29,8 @@ class Two:
 @pytest.fixture(params=ENGINES)
 async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Two]:
     """The two, started, on each engine."""
-    with empty_database(request, tmp_path) as url:
-        settings = settings_for(tmp_path, **({"database_url": url} if url else {}))
+    with empty_database(request, tmp_path) as stores:
+        settings = settings_for(tmp_path, **stores)
         here, there = Limen(settings, roles=ROLES), Limen(settings, roles=ROLES)
         async with here.running(), there.running():
             yield Two(here, there)
