@@ -32,6 +32,7 @@ SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(parsing.
 UrlList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 OriginList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 ProxyList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
+PathList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(parsing.split_list)]
 NetworkList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 
 
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     jwt_access_secrets_accepted: SecretList = ()
     jwt_refresh_secrets_accepted: SecretList = ()
     data_secrets: SecretList = ()
+    signing_key_files: PathList = ()
     signing_alg: Literal["HS256", "ES256", "RS256", "EdDSA"] = "HS256"
     # Stands before the issuer, which is derived from it.
     public_url: Annotated[str | None, _read(parsing.public_url)] = None
@@ -168,7 +170,7 @@ class Settings(BaseSettings):
 
     @property
     def keeps_keys(self) -> bool:
-        """Whether access tokens are signed with keys that are kept in the database, and not with a secret."""
+        """Whether access tokens are signed with keys, in the database or in files, and not with a secret."""
         return self.signing_alg != "HS256"
 
     @property
@@ -184,6 +186,7 @@ class Settings(BaseSettings):
             "database_url",
             "valkey_url",
             "data_secrets",
+            "signing_key_files",
             "tls_cert",
             "tls_key",
             "client_ca",
@@ -198,6 +201,7 @@ class Settings(BaseSettings):
             "access_keys": 1 + len(self.jwt_access_secrets_accepted),
             "refresh_keys": 1 + len(self.jwt_refresh_secrets_accepted),
             "data_keys": len(self.data_secrets),
+            "key_files": len(self.signing_key_files),
             "tls": self.tls_cert is not None,
             "client_certificates": self.client_ca is not None,
             **told,
@@ -263,7 +267,10 @@ class Settings(BaseSettings):
     @field_validator("signing_alg")
     @classmethod
     def _with_keys_that_can_be_kept(cls, name: str, info: ValidationInfo) -> str:
-        if name != "HS256" and info.data.get("data_secrets") == ():
+        files = info.data.get("signing_key_files")
+        if name == "HS256" and files:
+            raise ValueError("is HS256, and LIMEN_SIGNING_KEY_FILES are for ES256, RS256 or EdDSA: say which of them")
+        if name != "HS256" and not files and info.data.get("data_secrets") == ():
             raise ValueError(
                 f"is {name}, whose private keys are kept in the database, encrypted: add a line LIMEN_DATA_SECRETS=…"
                 " with what «limen secrets new» prints. Where nobody else verifies tokens, LIMEN_SIGNING_ALG=HS256 does"

@@ -44,6 +44,7 @@ from limen.features.messages.building import Verifying, build_messages
 from limen.features.roles.service import RoleService
 from limen.features.roles.watch import RoleWatch
 from limen.features.sessions.service import SessionService
+from limen.features.signing_keys.files import KeyFiles
 from limen.features.signing_keys.service import SigningKeyService
 from limen.features.signing_keys.vault import Vault
 from limen.features.sso.building import SsoSettings, build_sso
@@ -335,9 +336,17 @@ class Parts:
             return None
         return TakingOver(self._existing_accounts, self.storage.accounts, known_roles=self._role_names)
 
-    def _signing_key_service(self, settings: Settings, keep_ms: int) -> SigningKeyService | None:
+    def _signing_key_service(self, settings: Settings, keep_ms: int) -> SigningKeyService | KeyFiles | None:
         if settings.signing_alg == "HS256":
             return None
+        if settings.signing_key_files:
+            return KeyFiles(
+                settings.signing_key_files,
+                alg=settings.signing_alg,
+                use=self._use_keys,
+                keep_ms=keep_ms,
+                clock=self._clock,
+            )
         return SigningKeyService(
             self.storage.signing_keys,
             Vault(secret.get_secret_value() for secret in settings.data_secrets),
