@@ -18,6 +18,7 @@ from benchmarks import (
     report,
     scale,
     throughput,
+    valkey,
     verification,
     workers,
 )
@@ -38,6 +39,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "one-answer": logins.one_answer,
     "refreshes": refreshes.on_sqlite,
     "postgres": refreshes.on_postgres,
+    "valkey": valkey.look_ups,
+    "valkey-refreshes": valkey.refreshed,
     "live": live.live,
     "workers": workers.workers,
     "scale": scale.scale,

@@ -55,7 +55,7 @@ def on_sqlite(effort: Effort) -> Sequence[Row]:
     """Measure on SQLite, whose writer is a thread of the server."""
     core = server_core()
     with installation() as environment, on_the_other_cores():
-        rounds = _alternate(environment, core, effort)
+        rounds = alternate(environment, core, effort)
     return _rows("refreshes", "SQLite", rounds, 4_000, "the server's CPU for one is in the next row", "")
 
 
@@ -65,13 +65,13 @@ def on_postgres(effort: Effort) -> Sequence[Row]:
     with on_the_other_cores(), durable_server() as cluster:
         url = cluster.create()
         with installation(database_url=url) as environment:
-            rounds = _alternate(environment, core, effort, Backends(cluster, url))
+            rounds = alternate(environment, core, effort, Backends(cluster, url))
         note = f"{where(cluster)}; it shares the other core with the load"
     spent = f"the database spends {statistics.median(rounds.database):.0f} µs on it, on the other core"
     return _rows("postgres", "PostgreSQL", rounds, 2_500, note, spent)
 
 
-def _alternate(environment: dict[str, str], core: int, effort: Effort, backends: Backends | None = None) -> Rounds:
+def alternate(environment: dict[str, str], core: int, effort: Effort, backends: Backends | None = None) -> Rounds:
     """Alternate refreshes with a bare Starlette endpoint that reads and answers JSON of that size."""
     rounds = Rounds()
     issued = asyncio.run(log_in(environment, effort.count(SESSIONS, 4)))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import redis
 
+from tests.support import postgres
 from tests.support.postgres import free_port
 
 PROGRAM_VARIABLE = "LIMEN_TEST_VALKEY_PROGRAM"
@@ -25,7 +26,7 @@ READY_SECONDS = 20.0
 SETTINGS = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction", "daemonize": "no", "databases": "16"}
 
 
-class Lacking(Exception):
+class Lacking(postgres.Lacking):
     """There is no Valkey on this machine."""
 
 
