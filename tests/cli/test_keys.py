@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from limen.crypto.keys import SigningKey
 from limen.settings import ServerSettings
 from limen.wiring import Limen
 from tests.cli.conftest import Run
@@ -41,6 +42,23 @@ def test_list_tells_what_each_key_is_for(run: Run, served: str) -> None:
     (item,) = run("keys", "list", "--json").json["items"]
     assert item.keys() == {"kid", "alg", "state", "published_at", "signs_at", "stopped_at", "keep_until"}
     assert (item["kid"], item["state"], item["keep_until"]) == (served, "signing", None)
+
+
+def test_list_shows_keys_in_files(
+    run: Run, installation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of the database, with their times; the other commands say that whoever brings the files does it."""
+    key = SigningKey.generate("ES256")
+    path = tmp_path / "signing.pem"
+    path.write_bytes(key.private_pem_in_the_clear())
+    path.chmod(0o600)
+    monkeypatch.setenv("LIMEN_SIGNING_KEY_FILES", str(path))
+    (item,) = run("keys", "list", "--json").json["items"]
+    assert (item["kid"], item["alg"], item["state"], item["keep_until"]) == (key.kid, "ES256", "signing", None)
+    for command in (["generate"], ["rotate"], ["retire", key.kid]):
+        refused = run("keys", *command)
+        assert (refused.code, refused.out) == (1, "")
+        assert "The keys are in files" in refused.err
 
 
 def test_rotate_makes_the_next_key_and_says_when_it_signs(run: Run, served: str) -> None:
