@@ -205,3 +205,43 @@ async def test_a_mount_with_code_of_its_own_is_foreign() -> None:
     assert (await call(other, "/sub/leaf")).status == 401
     assert (await call(other, "/sub/leaf", "maker")).status == 403
     assert RAN == []
+
+
+async def _own_handle(scope: Scope, receive: Receive, send: Send) -> None:
+    await _answer("handle", scope, receive, send)
+
+
+@pytest.mark.parametrize("kind", [Route, APIRoute])
+async def test_a_handle_that_was_replaced_is_called_after_the_decision(kind: Any) -> None:
+    """Whoever puts something else in its place, however late, gets in where the route lets them."""
+    app = FastAPI(openapi_url=None)
+    route = kind("/leaf", roles("admin")(Counted().endpoint()))
+    app.router.routes.append(route)
+    protect(app, SmallGate())
+    assert (await call(app, "/leaf", "maker")).status == 403
+    route.handle = _own_handle
+    assert (await call(app, "/leaf")).status == 401
+    assert (await call(app, "/leaf", "maker")).status == 403
+    assert RAN == []
+    assert (await call(app, "/leaf", "admin")).body == b"secret"
+
+
+async def test_a_foreign_route_gets_no_attribute_from_the_guard() -> None:
+    """It is decided before it is called, so it may be of a kind that takes none, and stays as it was made."""
+
+    class Slotted:
+        __slots__ = ()
+
+        def matches(self, scope: Scope) -> tuple[Match, Scope]:
+            return (Match.FULL if scope["path"] == "/f" else Match.NONE), {}
+
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await _answer("slotted", scope, receive, send)
+
+    app = Starlette(routes=[Route("/leaf", Counted().endpoint())])
+    protect(app, SmallGate())
+    assert (await call(app, "/leaf", "maker")).status == 200
+    app.router.routes.append(Slotted())  # type: ignore[arg-type]
+    assert (await call(app, "/f")).status == 401
+    assert (await call(app, "/f", "maker")).status == 403
+    assert RAN == []

@@ -75,7 +75,7 @@ async def test_a_mount_that_does_not_lead_to_the_router_stops_the_start(monkeypa
 
 async def test_a_guard_that_lets_pass_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault in the guard itself stops the start as well."""
-    monkeypatch.setattr(dispatch.InnerGuard, "decide_foreign", lambda self, scope: None)
+    monkeypatch.setattr(dispatch.InnerGuard, "decide_foreign", lambda self, state, route: None)
     with pytest.raises(ConfigurationError, match="/foreign"):
         await call(_app(Starlette, Counted()), "/leaf", "admin")
 

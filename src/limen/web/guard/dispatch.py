@@ -1,16 +1,15 @@
-"""The inner position of the guard: inside a router, at the moment it hands over to a leaf.
+"""The inner position of the guard: around the dispatch of a router, inside all its middleware.
 
-Routers of Starlette and FastAPI call ``scope.update(child_scope)`` with the endpoint in it before the route's
-``handle``, however and whenever the route was added. So a dict subclass as scope sees the leaf before body,
-dependencies and handler. That is a habit of the routers, not a promise: the answer is sealed besides
-(`limen.web.guard.outer`), and the guard tests itself at start (`limen.web.guard.selftest`).
+The router dispatches by its own code, with something in place of its routes that decides before it hands over
+(`limen.web.guard.stand_in`). That a router asks its routes in such a way is a habit, not a promise: the answer is
+sealed besides (`limen.web.guard.outer`), and the guard tests itself at start (`limen.web.guard.selftest`).
 """
 
 import logging
 import sys
 from typing import Any
 
-from starlette.routing import BaseRoute, Router
+from starlette.routing import Host, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.authn.cookie import SAFE_METHODS
@@ -19,7 +18,7 @@ from limen.core.principal import PrincipalKind
 from limen.guard.requirements import Requirement
 from limen.web.cors import preflight_answer
 from limen.web.guard.dependants import read_dependencies
-from limen.web.guard.foreign import guarded_default
+from limen.web.guard.inclusions import check_included, guarded_inclusion, is_included
 from limen.web.guard.leaves import (
     Leaf,
     dispatches_as_known,
@@ -27,118 +26,31 @@ from limen.web.guard.leaves import (
     is_framework_page,
     learn_fastapi,
     make_leaf,
+    names_endpoint,
 )
 from limen.web.guard.marks import NOTHING_STATED
 from limen.web.guard.own_routes import OwnRoutes
-from limen.web.guard.places import MOST_REMEMBERED, Places, chosen, mounts_of
-from limen.web.guard.rules import OWN_DEFAULT, name_below
+from limen.web.guard.rules import name_below
+from limen.web.guard.stand_in import StandIn
 from limen.web.guard.state import GUARD_KEY, GuardState
 from limen.web.problems import send_answer, send_problem
+
+MOST_REMEMBERED = 20_000
+"""What one router remembers; routes that are made and thrown away again must not fill the memory."""
 
 _GUARD_OF_ROUTER = "limen_guard"
 
 _ANONYMOUS = PrincipalKind.ANONYMOUS
-_NOT_YET: dict[str, Any] | None = None
 
 _log = logging.getLogger("limen.guard")
 
 
 class LiveCheckNeeded(Exception):
-    """The leaf asks for the store: deciding cannot wait inside `dict.update`, so the dispatch starts again after it."""
+    """The leaf asks for the store: deciding cannot wait where routes are found, so it is done again after it."""
 
     def __init__(self, leaf: Leaf) -> None:
         super().__init__()
         self.leaf = leaf
-
-
-class WatchedScope(dict[str, Any]):
-    """A scope that sees which leaf a router is about to enter, and lets it do so only if the request may.
-
-    Attributes:
-        guard: the inner guard of the router that dispatches.
-        below: the name of what that router is mounted as.
-        state: the state of the request.
-        outer_included: the included router by which an outer application reached this one.
-        final: a leaf was allowed; what is written into the scope from here on is the application's business.
-        entered: what the leaf that was allowed adds to the scope; None before.
-    """
-
-    __slots__ = ("below", "entered", "final", "guard", "outer_included", "state")
-
-    guard: "InnerGuard"
-    below: str
-    state: GuardState
-    outer_included: Any
-    final: bool
-    entered: dict[str, Any] | None
-
-    def update(self, child: Any = (), /, **more: Any) -> None:
-        """Take over what a route adds to the scope, after deciding.
-
-        Raises:
-            LimenError: the request may not enter this leaf.
-            LiveCheckNeeded: the store has to be asked first.
-        """
-        if self.final:
-            # Below an opaque leaf this may be the router of an application that nobody put under guard. One that was
-            # has a guard of its own, which watches with a scope of its own.
-            dict.update(self, child, **more)
-            return
-        if more or type(child) is not dict:
-            child = dict(child, **more)
-        endpoint = child.get("endpoint")
-        if endpoint is None:
-            self.guard.enter_without_endpoint(self)
-            dict.update(self, child)
-            return
-        guard = self.guard
-        route = child.get("route")
-        # By `get`, here and below: asked by `in` and by brackets, what is derived from a dict takes twice as long.
-        fastapi = self.get("fastapi")
-        included = None if fastapi is None else fastapi.get("included_router")
-        if included is self.outer_included:
-            included = None
-        # The leaf from memory, where it was met before. A way of its own for each kind: what is looked up by identity
-        # has to be the very thing that was met then.
-        if included is not None:
-            leaf = guard.by_inclusion.get((id(endpoint if route is None else route), id(included)))
-        elif route is not None:
-            leaf = guard.by_route.get(id(route))
-        else:
-            leaf = (guard.mounted if "app_root_path" in child else guard.by_endpoint).get(id(endpoint))
-        if leaf is None or leaf.endpoint is not endpoint or leaf.route is not route or leaf.included is not included:
-            leaf = guard.leaf_of(endpoint, route, included, is_mounted="app_root_path" in child)
-        state = self.state
-        principal = state.principal
-        met = leaf.met_by
-        if (
-            met is None
-            or met[0] is not principal.roles
-            or met[1] is not principal.permissions
-            or principal.kind is _ANONYMOUS
-            or state.parent is not None
-        ):
-            guard.enter(self, child, leaf)
-        else:
-            # Sound because sets of roles and of permissions never change, and a plain leaf asks for nothing else.
-            self.final = True
-            self.entered = child
-            state.endpoint = endpoint
-            state.decided = True
-        dict.update(self, child)
-
-    def begin_again(self, scope: Scope) -> None:
-        """Be what the scope was before a dispatch that was given up before anything was entered."""
-        self.clear()
-        dict.update(self, scope)
-        if "fastapi" in scope:
-            self.enter_mounted()
-
-    def enter_mounted(self) -> None:
-        """Tell what FastAPI wrote down for an outer application from what it will write down for this one."""
-        outer = self["fastapi"]
-        self.outer_included = outer.get("included_router")
-        dict.__setitem__(self, "fastapi", dict(outer))
 
 
 class InnerGuard:
@@ -147,22 +59,26 @@ class InnerGuard:
     Args:
         app: the router's dispatch.
         router: the router.
+
+    Attributes:
+        leaves: the leaves behind the router's own routes, by the identity of the route.
+        included: the same for routers that FastAPI keeps as included, by the identity of both.
+        own: limen's own routes, in front of the router's.
     """
 
     def __init__(self, app: ASGIApp, router: Router) -> None:
         self.app = app
         self.router = router
-        self.by_route: dict[int, Leaf] = {}
-        self.by_inclusion: dict[tuple[int, int], Leaf] = {}
-        self.by_endpoint: dict[int, Leaf] = {}
-        self.mounted: dict[int, Leaf] = {}
+        self.leaves: dict[int, Leaf] = {}
+        self.included: dict[tuple[int, int], Leaf] = {}
         self.own: OwnRoutes | None = None
-        self._places = Places()
-        self._default: object = None
-        self._inspect()
+        self._own_leaves: dict[int, Leaf] = {}
+        self._inclusions: dict[int, Any] = {}
+        self._dispatch: Any = type(router).app
+        self._stand_in = StandIn(self, router)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Dispatch one connection, watched."""
+        """Dispatch one connection, and decide on the way."""
         state = scope.get(GUARD_KEY)
         if type(state) is not GuardState:
             await self._serve_without_state(scope, receive, send)
@@ -170,123 +86,124 @@ class InnerGuard:
         state.entered = True
         if state.parent is not None:
             state.parent.mark_entered()
-        if self.router.default is not self._default:
-            self._inspect()
         method = scope.get("method")
         is_other = state.safe_only and method not in SAFE_METHODS
         if (is_other or method == "OPTIONS") and await _is_answered(scope, send, state):
             return
-        watched = WatchedScope(scope)
-        watched.guard = self
-        watched.state = state
-        watched.below = state.below
-        watched.final = False
-        watched.outer_included = None
-        watched.entered = _NOT_YET
-        if "fastapi" in scope:
-            watched.enter_mounted()
-        dispatch, own = self.app, self.own
-        if own is not None:
-            path = scope["path"]
-            if path in own.paths or path.startswith(own.beginnings) or scope.get("root_path"):
-                dispatch = own.before(self.router, watched)
+        if "router" not in scope:
+            scope["router"] = self.router
         try:
-            await dispatch(watched, receive, send)
+            await self._dispatch(self._stand_in, scope, receive, send)
         except LiveCheckNeeded as needed:
-            state.below = watched.below
-            await self._dispatch_again(needed.leaf, watched, scope, receive, send)
+            await self._ask_and_enter(needed.leaf, scope, receive, send)
         except LimenError as error:
             await refuse(error, scope, send, state)
-        finally:
-            if watched.entered is not None:
-                # Tracing and exception handlers, which stand outside, find what they would find without the guard. Not
-                # by the scope's own `update`: it may be the watched one of an outer application.
-                dict.update(scope, watched.entered)
-                route = watched.get("route")
-                if route is not None:
-                    scope["route"] = route
 
-    def enter(self, scope: WatchedScope, child: dict[str, Any], leaf: Leaf) -> None:
+    def decide(self, state: GuardState, leaf: Leaf, scope: Scope) -> None:
+        """Decide a leaf that is about to be entered.
+
+        Raises:
+            LimenError: the request may not enter it.
+            LiveCheckNeeded: the store has to be asked first.
+        """
+        met, principal = leaf.met_by, state.principal
+        # Sound because sets of roles and of permissions never change, and a plain leaf asks for nothing else.
+        if (
+            met is not None
+            and met[0] is principal.roles
+            and met[1] is principal.permissions
+            and principal.kind is not _ANONYMOUS
+            and state.parent is None
+        ):
+            state.endpoint = leaf.endpoint
+            state.decided = True
+        else:
+            self._decide_anew(state, leaf, scope)
+
+    def _decide_anew(self, state: GuardState, leaf: Leaf, scope: Scope) -> None:
         """Decide what takes more than one look: mounts, class views, live checks, opaque leaves."""
-        state = scope.state
         if leaf.router is not None:
             instrument(leaf.router)
-            self._decide(scope, leaf, leaf.requirement, is_final=False)
-            state.below = name_below(scope.below, self._place(scope, leaf))
+            name = name_below(state.below, leaf.route)
+            self._decide(state, leaf, leaf.requirement, is_final=False)
+            if isinstance(leaf.route, Mount | Host) and not names_endpoint(leaf.route):
+                # Code of its own stands before what is mounted.
+                self.decide_declared(state, None, name)
+            state.below = name
         elif leaf.declared_by_path:
-            place = self._place(scope, leaf)
-            if place is None:
-                raise state.undeclared()
-            self._decide_declared(scope, leaf, name_below(scope.below, place))
-            scope.entered = child
+            self.decide_declared(state, leaf, name_below(state.below, leaf.route))
         elif leaf.contradiction:
             raise self._contradiction(leaf, state)
         else:
-            self._decide(scope, leaf, leaf.required_for(scope.get("method", "")), is_final=True)
-            scope.entered = child
+            self._decide(state, leaf, leaf.required_for(scope.get("method", "")), is_final=True)
             if leaf.is_plain and state.principal.is_authenticated:
                 leaf.met_by = (state.principal.roles, state.principal.permissions)
 
-    def enter_without_endpoint(self, scope: WatchedScope) -> None:
-        """Look at what a router enters without naming an endpoint.
+    def enter_without_endpoint(self, state: GuardState, route: Any) -> ASGIApp:
+        """Return what handles a route that does not name its endpoint, after deciding.
 
-        An included router of FastAPI names it later. A frontend is denied until declared. Anything else is a foreign
-        route: it was given a `handle` that decides first, and routes added since are given one now, before it is
-        called.
+        An included router of FastAPI names it later, and it is decided then. Anything else is a foreign route.
+
+        Raises:
+            LimenError: no rule is declared for the foreign route, or the request does not meet it.
+            ConfigurationError: the included router is entered by code of its own.
         """
-        fastapi = scope.get("fastapi")
-        if fastapi:
-            if "frontend_path" in fastapi:
-                # Frontends are found by their very path, without parameters, so what was matched is also their name.
-                path, root = str(scope["path"]), str(scope.get("root_path", ""))
-                start = len(root) if path == root or path.startswith(root + "/") else 0
-                matched = path[start : len(path) - len(fastapi["frontend_path"])]
-                self._decide_declared(scope, None, scope.below + matched)
-                return
-            included = fastapi.get("included_router")
-            if included is not None and included is not scope.outer_included:
-                self._places.in_included(included)
-        self._places.in_router(self.router)
+        if is_included(route):
+            return self._inclusion_of(route).handle  # type: ignore[no-any-return]
+        self.decide_foreign(state, route)
+        return route.handle  # type: ignore[no-any-return]
 
-    def decide_foreign(self, scope: WatchedScope, route: BaseRoute) -> None:
+    def enter_included(self, included: Any, scope: Scope) -> Any:
+        """Return what an included router found for a request that is about to enter it, after deciding.
+
+        Raises:
+            LimenError: the request may not enter the leaf.
+            LiveCheckNeeded: the store has to be asked first.
+            ConfigurationError: what was found is entered by code of its own.
+        """
+        found = match, child, route, context = included._match(scope)
+        state: GuardState = scope[GUARD_KEY]
+        if is_included(route):
+            return match, child, self._inclusion_of(route), context
+        endpoint = child.get("endpoint")
+        if endpoint is None:
+            check_included(included, route)
+            raise state.undeclared()
+        leaf = self.included.get((id(route), id(included)))
+        if leaf is None or leaf.route is not route or leaf.included is not included or leaf.endpoint is not endpoint:
+            leaf = self.leaf_of(route, endpoint, included, child)
+        self.decide(state, leaf, scope)
+        return found
+
+    def enter_frontend(self, state: GuardState, scope: Scope, child: Scope) -> None:
+        """Decide what FastAPI found when no route matched: a frontend is denied until declared.
+
+        Raises:
+            LimenError: no rule is declared for it, or the request does not meet it.
+        """
+        frontend = child.get("fastapi", {}).get("frontend_path")
+        if frontend is None:
+            raise state.undeclared()
+        # Frontends are found by their very path, without parameters, so what was matched is also their name.
+        path, root = str(scope["path"]), str(scope.get("root_path", ""))
+        start = len(root) if path == root or path.startswith(root + "/") else 0
+        self.decide_declared(state, None, state.below + path[start : len(path) - len(frontend)])
+
+    def decide_foreign(self, state: GuardState, route: Any) -> None:
         """Decide a leaf of which nothing is known but the route: it is denied until declared.
 
         Raises:
             LimenError: no rule is declared, or the request does not meet it.
         """
-        self._decide_declared(scope, None, name_below(scope.below, route))
+        self.decide_declared(state, None, name_below(state.below, route))
 
-    def decide_default(self, scope: WatchedScope) -> None:
-        """Decide the application's own handler for «nothing matched».
+    def decide_declared(self, state: GuardState, leaf: Leaf | None, name: str) -> None:
+        """Decide a leaf that the guard cannot see into, by the rule for its name.
 
         Raises:
             LimenError: no rule is declared, or the request does not meet it.
+            LiveCheckNeeded: the store has to be asked first.
         """
-        self._decide_declared(scope, None, OWN_DEFAULT)
-
-    def inspect_included(self, included: Any) -> None:
-        """Look at an included router before it is entered, or listed.
-
-        Raises:
-            ConfigurationError: it is entered by code of its own.
-        """
-        self._places.in_included(included)
-
-    # --- deciding
-
-    def _decide(self, scope: WatchedScope, leaf: Leaf | None, requirement: Requirement, *, is_final: bool) -> None:
-        state = scope.state
-        error = state.refusal(requirement)
-        if error is not None:
-            raise error
-        if leaf is not None and requirement.live and state.live_leaf is not leaf:
-            raise LiveCheckNeeded(leaf)
-        if is_final:
-            scope.final = True
-            state.mark_decided(None if leaf is None else leaf.endpoint)
-
-    def _decide_declared(self, scope: WatchedScope, leaf: Leaf | None, name: str) -> None:
-        state = scope.state
         declared = state.rules.find(name)
         if declared is None:
             raise state.undeclared()
@@ -297,8 +214,19 @@ class InnerGuard:
                 raise self._contradiction(leaf, state)
         if declared.live and leaf is None:
             raise PolicyDenied("A live check cannot be made for this path.")
-        self._decide(scope, leaf, declared, is_final=True)
+        self._decide(state, leaf, declared, is_final=True)
         state.below = name
+
+    # --- deciding
+
+    def _decide(self, state: GuardState, leaf: Leaf | None, requirement: Requirement, *, is_final: bool) -> None:
+        error = state.refusal(requirement)
+        if error is not None:
+            raise error
+        if leaf is not None and requirement.live and state.live_leaf is not leaf:
+            raise LiveCheckNeeded(leaf)
+        if is_final:
+            state.mark_decided(None if leaf is None else leaf.endpoint)
 
     def _contradiction(self, leaf: Leaf, state: GuardState) -> LimenError:
         _log.error(
@@ -307,23 +235,17 @@ class InnerGuard:
         )
         return PolicyDenied("What is declared for this route contradicts itself.")
 
-    def _place(self, scope: WatchedScope, leaf: Leaf) -> Any:
-        places = self._inspect() if leaf.included is None else self._places.in_included(leaf.included)
-        return chosen(places, leaf.endpoint, scope)
-
-    async def _dispatch_again(
-        self, leaf: Leaf, watched: WatchedScope, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Ask the store, then dispatch once more; only to this very leaf, and only once."""
+    async def _ask_and_enter(self, leaf: Leaf, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask the store, then decide once more about the route that was found; only this very leaf, and only once."""
         state: GuardState = scope[GUARD_KEY]
+        found, below = state.found, state.below
         try:
             await state.check_live(leaf)
             scope["user"] = state.principal
-            watched.begin_again(scope)
-            dispatch = self.app if self.own is None else self.own.before(self.router, watched)
-            await dispatch(watched, receive, send)
+            state.found, state.below = found, below
+            await self._stand_in.handle(scope, receive, send)
         except LiveCheckNeeded:
-            _log.error("a second dispatch reached another leaf", extra={"request_id": state.request_id})
+            _log.error("after a live check another leaf was reached", extra={"request_id": state.request_id})
             await refuse(PolicyDenied(), scope, send, state)
         except LimenError as error:
             await refuse(error, scope, send, state)
@@ -337,46 +259,57 @@ class InnerGuard:
 
     # --- leaves
 
-    def leaf_of(self, endpoint: object, route: Any, included: Any, *, is_mounted: bool) -> Leaf:
-        """Return the leaf behind an endpoint, looked at anew, and remember it."""
-        places = self._inspect()
+    def leaf_of(self, route: Any, endpoint: object, included: Any = None, child: Scope | None = None) -> Leaf:
+        """Return the leaf behind a route, looked at anew, and remember it.
+
+        Args:
+            route: the route that is entered.
+            endpoint: what it hands over to; limen's own routes have many.
+            included: the included router by which it is reached, or None.
+            child: what the route adds to the scope, where there is a request.
+
+        Raises:
+            ConfigurationError: it stands in an included router, and matches by code of its own.
+        """
+        if route is self.own:
+            known = self._own_leaves.get(id(endpoint))
+            if known is not None and known.endpoint is endpoint:
+                return known
         if included is not None:
-            places = self._places.in_included(included)
-        mounts = mounts_of(places, endpoint)
-        if not hasattr(route, "dependant"):
-            route = None
+            check_included(included, route)
+        is_mounted = isinstance(route, Mount | Host)
         dependencies = getattr(self.router, "dependencies", None)
-        router_states = read_dependencies(dependencies) if dependencies and route is None else NOTHING_STATED
+        is_api = hasattr(route, "dependant")
         leaf = make_leaf(
             endpoint,
             route=route,
             included=included,
-            is_mounted=is_mounted or bool(mounts),
+            is_mounted=is_mounted or (child is not None and "app_root_path" in child),
             # Middleware of a mount stands in front of what was mounted; the guard stands behind it.
-            mounted=getattr(mounts[0], "_base_app", endpoint) if mounts else endpoint,
-            router_states=router_states,
+            mounted=getattr(route, "_base_app", endpoint) if is_mounted else endpoint,
+            router_states=read_dependencies(dependencies) if dependencies and not is_api else NOTHING_STATED,
         )
-        memory: dict[Any, Leaf] = self.by_endpoint
-        key: Any = id(endpoint)
         if included is not None:
-            memory, key = self.by_inclusion, (id(endpoint if route is None else route), id(included))
-        elif route is not None:
-            memory, key = self.by_route, id(route)
-        elif is_mounted:
-            memory = self.mounted
-        if len(memory) >= MOST_REMEMBERED:
-            memory.clear()
-        memory[key] = leaf
+            _remember(self.included, (id(route), id(included)), leaf)
+        elif route is self.own:
+            _remember(self._own_leaves, id(endpoint), leaf)
+        else:
+            _remember(self.leaves, id(route), leaf)
         return leaf
 
-    def _inspect(self) -> dict[int, list[Any]]:
-        """Give every foreign route, and the router's own default, a handler that decides first."""
-        router = self.router
-        if self._default is not router.default:
-            if getattr(router.default, "__func__", None) is not Router.not_found:
-                router.default = guarded_default(router.default)
-            self._default = router.default
-        return self._places.in_router(router)
+    def _inclusion_of(self, included: Any) -> Any:
+        inclusion = self._inclusions.get(id(included))
+        if inclusion is None or inclusion.limen_included is not included:
+            check_included(included)
+            inclusion = guarded_inclusion(included, self.enter_included)
+            _remember(self._inclusions, id(included), inclusion)
+        return inclusion
+
+
+def _remember(memory: dict[Any, Any], key: Any, what: Any) -> None:
+    if len(memory) >= MOST_REMEMBERED:
+        memory.clear()
+    memory[key] = what
 
 
 def instrument(router: Router) -> InnerGuard:

@@ -26,6 +26,9 @@ KNOWN_CALLS: list[Any] = [(Starlette.__call__, Starlette.build_middleware_stack)
 KNOWN_INCLUSIONS: list[Any] = []
 """How routers that FastAPI keeps as included find and enter their routes."""
 
+KNOWN_INCLUDED: list[type] = []
+"""What FastAPI keeps included routers as."""
+
 
 @dataclass(eq=False, slots=True)
 class Leaf:
@@ -33,7 +36,7 @@ class Leaf:
 
     Attributes:
         endpoint: what was registered.
-        route: FastAPI's route; None for all others.
+        route: the route that leads to it.
         included: FastAPI's included router by which it was reached; None without one.
         requirement: what must hold.
         stated: what the code says about it.
@@ -81,14 +84,14 @@ def make_leaf(
 
     Args:
         endpoint: what the router hands over to.
-        route: FastAPI's route, if it is one; it has the tree of dependencies.
+        route: the route that leads to it; one of FastAPI's has the tree of dependencies.
         included: the included router by which it was reached, or None.
         is_mounted: it was mounted as an application, not registered as an endpoint.
         mounted: what was mounted, without the middleware of its mount; otherwise the endpoint.
         router_states: what the dependencies of the application's router state; FastAPI puts them into its own routes,
             and the guard asks them of every other leaf as well.
     """
-    if route is not None:
+    if hasattr(route, "dependant"):
         return _stated_leaf(endpoint, route, included, read_marks(endpoint) & read_route(route, included))
     around = router_states
     if included is not None:
@@ -96,10 +99,10 @@ def make_leaf(
         around &= read_dependencies(included.original_router.dependencies)
     router = router_of(mounted)
     if router is not None:
-        return Leaf(endpoint, None, included, around.restriction or PUBLIC, around, router=router)
+        return Leaf(endpoint, route, included, around.restriction or PUBLIC, around, router=router)
     if is_mounted or is_opaque(endpoint) or is_framework_page(endpoint):
-        return Leaf(endpoint, None, included, around.restriction or PUBLIC, around, declared_by_path=True)
-    return _stated_leaf(endpoint, None, included, read_marks(endpoint) & Statement(restriction=around.restriction))
+        return Leaf(endpoint, route, included, around.restriction or PUBLIC, around, declared_by_path=True)
+    return _stated_leaf(endpoint, route, included, read_marks(endpoint) & Statement(restriction=around.restriction))
 
 
 def _stated_leaf(endpoint: object, route: Any, included: Any, stated: Statement) -> Leaf:
@@ -179,7 +182,8 @@ def learn_fastapi(routing: Any, application: Any) -> None:
     calls = (application.__call__, application.build_middleware_stack)
     if calls not in KNOWN_CALLS:
         KNOWN_CALLS.append(calls)
-    if included is not None and not KNOWN_INCLUSIONS:
+    if included is not None and included not in KNOWN_INCLUDED:
+        KNOWN_INCLUDED.append(included)
         KNOWN_INCLUSIONS.append((routing.APIRouter.matches, routing.APIRouter.handle))
 
 

@@ -1,12 +1,11 @@
 """limen's own routes inside an application: in front of its list of routes, and only for paths that are theirs."""
 
-import copy
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, NoMatchFound, Router, compile_path, request_response
+from starlette.routing import BaseRoute, Match, NoMatchFound, compile_path, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.core.errors import MethodNotAllowed
@@ -42,16 +41,12 @@ class OwnRoutes(BaseRoute):
     The endpoints are ordinary leaves, marked like any other, and the guard decides them. What is not found here is left
     to the application's own routes.
 
-    They do not stand in the application's list of routes, where every request would ask them: the guard asks `before`
-    for the few whose path may be one of theirs.
+    They do not stand in the application's list of routes, where every request would ask them: the guard asks them
+    for the few requests whose path may be one of theirs.
 
     Args:
         prefix: what every path begins with; may be empty.
         table: the endpoints by path and method; paths may have parameters, as routes have them.
-
-    Attributes:
-        paths: every path without parameters, also with the slash at its end from which routers redirect.
-        beginnings: how the paths with parameters begin.
     """
 
     def __init__(self, prefix: str, table: Table) -> None:
@@ -59,24 +54,12 @@ class OwnRoutes(BaseRoute):
         resources = [_Resource(prefix + path, endpoints) for path, endpoints in table.items()]
         self._exact = {each.path: each for each in resources if "{" not in each.path}
         self._templates = [each for each in resources if "{" in each.path]
-        self.paths = frozenset(self._exact).union(f"{path}/" for path in self._exact)
-        self.beginnings = tuple({each.path.partition("{")[0] for each in self._templates})
+        self._beginnings = tuple({each.path.partition("{")[0] for each in self._templates})
 
-    def before(self, router: Router, scope: Scope) -> ASGIApp:
-        """Return how a router dispatches a request with these routes in front of its own: by its own code, as always.
-
-        Args:
-            router: the application's.
-            scope: of a request whose path is in `paths`, or begins like one of `beginnings`, or stands below a root.
-        """
+    def may_match(self, scope: Scope) -> bool:
+        """Tell whether a request is worth asking `matches`; that is quick where it is not."""
         path: str = scope["path"]
-        below = path.removeprefix(scope.get("root_path", ""))
-        if self.paths.isdisjoint((path, below)) and not below.startswith(self.beginnings):
-            return router.app
-        scope.setdefault("router", router)
-        joined = copy.copy(router)
-        joined.routes = [self, *router.routes]
-        return joined.app
+        return path in self._exact or path.startswith(self._beginnings) or bool(scope.get("root_path"))
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Name the endpoint for a request, or say that there is none."""

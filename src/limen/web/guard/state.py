@@ -118,6 +118,7 @@ class GuardState(msgspec.Struct, eq=False):
         endpoint: what was registered where the request was allowed to go.
         known_origin: where the request came from, once somebody has asked.
         below: the name of the mount that the request has entered, as rules know it; empty in the application itself.
+        found: the route that a router is about to enter, and what it adds to the scope.
         live_leaf: the leaf for which the store was asked again in this request.
         safe_only: it was let in by a cookie without proof of whose page asks, since its method changes nothing.
         attributes: what `limen.web.attributes` has asked the application's loader.
@@ -133,6 +134,7 @@ class GuardState(msgspec.Struct, eq=False):
     credential: Any = None
     endpoint: object = None
     below: str = ""
+    found: Any = None
     live_leaf: object = None
     entered: bool = False
     decided: bool = False

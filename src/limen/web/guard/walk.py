@@ -10,6 +10,7 @@ from limen.authz.administration import ADMINISTRATION
 from limen.authz.roles import RoleCatalogue
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.guard.dispatch import InnerGuard, instrument
+from limen.web.guard.inclusions import check_included
 from limen.web.guard.leaves import Leaf, is_framework_page, names_endpoint
 from limen.web.guard.marks import Statement
 from limen.web.guard.rules import OWN_DEFAULT, PathRules, name_below, normal_name
@@ -52,7 +53,7 @@ def walk(router: Router, prefix: str = "", depth: int = 0) -> Iterator[ListedLea
     guard = instrument(router)
     if guard.own is not None:
         for path, methods, endpoint in guard.own.listed():
-            leaf = guard.leaf_of(endpoint, None, None, is_mounted=False)
+            leaf = guard.leaf_of(guard.own, endpoint)
             yield ListedLeaf(prefix + path, methods, leaf, is_own=True)
     for route in router.routes:
         yield from _walk_route(guard, route, prefix, None, depth)
@@ -71,8 +72,7 @@ def _walk_route(guard: InnerGuard, route: Any, prefix: str, included: Any, depth
     elif isinstance(route, Mount | Host):
         yield from _walk_mounted(guard, route, prefix, included, depth)
     elif isinstance(route, Route | WebSocketRoute):
-        dependant = route if hasattr(route, "dependant") else None
-        leaf = guard.leaf_of(route.endpoint, dependant, included, is_mounted=False)
+        leaf = guard.leaf_of(route, route.endpoint, included)
         methods = frozenset(getattr(route, "methods", None) or ())
         if leaf.router is not None:
             yield from walk(leaf.router, prefix + route.path, depth + 1)
@@ -81,21 +81,21 @@ def _walk_route(guard: InnerGuard, route: Any, prefix: str, included: Any, depth
 
 
 def _walk_included(guard: InnerGuard, included: Any, prefix: str, depth: int) -> Iterator[ListedLeaf]:
-    guard.inspect_included(included)
+    check_included(included)
     for candidate in included.effective_candidates():
         if hasattr(candidate, "effective_candidates"):
             yield from _walk_included(guard, candidate, prefix, depth)
         elif candidate.starlette_route is not None:
             yield from _walk_route(guard, candidate.starlette_route, prefix, included, depth)
         elif getattr(candidate, "endpoint", None) is not None:
-            leaf = guard.leaf_of(candidate.endpoint, candidate.original_route, included, is_mounted=False)
+            leaf = guard.leaf_of(candidate.original_route, candidate.endpoint, included)
             yield ListedLeaf(prefix + candidate.path, frozenset(candidate.methods), leaf)
     for context in included.effective_low_priority_routes():
         yield from _walk_frontends(context.original_route, prefix, context.frontend_prefix)
 
 
 def _walk_mounted(guard: InnerGuard, route: Any, prefix: str, included: Any, depth: int) -> Iterator[ListedLeaf]:
-    leaf = guard.leaf_of(route.app, None, included, is_mounted=True)
+    leaf = guard.leaf_of(route, route.app, included)
     name = name_below(prefix, route)
     if leaf.router is None:
         yield ListedLeaf(name, frozenset(), leaf)
