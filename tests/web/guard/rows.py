@@ -1,7 +1,7 @@
 """Every way into an application: each row puts one leaf that only a checker may enter behind a path."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +39,13 @@ class ForeignRoute(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.counted.application("foreign")(scope, receive, send)
+
+
+class NamingRoute(Route):
+    """A route that matches by code of its own: what it names need not be what it runs."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(scope)
 
 
 class OwnRouteClass(APIRoute):
@@ -399,6 +406,10 @@ def _static_files(app: Any, counted: Counted) -> None:
     app.mount("/static", files, name="static")
 
 
+def _foreign_naming(app: Any, counted: Counted) -> None:
+    app.router.routes.append(NamingRoute("/leaf", counted.endpoint()))
+
+
 def _foreign(app: Any, counted: Counted) -> None:
     app.router.routes.append(ForeignRoute("/leaf", counted))
 
@@ -419,14 +430,27 @@ def _docs(app: Any, counted: Counted) -> None:
 
 def _frontend(app: Any, counted: Counted) -> None:
     app.frontend("/spa", directory=Path(__file__).parent)
-    group = app.router._frontend_routes
-    served = group.routes[0].app.get_response_for_scope
+    _count_frontend(app.router, counted)
 
-    async def counting(scope: Scope) -> Awaitable[Response]:
+
+def _included_frontend(app: Any, counted: Counted) -> None:
+    router: Any = APIRouter()
+    router.frontend("/spa", directory=Path(__file__).parent)
+    _count_frontend(router, counted)
+    app.include_router(router, prefix="/in")
+
+
+def _count_frontend(router: Any, counted: Counted) -> None:
+    files = router._frontend_routes.routes[0].app
+    # Up to FastAPI 0.140 they are static files like others.
+    name = "get_response_for_scope" if hasattr(files, "get_response_for_scope") else "get_response"
+    served = getattr(files, name)
+
+    async def counting(*args: Any) -> Response:
         counted.ran.append("frontend")
-        return await served(scope)  # type: ignore[no-any-return]
+        return await served(*args)  # type: ignore[no-any-return]
 
-    group.routes[0].app.get_response_for_scope = counting
+    setattr(files, name, counting)
 
 
 MARKED = [
@@ -489,8 +513,10 @@ OPAQUE = [
     Row("foreign in mounted", _opaque_in_mounted, "/sub/opaque/a", opaque="/sub/opaque", only_fastapi=False),
     Row("static files", _static_files, "/static/kit.py", opaque="/static", only_fastapi=False),
     Row("foreign route", _foreign, opaque="/leaf", only_fastapi=False),
+    Row("foreign route that names its endpoint", _foreign_naming, opaque="/leaf", only_fastapi=False),
     Row("a default of its own", _own_default, "/nowhere", opaque="*", only_fastapi=False),
     Row("/openapi.json", _docs, "/openapi.json", opaque="/openapi.json"),
 ]
 if FRONTEND:
     OPAQUE.append(Row("frontend", _frontend, "/spa/kit.py", opaque="/spa"))
+    OPAQUE.append(Row("included frontend", _included_frontend, "/in/spa/kit.py", opaque="/in/spa"))

@@ -169,8 +169,9 @@ async def test_the_route_that_was_found_before_a_live_check_is_the_one_that_is_e
             await Response()(scope, receive, send)
 
     app = Starlette(routes=[Route("/other", counted.endpoint())])
-    protect(app, gate)
+    protection = protect(app, gate)
     assert (await call(app, "/other", "maker")).status == 200
+    protection.mount_rule("<Alternating>", roles("admin", "maker"))
     route = Alternating()
     app.router.routes.append(route)
     assert (await call(app, "/leaf", "maker")).status == 200

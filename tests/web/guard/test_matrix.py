@@ -80,7 +80,11 @@ async def test_what_the_guard_cannot_see_into_follows_its_declared_rule(row: Row
 
 @pytest.mark.parametrize(
     ("row", "framework", "when"),
-    [case for case in _cases(OPAQUE) if case.values[0].name != "foreign route" or case.values[2] == "while it runs"],
+    [
+        case
+        for case in _cases(OPAQUE)
+        if "foreign route" not in case.values[0].name or case.values[2] == "while it runs"
+    ],
 )
 async def test_what_the_guard_cannot_see_into_is_denied_until_declared(row: Row, framework: Any, when: str) -> None:
     """Without a rule nobody gets in, not even an admin, and nothing runs."""

@@ -12,9 +12,10 @@ from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.core.errors import ConfigurationError
-from limen.fastapi import roles
+from limen.fastapi import permissions, public, roles
 from limen.web.guard import protect
 from tests.web.guard.kit import Counted, SmallGate, call
+from tests.web.guard.rows import NamingRoute
 
 RAN: list[str] = []
 """What ran of the classes below; the seal lets a 404 pass, so they answer that."""
@@ -52,6 +53,13 @@ class OwnRouterCall(Router):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _answer("router", scope, receive, send)
+
+
+class NamingApiRoute(APIRoute):
+    """FastAPI's own kind of route, which matches by code of its own."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(scope)
 
 
 class OwnHandle(APIRouter):
@@ -224,6 +232,37 @@ async def test_a_handle_that_was_replaced_is_called_after_the_decision(kind: Any
     assert (await call(app, "/leaf", "maker")).status == 403
     assert RAN == []
     assert (await call(app, "/leaf", "admin")).body == b"secret"
+
+
+@pytest.mark.parametrize("kind", [NamingRoute, NamingApiRoute])
+async def test_what_a_foreign_route_names_is_asked_beside_its_rule(kind: Any) -> None:
+    """Its rule holds, and so does the mark of the endpoint that it names; a public mark opens nothing."""
+    app, counted = FastAPI(openapi_url=None), Counted()
+    app.router.routes.append(kind("/marked", roles("checker")(counted.endpoint("marked"))))
+    app.router.routes.append(kind("/public", public(counted.endpoint("public"))))
+    protection = protect(app, SmallGate())
+    protection.mount_rule("/marked", permissions.any("order:read", "order:delete"))
+    protection.mount_rule("/public", roles("admin"))
+    for path, allowed in (("/marked", "checker"), ("/public", "admin")):
+        for who in (None, "maker", "checker", "admin"):
+            status = (await call(app, path, who)).status
+            assert status == (401 if who is None else 200 if who == allowed else 403), (path, who)
+    assert counted.ran == ["marked", "public"]
+
+
+async def test_a_public_rule_does_not_open_what_a_foreign_route_names() -> None:
+    """A restricted endpoint behind a public rule stops the start, and lets nobody in where it comes later."""
+    app, counted = Starlette(routes=[Route("/other", Counted().endpoint())]), Counted()
+    protection = protect(app, SmallGate())
+    assert (await call(app, "/other", "maker")).status == 200
+    app.router.routes.append(NamingRoute("/leaf", roles("admin")(counted.endpoint())))
+    protection.public_mount("/leaf")
+    assert [(await call(app, "/leaf", who)).status for who in (None, "maker", "admin")] == [403, 403, 403]
+    assert counted.ran == []
+    other = Starlette(routes=[NamingRoute("/leaf", roles("admin")(counted.endpoint()))])
+    protect(other, SmallGate()).public_mount("/leaf")
+    with pytest.raises(ConfigurationError, match="/leaf: its rule is public"):
+        await call(other, "/leaf", "admin")
 
 
 async def test_a_foreign_route_gets_no_attribute_from_the_guard() -> None:

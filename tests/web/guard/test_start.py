@@ -112,6 +112,19 @@ async def test_a_foreign_route_is_refused_at_start_until_declared() -> None:
     assert counted.ran == []
 
 
+async def test_a_router_whose_dispatch_was_replaced_is_refused() -> None:
+    """Whoever puts the router's own dispatch back takes the guard out, at the application or in what is mounted."""
+    for mounted in (False, True):
+        counted, inner = Counted(), Starlette()
+        inner.add_route("/leaf", counted.endpoint())
+        app = Starlette(routes=[Mount("/sub", app=inner)]) if mounted else inner
+        protection = protect(app, SmallGate())
+        assert [each.path for each in protection.leaves()]
+        inner.router.middleware_stack = inner.router.app
+        assert "without the guard" in await _refusal(app)
+        assert counted.ran == []
+
+
 async def test_a_rule_that_no_leaf_needs_is_refused() -> None:
     """A misspelt path would leave the mount closed and its owner wondering; a route carries its own marks."""
     for path in ("/statics", "/leaf", "/sub"):

@@ -207,11 +207,11 @@ class InnerGuard:
         declared = state.rules.find(name)
         if declared is None:
             raise state.undeclared()
-        if leaf is not None and not leaf.requirement.public:
+        if leaf is not None and (leaf.contradiction or not leaf.requirement.public):
+            if leaf.contradiction or (declared.public and not is_framework_page(leaf.endpoint)):
+                raise self._contradiction(leaf, state)
             if not declared.public:
                 declared &= leaf.requirement
-            elif not is_framework_page(leaf.endpoint):
-                raise self._contradiction(leaf, state)
         if declared.live and leaf is None:
             raise PolicyDenied("A live check cannot be made for this path.")
         self._decide(state, leaf, declared, is_final=True)
@@ -285,6 +285,7 @@ class InnerGuard:
             route=route,
             included=included,
             is_mounted=is_mounted or (child is not None and "app_root_path" in child),
+            is_foreign=route is not self.own and not names_endpoint(route),
             # Middleware of a mount stands in front of what was mounted; the guard stands behind it.
             mounted=getattr(route, "_base_app", endpoint) if is_mounted else endpoint,
             router_states=read_dependencies(dependencies) if dependencies and not is_api else NOTHING_STATED,

@@ -78,7 +78,14 @@ class Leaf:
 
 
 def make_leaf(
-    endpoint: object, *, route: Any, included: Any, is_mounted: bool, mounted: object, router_states: Statement
+    endpoint: object,
+    *,
+    route: Any,
+    included: Any,
+    is_mounted: bool,
+    is_foreign: bool,
+    mounted: object,
+    router_states: Statement,
 ) -> Leaf:
     """Return the leaf behind an endpoint that a router is about to enter.
 
@@ -87,12 +94,15 @@ def make_leaf(
         route: the route that leads to it; one of FastAPI's has the tree of dependencies.
         included: the included router by which it was reached, or None.
         is_mounted: it was mounted as an application, not registered as an endpoint.
+        is_foreign: the route matches by code of its own. What it names may not be what it runs, so a rule has to be
+            declared for it, and what is stated about the endpoint holds besides.
         mounted: what was mounted, without the middleware of its mount; otherwise the endpoint.
         router_states: what the dependencies of the application's router state; FastAPI puts them into its own routes,
             and the guard asks them of every other leaf as well.
     """
     if hasattr(route, "dependant"):
-        return _stated_leaf(endpoint, route, included, read_marks(endpoint) & read_route(route, included))
+        stated = read_marks(endpoint) & read_route(route, included)
+        return (_foreign_leaf if is_foreign else _stated_leaf)(endpoint, route, included, stated)
     around = router_states
     if included is not None:
         around &= read_dependencies(included.include_context.dependencies)
@@ -102,7 +112,15 @@ def make_leaf(
         return Leaf(endpoint, route, included, around.restriction or PUBLIC, around, router=router)
     if is_mounted or is_opaque(endpoint) or is_framework_page(endpoint):
         return Leaf(endpoint, route, included, around.restriction or PUBLIC, around, declared_by_path=True)
-    return _stated_leaf(endpoint, route, included, read_marks(endpoint) & Statement(restriction=around.restriction))
+    stated = read_marks(endpoint) & Statement(restriction=around.restriction)
+    return (_foreign_leaf if is_foreign else _stated_leaf)(endpoint, route, included, stated)
+
+
+def _foreign_leaf(endpoint: object, route: Any, included: Any, stated: Statement) -> Leaf:
+    requirement = stated.restriction or PUBLIC
+    return Leaf(
+        endpoint, route, included, requirement, stated, declared_by_path=True, contradiction=stated.contradiction
+    )
 
 
 def _stated_leaf(endpoint: object, route: Any, included: Any, stated: Statement) -> Leaf:
@@ -207,3 +225,12 @@ def innermost_position(router: Router) -> tuple[object, str]:
         if inner == router.app:
             return holder, name
         holder, name = inner, "app"
+
+
+def stands_inside(guard: object, router: Router) -> bool:
+    """Tell whether the guard of a router is still what its dispatch goes through.
+
+    Raises:
+        ConfigurationError: a middleware hides what it wraps.
+    """
+    return innermost_position(router)[0] is guard

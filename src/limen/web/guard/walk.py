@@ -8,10 +8,11 @@ from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
 from limen.authz.administration import ADMINISTRATION
 from limen.authz.roles import RoleCatalogue
+from limen.core.errors import ConfigurationError
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.guard.dispatch import InnerGuard, instrument
 from limen.web.guard.inclusions import check_included
-from limen.web.guard.leaves import Leaf, is_framework_page, names_endpoint
+from limen.web.guard.leaves import Leaf, is_framework_page, names_endpoint, stands_inside
 from limen.web.guard.marks import Statement
 from limen.web.guard.rules import OWN_DEFAULT, PathRules, name_below, normal_name
 
@@ -51,6 +52,10 @@ def walk(router: Router, prefix: str = "", depth: int = 0) -> Iterator[ListedLea
     if depth > _DEEPEST:
         return
     guard = instrument(router)
+    if not stands_inside(guard, router):
+        raise ConfigurationError(
+            f"the dispatch of {type(router).__name__} was replaced after protect(), without the guard"
+        )
     if guard.own is not None:
         for path, methods, endpoint in guard.own.listed():
             leaf = guard.leaf_of(guard.own, endpoint)
@@ -68,7 +73,9 @@ def _walk_route(guard: InnerGuard, route: Any, prefix: str, included: Any, depth
     if hasattr(route, "effective_candidates"):
         yield from _walk_included(guard, route, prefix, depth)
     elif not names_endpoint(route):
-        yield ListedLeaf(name_below(prefix, route), frozenset(), _opaque(route), is_foreign=True)
+        endpoint = getattr(route, "endpoint", None)
+        leaf = _opaque(route) if endpoint is None else guard.leaf_of(route, endpoint, included)
+        yield ListedLeaf(name_below(prefix, route), frozenset(), leaf, is_foreign=True)
     elif isinstance(route, Mount | Host):
         yield from _walk_mounted(guard, route, prefix, included, depth)
     elif isinstance(route, Route | WebSocketRoute):
@@ -90,8 +97,10 @@ def _walk_included(guard: InnerGuard, included: Any, prefix: str, depth: int) ->
         elif getattr(candidate, "endpoint", None) is not None:
             leaf = guard.leaf_of(candidate.original_route, candidate.endpoint, included)
             yield ListedLeaf(prefix + candidate.path, frozenset(candidate.methods), leaf)
-    for context in included.effective_low_priority_routes():
-        yield from _walk_frontends(context.original_route, prefix, context.frontend_prefix)
+    # FastAPI 0.137 has no frontends yet, and 0.138 copies their group with the prefix.
+    for context in getattr(included, "effective_low_priority_routes", tuple)():
+        group = context.starlette_route or context.original_route
+        yield from _walk_frontends(group, prefix, getattr(context, "frontend_prefix", ""))
 
 
 def _walk_mounted(guard: InnerGuard, route: Any, prefix: str, included: Any, depth: int) -> Iterator[ListedLeaf]:
@@ -134,9 +143,9 @@ def faults(
                     f"{each.name}: a foreign route, whose endpoint the guard cannot see; "
                     f"declare gate.mount_rule({each.path!r}, …)"
                 )
-        elif stated.contradiction:
+        if stated.contradiction and (each.is_foreign or not each.leaf.declared_by_path):
             found.append(f"{each.name}: it is @public and restricted at once")
-        elif strict and not each.is_own and not stated.is_stated:
+        elif strict and not each.leaf.declared_by_path and not each.is_own and not stated.is_stated:
             found.append(f"{each.name}: it states nothing, and protect(strict=True) asks every route to")
         found += [f"{each.name}: {fault}" for fault in _unknown_names(stated, catalogue)]
     for path, requirement in rules.items():
