@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import event as listening
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from limen.core.errors import ConfigurationError, Unavailable
-from limen.core.events import EventName
+from limen.core.errors import ConfigurationError, InvalidRefreshToken, Unavailable
+from limen.core.events import NOWHERE, EventName
 from limen.features.accounts.store import AccountStatus
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.sqlite import SQLiteStorage
@@ -33,6 +33,7 @@ from limen.testing.contracts.contract import (
 from limen.testing.contracts.cookies import EVERY, IDLE, MOST, a_cookie, lives, renew, touch
 from limen.testing.contracts.sessions import end, end_all
 from tests.storage.conftest import TurnedClock
+from tests.support.gates import PASSWORD, gate_for
 from tests.support.valkey import Server, nobody_listens
 
 
@@ -198,6 +199,7 @@ async def test_a_renewed_id_is_not_revived(
     assert not await lives(storage, cookie)
     assert not await lives(peer, cookie)
     assert not await lives(storage, renewed)
+    assert await renew(storage, cookie, b"thief") is None
     assert await storage.sessions.read(cookie.sid) is None
 
 
@@ -404,3 +406,23 @@ async def test_two_who_take_away_and_use(
         assert not await lives(peer, cookie)
         assert not await lives(storage, cookie)
         await asyncio.gather(*looking)
+
+
+@pytest.mark.parametrize("first", ["thief", "honest"])
+async def test_a_valkey_that_went_back_is_told_and_ends_the_session(tmp_path: Path, valkey: Server, first: str) -> None:
+    """Whoever comes first, with the spent token or the current one, gets nothing; the trail says what happened."""
+    gate = gate_for(tmp_path, session_store="valkey", valkey_url=valkey.url)
+    async with gate.running():
+        await gate.accounts.create("ann", PASSWORD)
+        spent = await gate.login.login("ann", PASSWORD, origin=NOWHERE)
+        text = value(valkey, spent.sid)
+        current = await gate.sessions.refresh(spent.refresh_token, origin=NOWHERE)
+        put_back(valkey, spent.sid, text)
+        tokens = {"thief": spent.refresh_token, "honest": current.refresh_token}
+        for who in (first, *tokens):
+            with pytest.raises(InvalidRefreshToken):
+                await gate.sessions.refresh(tokens[who], origin=NOWHERE)
+        told = {"thief": EventName.REFRESH_REUSED, "honest": EventName.STORE_ROLLED_BACK}
+        assert len(await all_events(gate.storage, told[first])) == 1
+        assert spent.sid in gate.ended
+        assert value(valkey, spent.sid) is None
