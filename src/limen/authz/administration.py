@@ -13,6 +13,7 @@ class Administration(StrEnum):
     ACCOUNTS_WRITE = "accounts:write"
     ACCOUNTS_DELETE = "accounts:delete"
     SESSIONS_END = "sessions:end"
+    SESSIONS_WATCH = "sessions:watch"
     ROLES_READ = "roles:read"
     ROLES_WRITE = "roles:write"
     ROLES_ASSIGN = "roles:assign"

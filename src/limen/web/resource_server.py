@@ -3,18 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
 from limen.authn.ended import EndedSessions
 from limen.authn.issuer_keys import IssuerKeys
 from limen.authn.outbound import OWN_NETWORKS, Outbound
+from limen.authn.resource_server import EndedFollower
 from limen.authn.strategy import Attribution, Authenticated
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock, system_clock
-from limen.core.errors import LimenError, Unavailable
-from limen.core.principal import Principal
+from limen.core.errors import ConfigurationError, LimenError, Unavailable
+from limen.core.principal import ANONYMOUS, Principal
 from limen.crypto.claims import ACCESS_TYP, AccessClaims
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.jwt import TokenVerifier
@@ -37,6 +38,7 @@ class ResourceServer:
         cors: the origins that may read answers.
         proxies: the proxies that are believed when they say who is behind them.
         challenges: the authentication schemes that a 401 names.
+        ended: the sessions that are known to have ended.
     """
 
     def __init__(
@@ -48,14 +50,24 @@ class ResourceServer:
         roles: Mapping[str, Iterable[str]] | None = None,
         cors_origins: Iterable[str] = (),
         trusted_proxies: Sequence[str] = (),
+        watch_key: str | None = None,
+        watch_url: str | None = None,
+        when_blind: Literal["serve", "refuse"] = "serve",
         clock: Clock = system_clock,
     ) -> None:
+        if when_blind not in {"serve", "refuse"} or (watch_key is None and (when_blind != "serve" or watch_url)):
+            raise ConfigurationError("when_blind is serve or refuse; without watch_key nothing is watched.")
         self.catalogue = RoleCatalogue({} if roles is None else roles)
         self.cors = CorsPolicy.of(cors_origins, credentials=True)
         self.proxies = TrustedProxies(trusted_proxies)
         # The addresses are the operator's own words, and most issuers of one's own are inside.
         self.outbound = Outbound(allow_private=OWN_NETWORKS)
         self.keys = IssuerKeys(jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json", self.outbound, use=self._use)
+        self.ended = EndedSessions()
+        self._watch: EndedFollower | None = None
+        if watch_key is not None:
+            url = watch_url or f"{issuer.rstrip('/')}/auth/ended"
+            self._watch = EndedFollower(url, watch_key, self.outbound, self.ended, clock=clock)
         self.bearer = BearerStrategy(
             TokenVerifier(
                 KeySet.empty(),
@@ -69,7 +81,7 @@ class ResourceServer:
                 clock=clock,
             ),
             ClaimsCache[Authenticated](),
-            EndedSessions(),
+            self.ended,
             permissions_of=self.catalogue.permissions_of,
             known_roles=lambda: self.catalogue.names,
             clock=clock,
@@ -77,8 +89,9 @@ class ResourceServer:
         )
         chain = AuthenticationChain([self.bearer])
         self._attribute = chain.attribute
+        self._refuses_blindly = when_blind == "refuse"
         self.challenges = chain.challenges
-        self._following: asyncio.Task[None] | None = None
+        self._following: tuple[asyncio.Task[None], ...] = ()
         self._protections: list[Protection] = []
 
     def _use(self, keys: KeySet) -> None:
@@ -96,7 +109,43 @@ class ResourceServer:
 
     def authenticate(self, scope: MutableMapping[str, Any], state: Attribution) -> Awaitable[None] | None:
         """Find out who is calling: at once where the key is known, else by awaiting what is returned."""
-        return self._attribute(scope, state)
+        pending = self._attribute(scope, state)
+        if not self._is_blind():
+            return pending
+        if pending is not None:
+            return self._refused_blindly(pending, state)
+        self._refuse(state)
+        return None
+
+    def _is_blind(self) -> bool:
+        return self._refuses_blindly and self._watch is not None and self._watch.is_blind
+
+    async def _refused_blindly(self, pending: Awaitable[None], state: Attribution) -> None:
+        await pending
+        self._refuse(state)
+
+    @staticmethod
+    def _refuse(state: Attribution) -> None:
+        """Let nobody be somebody: whether their session has ended is not known."""
+        if state.principal.is_authenticated:
+            state.principal, state.credential = ANONYMOUS, None
+            state.rejection = Unavailable("This service cannot ask which sessions have ended.")
+
+    async def ready(self) -> Mapping[str, str]:
+        """Return where requests can be served.
+
+        Returns:
+            What an operator has to know all the same: ``{"ended_sessions": "unknown"}`` where the issuer has not told
+            for ten seconds which sessions ended.
+
+        Raises:
+            Unavailable: there are no keys to verify with, or nobody would be let in.
+        """
+        if not len(self.bearer.keys):
+            raise Unavailable("The keys of the issuer are not known.")
+        if self._is_blind():
+            raise Unavailable("Which sessions have ended is not known.")
+        return {"ended_sessions": "unknown"} if self._watch is not None and self._watch.is_blind else {}
 
     async def live(self, principal: Principal) -> Principal:
         """Refuse: what an account is now, only the issuer knows.
@@ -111,23 +160,27 @@ class ResourceServer:
         known = state.credential
         if not isinstance(known, Authenticated):
             return not state.principal.is_authenticated
-        return self.bearer.fault_of(known) is None
+        return self.bearer.fault_of(known) is None and not self._is_blind()
 
     async def start(self) -> None:
         """Fetch the keys and follow them; until the issuer answers, tokens are answered 503."""
-        if self._following is not None and not self._following.done():
+        if any(not task.done() for task in self._following):
             return
         with suppress(LimenError):
             await self.keys.learn()
-        self._following = asyncio.create_task(self.keys.follow(), name="limen: keys of the issuer")
+        self._following = (asyncio.create_task(self.keys.follow(), name="limen: keys of the issuer"),)
+        if self._watch is not None:
+            watching = asyncio.create_task(self._watch.follow(), name="limen: ended sessions of the issuer")
+            self._following += (watching,)
 
     async def stop(self) -> None:
         """End what `start` began, unless another application of this gate still runs."""
         following = self._following
-        if following is None or any(protection.ready for protection in self._protections):
+        if not following or any(protection.ready for protection in self._protections):
             return
-        self._following = None
-        following.cancel()
-        with suppress(asyncio.CancelledError, RuntimeError):
-            await following
+        self._following = ()
+        for task in following:
+            task.cancel()
+            with suppress(asyncio.CancelledError, RuntimeError):
+                await task
         await self.outbound.aclose()

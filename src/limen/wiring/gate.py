@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from limen.authn.api_key import KeyCredential, is_by_key
 from limen.authn.client_certificate import CertificateCredential, is_by_certificate_alone
@@ -133,13 +133,16 @@ class Limen(Parts):
         roles: Mapping[str, Iterable[str]] | None = None,
         cors_origins: Iterable[str] = (),
         trusted_proxies: Sequence[str] = (),
+        watch_key: str | None = None,
+        watch_url: str | None = None,
+        when_blind: Literal["serve", "refuse"] = "serve",
         clock: Clock = system_clock,
     ) -> "ResourceServer":
         """Make a gate for a service that verifies the tokens of a limen elsewhere, by its public keys alone.
 
         It has no database and logs nobody in. The keys are fetched at the start, every five minutes, and where a token
-        names one that is not known, every ten seconds at most. That a session has ended it does not learn: a token is
-        good until it expires, 15 minutes at most. ``@live`` answers 503 there.
+        names one that is not known, every ten seconds at most. With a ``watch_key`` it learns within two seconds which
+        sessions ended; without, a token is good until it expires, 15 minutes at most. ``@live`` answers 503 there.
 
         Args:
             issuer: the exact ``iss``: ``LIMEN_ISSUER`` of the other one.
@@ -149,6 +152,10 @@ class Limen(Parts):
                 no permission.
             cors_origins: the web origins whose pages may call.
             trusted_proxies: the proxies in front of it, as in ``LIMEN_TRUSTED_PROXIES``.
+            watch_key: an API key at the issuer whose owner may ``sessions:watch``. Never written into code.
+            watch_url: where the list of ended sessions is; ``/auth/ended`` of the issuer where it is not given.
+            when_blind: what happens where that list has not been heard for ten seconds: tokens count until they expire
+                (``serve``), or every one is answered 503 (``refuse``).
             clock: the time in seconds since 1970 UTC.
 
         Raises:
@@ -163,6 +170,9 @@ class Limen(Parts):
             roles=roles,
             cors_origins=cors_origins,
             trusted_proxies=trusted_proxies,
+            watch_key=watch_key,
+            watch_url=watch_url,
+            when_blind=when_blind,
             clock=clock,
         )
 
@@ -240,6 +250,7 @@ class Limen(Parts):
             accounts=self.accounts,
             login=self.login,
             sessions=self.sessions,
+            ended=self.ended_feed,
             keys=lambda: self.bearer.keys,
             cookies=Cookies(self.cookie_login, self._csrf, self.cookies.https_only),
             forwarding=self.forwarding,

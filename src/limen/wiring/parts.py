@@ -43,6 +43,7 @@ from limen.features.maintenance.watch import RollbackWatch
 from limen.features.messages.building import Verifying, build_messages
 from limen.features.roles.service import RoleService
 from limen.features.roles.watch import RoleWatch
+from limen.features.sessions.feed import EndedFeed
 from limen.features.sessions.service import SessionService
 from limen.features.signing_keys.files import KeyFiles
 from limen.features.signing_keys.service import SigningKeyService
@@ -181,6 +182,7 @@ class Parts:
             keep_ended_ms=keep_ended_ms,
             clock=self._clock,
         )
+        self.ended_feed = EndedFeed(self.storage.sessions)
         self._build_accounts(settings, keep_ended_ms)
         self.maintenance = MaintenanceService(
             self.storage.maintenance, record=self.sessions.record, keep_ended_ms=keep_ended_ms

@@ -9,6 +9,7 @@ from limen.features.api_keys.service import ApiKeyService
 from limen.features.client_certificates.service import ClientCertificateService
 from limen.features.forwarding.service import ForwardingService
 from limen.features.login.service import LoginService
+from limen.features.sessions.feed import EndedFeed
 from limen.features.sessions.service import SessionService
 from limen.features.signing_keys.service import JWKS_MAX_AGE
 from limen.features.sso.building import Sso
@@ -18,6 +19,7 @@ from limen.web.routes.account import account_routes
 from limen.web.routes.administration import Administered, administration_paths, administration_routes
 from limen.web.routes.api_keys import own_key_paths, own_key_routes
 from limen.web.routes.client_certificates import certificate_token_paths, certificate_token_routes
+from limen.web.routes.ended import ended_paths, ended_routes
 from limen.web.routes.health import health_routes
 from limen.web.routes.jwks import JWKS_PATH, jwks_routes
 from limen.web.routes.login import login_routes
@@ -36,6 +38,7 @@ def own_routes(
     accounts: AccountService,
     login: LoginService,
     sessions: SessionService,
+    ended: EndedFeed,
     keys: Callable[[], KeySet],
     cookies: Cookies,
     forwarding: ForwardingService,
@@ -60,6 +63,7 @@ def own_routes(
         **session_routes(sessions, cookies, refresh_cookies, prefix=prefix),
         **account_routes(accounts, cookies, prefix=prefix),
         **cookie_routes(cookies, prefix=prefix),
+        **ended_routes(ended, prefix=prefix),
         **verify_routes(forwarding, cookies.csrf, proxies, prefix=prefix),
         **jwks_routes(keys, max_age=JWKS_MAX_AGE),
         **(own_key_routes(api_keys, prefix=prefix) if api_keys is not None else {}),
@@ -173,6 +177,7 @@ def paths_of_schema(
         **described,
         **session_paths(prefix),
         **cookie_paths(prefix),
+        **ended_paths(prefix),
         **verify_paths(prefix),
         **(own_key_paths(prefix) if api_keys else {}),
         **(sso_paths(prefix, _TOKENS) if sso else {}),
