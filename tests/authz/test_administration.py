@@ -12,6 +12,7 @@ def test_the_permissions_of_administration() -> None:
         "accounts:write",
         "accounts:delete",
         "sessions:end",
+        "sessions:watch",
         "roles:read",
         "roles:write",
         "roles:assign",
