@@ -1,7 +1,9 @@
 """A gate with a service that sends messages, and queues of AWS over HTTP."""
 
+import asyncio
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,11 @@ from limen import Limen
 from limen.consumers import Consumer, GuardedMessage, Message
 from limen.features.accounts.service import AccountView
 from limen.features.roles.service import OPERATOR
+from limen.storage.sql.messages import SQLMessages
 from tests.own_user.conftest import Place, database_url, place
 from tests.support.gates import gate_for
 
-__all__ = ["Sender", "Work", "database_url", "place"]
+__all__ = ["MakeClient", "Sender", "Work", "counted", "database_url", "place", "until"]
 
 AUDIENCE = "orders"
 
@@ -38,14 +41,10 @@ class Work:
 class Turned:
     """A clock that a test moves on."""
 
-    def __init__(self) -> None:
-        import time
-
-        self.shift = 0.0
-        self._time = time.time
+    shift = 0.0
 
     def __call__(self) -> float:
-        return self._time() + self.shift
+        return time.time() + self.shift
 
 
 @dataclass
@@ -126,4 +125,21 @@ def client_of(aws: str) -> Iterator[MakeClient]:
         client.close()
 
 
-Handler = Callable[[GuardedMessage], Awaitable[None]]
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something outside of this process, or a worker, has come so far."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.05)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, verb: str) -> list[str]:
+    """Count from now on how often a verb of the store of messages is asked: one entry each time."""
+    asked: list[str] = []
+    original = getattr(SQLMessages, verb)
+
+    async def counting(self: SQLMessages, account_id: str, **more: Any) -> Any:
+        asked.append(account_id)
+        return await original(self, account_id, **more)
+
+    monkeypatch.setattr(SQLMessages, verb, counting)
+    return asked

@@ -106,7 +106,8 @@ def test_requirements_of_routes_are_refused() -> None:
 
 def test_what_is_no_function_takes_no_requirement() -> None:
     """Classes and objects are not handlers to be written on."""
-    for target in (object(), type("View", (), {}), functools.partial(handler)):
+    targets: tuple[Any, ...] = (object(), type("View", (), {}), functools.partial(handler))
+    for target in targets:
         with pytest.raises(ConfigurationError, match="no function"):
             roles("maker")(target)
 

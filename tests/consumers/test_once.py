@@ -261,7 +261,8 @@ class TestCrash:
 
         async def dying(taken: GuardedMessage) -> None:
             connection = await place.engine.connect()
-            await connection.begin()
+            transaction = await connection.begin()
+            assert transaction.is_active
             async with place.gate.using(connection):
                 await taken.claim()
                 await profile(connection, taken.principal.sub)
