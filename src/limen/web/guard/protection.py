@@ -17,6 +17,7 @@ from limen.web.guard.leaves import is_framework_page
 from limen.web.guard.openapi import describing
 from limen.web.guard.outer import put_guard_around
 from limen.web.guard.own_routes import OwnRoutes
+from limen.web.guard.rewriting import refuse_rewritten_addresses
 from limen.web.guard.rules import PathRules
 from limen.web.guard.selftest import assert_guard_holds
 from limen.web.guard.state import Gate
@@ -101,6 +102,7 @@ class Protection:
                 self._starting.release()
 
     async def _start(self) -> None:
+        refuse_rewritten_addresses(self.gate.proxies)
         await self.gate.start()
         leaves = self.leaves()
         found = faults(leaves, self.rules, self.gate.catalogue, strict=self.strict)
