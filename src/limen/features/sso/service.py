@@ -201,11 +201,12 @@ class SsoService:
             origin=origin,
             data={"roles": [], "provider": provider.name},
         )
-        for username in filter(None, (name, _made_name(provider, assertion))):
+        made = _made_name(provider, assertion)
+        for username in filter(None, (name, made, f"{made}-{account_id[-8:]}")):
             person = NewPerson(account_id, username, email)
             done = await self._store.create(person, identity, provider=provider.name, event=event)
             # Of several first logins at once one has made it, and all of them find it.
-            if done is not Created.NAME_TAKEN:
+            if done is not Created.NAME_TAKEN or await self._store.find(identity) is not None:
                 return
         raise Conflict("The account could not be named.")
 
