@@ -135,7 +135,7 @@ def test_the_cookie_on_plain_http(gate: Limen, url: str, name: str, secure: bool
 )
 def test_the_path_is_the_browsers(tmp_path: Path, mounted: str, public_url: str | None, prefix: str, path: str) -> None:
     """Below a mount, behind a proxy that takes a part of the path away, and with another prefix."""
-    gate = gate_for(tmp_path, **({"public_url": public_url} if public_url else {}))
+    gate = gate_for(tmp_path, public_url=public_url)
     inner = Starlette()
     gate.protect(inner, prefix=prefix)
     app = Starlette(routes=[Mount(mounted, app=inner)]) if mounted else inner
@@ -195,8 +195,8 @@ def test_another_token_in_the_body_is_refused(client: TestClient) -> None:
 @pytest.mark.parametrize("value", ["", "x", "a.b.c", '"quoted"', "caf\u00e9", "A" * 8192])
 def test_what_is_no_token_is_refused_and_clears_nothing(client: TestClient, value: str) -> None:
     """401 with a code: another tab may have been given a good one in the meantime."""
-    headers = {**OWN, "Cookie": f"{NAME}={value}".encode()}
-    answer = client.post("/auth/refresh", headers=headers)
+    headers = [(name.encode(), value.encode()) for name, value in OWN.items()]
+    answer = client.post("/auth/refresh", headers=[*headers, (b"Cookie", f"{NAME}={value}".encode())])
     assert code_of(answer)[0] == 401
     assert "set-cookie" not in answer.headers
     assert "clear-site-data" not in answer.headers

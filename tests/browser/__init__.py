@@ -1,0 +1,1 @@
+"""What browsers do, by a real one."""

@@ -1,0 +1,45 @@
+"""The demo's pages in a real browser, under the policy that they are answered with."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, ConsoleMessage
+
+from tests.server.conftest import Server, demo_accounts, launch
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running demo."""
+    server = launch(tmp_path_factory.mktemp("demo"), "demo")
+    yield server
+    server.end()
+
+
+def _counts(message: ConsoleMessage) -> bool:
+    # The one thing that a browser asks for by itself; there is none, and no page names one.
+    return message.type == "error" and not message.location["url"].endswith("/favicon.ico")
+
+
+def test_the_interface_is_shown_and_can_be_tried(context: BrowserContext, demo: Server) -> None:
+    """``/docs`` renders without breaking its policy, asks nobody else, and a login tried in it answers tokens."""
+    page = context.new_page()
+    faults: list[str] = []
+    asked: list[str] = []
+    page.on(
+        "console", lambda message: faults.append(f"{message.text} {message.location}") if _counts(message) else None
+    )
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{demo.address}/docs")
+    login = page.locator(".opblock", has_text="/auth/login")
+    login.get_by_role("button").first.click()
+    login.get_by_role("button", name="Try it out").click()
+    password = demo_accounts(demo)["maker"]["password"]
+    login.locator("textarea").fill(f'{{"username": "maker", "password": "{password}"}}')
+    login.get_by_role("button", name="Execute").click()
+    login.locator(".live-responses-table", has_text="access_token").wait_for()
+    page.screenshot(path=demo.folder / "docs.png", full_page=False)
+    assert faults == []
+    assert [url for url in asked if not url.startswith((demo.address, "data:"))] == []
+    assert page.locator(".opblock").count() > 20
