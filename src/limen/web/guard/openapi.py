@@ -118,7 +118,9 @@ def _describe(operation: Document, requirement: Requirement) -> None:
         operation["security"] = []
         return
     present = list(operation.get("security", ()))
-    if requirement.client_certificate:
+    if any(CERTIFICATE_SCHEME in each for each in present):
+        pass  # limen's own: it says itself what else it takes
+    elif requirement.client_certificate:
         # Objects are alternatives, the members of one are asked together.
         operation["security"] = [{CERTIFICATE_SCHEME: []}, {SCHEME: [], CERTIFICATE_SCHEME: []}]
     elif not any(SCHEME in each or COOKIE_SCHEME in each for each in present):
