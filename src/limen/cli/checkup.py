@@ -12,6 +12,7 @@ from pathlib import Path
 
 from limen.cli.findings import FAIL, OK, WARN, Finding, schema_finding
 from limen.core.errors import ConfigurationError
+from limen.core.networks import is_wide
 from limen.crypto.passwords import PasswordHasher
 from limen.settings import Settings
 from limen.storage.sql.sqlite_file import OLDEST_SQLITE, schema_of
@@ -40,7 +41,7 @@ def examine(env_file: Path | None) -> list[Finding]:
         *_database(settings),
         *_valkey(settings),
         *_hashing(settings),
-        _proxies(),
+        _proxies(settings),
         *findings,
     ]
 
@@ -161,13 +162,15 @@ def _hashing(settings: Settings) -> Iterator[Finding]:
         yield Finding(OK, "passwords", found)
 
 
-def _proxies() -> Finding:
-    return Finding(
-        OK,
-        "proxies",
-        "limen serve believes no forwarding header",
-        "around an application of your own, run uvicorn with --no-proxy-headers: it believes local processes",
-    )
+def _proxies(settings: Settings) -> Finding:
+    advice = "around an application of your own, run uvicorn with --no-proxy-headers: it believes local processes"
+    if not settings.trusted_proxies:
+        return Finding(OK, "proxies", "none is trusted: no forwarding header is believed", advice)
+    found = f"{', '.join(settings.trusted_proxies)} may name the client in {settings.forwarded_header}"
+    wide = [each for each in settings.trusted_proxies if each != "unix" and is_wide(each)]
+    if wide:
+        return Finding(WARN, "proxies", found, f"{', '.join(wide)} is more than proxies: whoever is there is believed")
+    return Finding(OK, "proxies", found, f"limen doctor --listen shows what they say; {advice}")
 
 
 def _clock() -> Iterator[Finding]:

@@ -40,6 +40,12 @@ def canonical_network(text: str) -> str:
     return str(network)
 
 
+def is_wide(network: str) -> bool:
+    """Tell whether a network holds addresses of the public Internet, and more of them than a few machines have."""
+    found = ip_network(network)
+    return found.is_global and found.num_addresses > (256 if found.version == 4 else 2**64)
+
+
 @lru_cache(maxsize=4096)
 def is_within(address: str, networks: tuple[str, ...]) -> bool:
     """Tell whether an address is in one of the networks; what is no address is in none."""

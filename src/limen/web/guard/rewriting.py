@@ -35,8 +35,8 @@ def refuse_rewritten_addresses(proxies: TrustedProxies) -> None:
         return
     if proxies:
         raise ConfigurationError(
-            "uvicorn changes the client's address before limen sees it, so nobody can tell whether a trusted proxy speaks: "
-            + _ADVICE
+            "uvicorn changes the client's address before limen sees it, so nobody can tell whether a trusted proxy "
+            f"speaks: {_ADVICE}"
         )
     _log.warning("uvicorn changes the client's address before limen sees it: %s", _ADVICE)
 
