@@ -1,6 +1,7 @@
 """The database holds the truth: whatever Valkey loses, keeps too long or gets back, nothing that ended is revived."""
 
 import asyncio
+import inspect
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -16,8 +17,14 @@ from limen.core.events import NOWHERE, EventName
 from limen.features.accounts.store import AccountStatus
 from limen.features.roles.store import Change
 from limen.features.sessions.store import EndReason
+from limen.storage.sql.cookies import SQLCookies
+from limen.storage.sql.issuing import SQLIssuing
+from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.sqlite import SQLiteStorage
+from limen.storage.valkey.cookies import ValkeyCookies
+from limen.storage.valkey.issuing import ValkeyIssuing
 from limen.storage.valkey.on_sqlite import ValkeySQLiteStorage
+from limen.storage.valkey.sessions import ValkeySessions
 from limen.testing.contracts.contract import (
     KEEP_ENDED,
     OLD_HASH,
@@ -441,3 +448,15 @@ async def test_a_valkey_that_went_back_is_told_and_ends_the_session(tmp_path: Pa
         assert len(await all_events(gate.storage, told[first])) == 1
         assert spent.sid in gate.ended
         assert value(valkey, spent.sid) is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(ValkeyIssuing, SQLIssuing), (ValkeyCookies, SQLCookies), (ValkeySessions, SQLSessions)],
+    ids=["issuing", "cookies", "sessions"],
+)
+def test_no_verb_is_left_to_the_database_by_accident(ours: type, theirs: type) -> None:
+    """Each verb about single sessions is Valkey's own; a new one cannot be forgotten."""
+    verbs = {name for name, _ in inspect.getmembers(theirs, inspect.iscoroutinefunction) if not name.startswith("_")}
+    assert verbs - vars(ours).keys() <= {"end_all", "record"}
+    assert verbs

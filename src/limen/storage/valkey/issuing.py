@@ -42,20 +42,18 @@ class ValkeyIssuing(SQLIssuing):
         """
         # No row and no record where Valkey is away: they would be made anew at each attempt to log in.
         await self._valkey.ping()
-        is_cookie = session.kind == "cookie"
-        opened = await super().open(
-            replace(
-                session,
-                token_hash=sealed(session.token_hash),
-                # The idle end of a cookie moves in Valkey alone; the row is there for as long as it may move to.
-                refresh_ttl_ms=session.max_ttl_ms if is_cookie else session.refresh_ttl_ms,
-            ),
-            event,
-        )
+        return await self._kept(session, await super().open(_row_of(session), event))
+
+    async def open_bound(self, session: NewSession, registration: str, event: Event) -> CurrentSession | None:
+        """Do the same for a service that proved itself by a client certificate."""
+        await self._valkey.ping()
+        return await self._kept(session, await super().open_bound(_row_of(session), registration, event))
+
+    async def _kept(self, session: NewSession, opened: CurrentSession | None) -> CurrentSession | None:
         if opened is None:
             return None
         state = State(
-            COOKIE if is_cookie else REFRESH,
+            COOKIE if session.kind == "cookie" else REFRESH,
             0,
             session.token_hash,
             None,
@@ -150,3 +148,9 @@ class ValkeyIssuing(SQLIssuing):
         if found is None:
             return None
         return replace(current(renewal.sid, renewal.account_id, found), idle_until=state.idle_until)
+
+
+def _row_of(session: NewSession) -> NewSession:
+    """Return what the database keeps of it: the idle end of a cookie moves in Valkey alone, so its row stays longer."""
+    idle_ms = session.max_ttl_ms if session.kind == "cookie" else session.refresh_ttl_ms
+    return replace(session, token_hash=sealed(session.token_hash), refresh_ttl_ms=idle_ms)

@@ -1,3 +1,20 @@
-"""PostgreSQL with the sessions in Valkey against the contract of the stores."""
+"""PostgreSQL with the sessions in Valkey against the contract of the stores: whatever has to do with sessions.
 
-from tests.storage.test_contracts import *  # noqa: F403 - every suite there is, so that none is forgotten here
+The other suites run on SQLite with Valkey, and on PostgreSQL without.
+"""
+
+from tests.storage.test_contracts import (  # noqa: F401 - they are the tests
+    TestAssignRoles,
+    TestChangePassword,
+    TestChangeStatus,
+    TestCookies,
+    TestDelete,
+    TestOpen,
+    TestOpenBound,
+    TestRenew,
+    TestRestoring,
+    TestRotate,
+    TestRotateAgainstEnding,
+    TestSessions,
+    TestStorage,
+)
