@@ -1,4 +1,4 @@
-"""``limen services certificates``: what is registered, printed and refused."""
+"""``limen certificates``: what is registered, printed and refused."""
 
 from pathlib import Path
 
@@ -16,17 +16,17 @@ def test_by_the_command_line(run: Run, tmp_path: Path) -> None:
     assert run("services", "create", "billing").code == 0
     made = Authority().client(uri(SPIFFE), dns("billing.example"))
     certificate, _ = made.files(tmp_path, "billing")
-    add = ("services", "certificates", "add", "billing")
+    add = ("certificates", "add", "billing")
     first = run(*add, "--uri", SPIFFE, "--json").json
     assert (first["kind"], first["value"], first["created_by"]) == ("uri", SPIFFE, "cli")
     assert run(*add, "--dns", "Billing.example").out == "billing is known by dns:billing.example.\n"
     fingerprint = run(*add, "--file", str(certificate), "--json").json["value"]
     assert run(*add, "--sha256", fingerprint).code == 1
-    listed = run("services", "certificates", "list", "billing", "--json").json["items"]
+    listed = run("certificates", "list", "billing", "--json").json["items"]
     assert {each["kind"] for each in listed} == {"uri", "dns", "sha256"}
-    assert SPIFFE in run("services", "certificates", "list", "billing").out
-    assert run("services", "certificates", "remove", "billing", first["id"]).code == 0
-    assert run("services", "certificates", "remove", "billing", first["id"]).code == 1
+    assert SPIFFE in run("certificates", "list", "billing").out
+    assert run("certificates", "remove", "billing", first["id"]).code == 0
+    assert run("certificates", "remove", "billing", first["id"]).code == 1
     for wrong, code in (
         ((), 2),
         (("--uri", SPIFFE, "--dns", "a"), 2),
@@ -36,4 +36,4 @@ def test_by_the_command_line(run: Run, tmp_path: Path) -> None:
     ):
         done = run(*add, *wrong)
         assert (done.code, bool(done.err)) == (code, True), wrong
-    assert run("services", "certificates", "add", "nobody", "--dns", "a.example").code == 1
+    assert run("certificates", "add", "nobody", "--dns", "a.example").code == 1

@@ -37,8 +37,8 @@ def serving(folder: Path, *options: str, database: str | None = None, **more: st
         "LIMEN_DATA_SECRETS": secrets.token_urlsafe(48),
         **more,
     }
-    for command in (("create", "billing"), ("certificates", "add", "billing", "--uri", SPIFFE)):
-        done = limen("services", *command, folder=folder, **told)
+    for command in (("services", "create", "billing"), ("certificates", "add", "billing", "--uri", SPIFFE)):
+        done = limen(*command, folder=folder, **told)
         assert done.returncode == 0, done.stderr
     with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""``limen services certificates``: the names by which the certificates of services are known."""
+"""``limen certificates``: the names by which the certificates of services are known."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.features.client_certificates.service import RegistrationView
     from limen.wiring import Limen
 
-app = typer.Typer(no_args_is_help=True, help="Certificates of services: the names by which they are known.")
+app = typer.Typer(no_args_is_help=True, help="Client certificates: the names by which services are known.")
 
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")]
 

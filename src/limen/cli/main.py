@@ -38,7 +38,7 @@ def _root(
 
 def application() -> typer.Typer:
     """Put the groups of commands together."""
-    from limen.cli import accounts, api_keys, db, demo, doctor, init, keys, roles, secrets, serve, services
+    from limen.cli import accounts, api_keys, certificates, db, demo, doctor, init, keys, roles, secrets, serve, services
 
     app = typer.Typer(
         name="limen",
@@ -56,6 +56,7 @@ def application() -> typer.Typer:
     app.add_typer(accounts.app, name="accounts")
     app.add_typer(services.app, name="services")
     app.add_typer(api_keys.app, name="api-keys")
+    app.add_typer(certificates.app, name="certificates")
     app.add_typer(roles.app, name="roles")
     app.add_typer(db.app, name="db")
     app.add_typer(secrets.app, name="secrets")

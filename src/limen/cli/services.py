@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limen.cli import certificates
 from limen.cli.accounts import as_json
 from limen.cli.configuration import EnvFile, Json, with_gate
 from limen.cli.terminal import note, say, show_json, table
@@ -15,8 +14,6 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.wiring import Limen
 
 app = typer.Typer(no_args_is_help=True, help="Accounts of services: make, list, and switch them off.")
-
-app.add_typer(certificates.app, name="certificates")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The service's name.")]
 

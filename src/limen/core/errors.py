@@ -156,7 +156,7 @@ class CertificateRequired(Unauthenticated):
 
     code = "certificate_required"
     title = "A client certificate is required."
-    hint = "Connect with the certificate of a service (limen services certificates list NAME)."
+    hint = "Connect with the certificate of a service (limen certificates list SERVICE)."
 
 
 class StepUpRequired(Unauthenticated):
