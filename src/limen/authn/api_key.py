@@ -218,6 +218,8 @@ class ApiKeyStrategy:
             return TokenRejected(_INVALID)
         if not row.in_time or self._clock() >= row.expires_at // 1000:
             return TokenExpired("The API key has expired.")
+        if row.is_unconfirmed:
+            return TokenRejected("The API key has to be confirmed: the database was restored.")
         if row.account_status != "active":
             return AccountNotActive()
         return None

@@ -116,6 +116,7 @@ class KeyState:
         rotations: how often it was rotated.
         roles: what the owner holds now.
         now: the database's clock at this read.
+        is_unconfirmed: it came back with a restored database, and nobody has confirmed it since.
     """
 
     id: str
@@ -136,3 +137,4 @@ class KeyState:
     rotations: int
     roles: frozenset[str]
     now: int
+    is_unconfirmed: bool = False

@@ -72,7 +72,7 @@ def list_keys(
         show_json({"items": [as_json(key) for key in page.items], "next": page.next})
         return
     table(
-        ["id", "name", "scopes", "ends", "last used"],
+        ["id", "name", "scopes", "ends", "last used", "confirmed"],
         [
             [
                 key.id,
@@ -80,6 +80,7 @@ def list_keys(
                 "all" if key.scopes is None else " ".join(key.scopes),
                 rfc3339(key.expires_at),
                 rfc3339(key.last_used_at),
+                "no" if key.unconfirmed else "yes",
             ]
             for key in page.items
         ],
@@ -110,6 +111,45 @@ def revoke(owner: Owner, key_id: KeyId, env_file: EnvFile = None, json: Json = F
         say(f"The key {key_id} was revoked.")
 
 
+@app.command()
+def confirm(
+    owner: Owner,
+    key_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]…", help="The keys' ids, as listed; none: every key of it.")
+    ] = None,
+    *,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """Let keys be used again that came back with a restored database; one that was revoked since is to be revoked."""
+    from limen.features.roles.service import OPERATOR
+
+    async def act(gate: "Limen") -> list[str]:
+        account = await gate.accounts.by_username(owner)
+        keys = _keys(gate)
+        wanted = key_ids or [key.id for key in await _every(keys, account.id) if key.unconfirmed]
+        for key_id in wanted:
+            await keys.confirm_for(OPERATOR, account.id, key_id)
+        return wanted
+
+    confirmed = with_gate(act, env_file)
+    if json:
+        show_json({"confirmed": confirmed})
+    else:
+        say(*[f"The key {key_id} is confirmed." for key_id in confirmed])
+
+
+async def _every(keys: "ApiKeyService", account_id: str) -> "list[KeyView]":
+    found: list[KeyView] = []
+    after: str | None = None
+    while True:
+        page = await keys.page(account_id, limit=200, after=after)
+        found += page.items
+        after = page.next
+        if after is None:
+            return found
+
+
 def _revoke(owner: str, key_id: str, env_file: Path | None) -> None:
     from limen.features.roles.service import OPERATOR
 
@@ -137,6 +177,7 @@ def as_json(key: "KeyView") -> dict[str, object]:
         "expires_at": rfc3339(key.expires_at),
         "last_used_at": rfc3339(key.last_used_at) or None,
         "created_by": key.created_by,
+        "confirmed": not key.unconfirmed,
     }
 
 

@@ -78,7 +78,8 @@ def restored(
     """End every session, after a backup was restored or a failover lost what was written last.
 
     A restored database calls spent refresh tokens current and ended sessions alive. Afterwards none of them works, in
-    any process, within two seconds. It goes in batches and may be interrupted: run it again, and it begins anew.
+    any process, within two seconds. API keys wait to be confirmed, since one that was revoked meanwhile is alive again:
+    limen api-keys confirm. It goes in batches and may be interrupted: run it again, and it begins anew.
     """
     _confirm(yes=yes)
 
@@ -88,9 +89,11 @@ def restored(
         note("interrupted: some accounts are done and some are not; run it again")
         raise
     if json:
-        show_json({"accounts": done.accounts, "sessions": done.sessions})
+        show_json({"accounts": done.accounts, "sessions": done.sessions, "api_keys": done.keys})
         return
     say(f"{done.sessions} sessions of {done.accounts} accounts were ended.")
+    if done.keys:
+        say(f"{done.keys} API keys open nothing until they are confirmed: limen api-keys confirm ACCOUNT ID")
     note("access tokens that only the lost database knew of live on for at most 15 minutes; to end these as well,")
     note("replace LIMEN_JWT_ACCESS_SECRET at once, without keeping the old one in LIMEN_JWT_ACCESS_SECRETS_ACCEPTED")
 

@@ -72,9 +72,9 @@ _COOKIE: Final = (
     f'{_BROWSER} "$limen/auth/me"; echo',
 )
 
+_KEY: Final = """-d '{"name": "reads orders", "scopes": ["order:read"]}'"""
 _OWN_KEY: Final = (
-    'made=$(curl -sS "$limen/auth/api-keys" -H "Authorization: Bearer $access" '
-    f"""{_JSON} -d '{{"name": "reads orders", "scopes": ["order:read"]}}')""",
+    f'made=$(curl -sS "$limen/auth/api-keys" -H "Authorization: Bearer $access" {_JSON} {_KEY})',
     f'key=$(echo "$made" | {_field("key")})',
     'curl -sS "$limen/orders" -H "X-API-Key: $key"; echo',
     f'curl -sS "$limen/orders" -H "X-API-Key: $key" {_JSON} {_ORDER}; echo',
@@ -85,13 +85,13 @@ def _service(accounts_file: Path) -> tuple[str, ...]:
     credentials = _CREDENTIALS.replace("maker", "admin").replace("$password", "$admin")
     services = '"$limen/admin/api/services'
     bearer = '-H "Authorization: Bearer $boss"'
+    account = """-d '{"name": "robot-'"$(date +%s)"'", "roles": ["maker"]}'"""
+    key = """-d '{"name": "night shift"}'"""
     return (
         f"admin={_password('admin', accounts_file)}",
         f'boss=$(curl -sS "$limen/auth/login" {_JSON} {credentials} | {_field("access_token")})',
-        f"""robot=$(curl -sS {services}" {bearer} {_JSON} """
-        f"""-d '{{"name": "robot-'"$(date +%s)"'", "roles": ["maker"]}}' | {_field("id")})""",
-        f"""key=$(curl -sS {services}/$robot/api-keys" {bearer} {_JSON} -d '{{"name": "night shift"}}' """
-        f"| {_field('key')})",
+        f'robot=$(curl -sS {services}" {bearer} {_JSON} {account} | {_field("id")})',
+        f'key=$(curl -sS {services}/$robot/api-keys" {bearer} {_JSON} {key} | {_field("key")})',
         'curl -sS "$limen/auth/me" -H "Authorization: Bearer $key"; echo',
         f'curl -sS "$limen/orders" -H "Authorization: Bearer $key" {_JSON} {_ORDER}; echo',
         f'curl -sS -X POST {services}/$robot/disable" {bearer}',

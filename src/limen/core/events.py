@@ -45,6 +45,7 @@ class EventName(StrEnum):
     API_KEY_ROTATED = "api_key_rotated"
     API_KEY_REVOKED = "api_key_revoked"
     API_KEY_USED = "api_key_used"
+    API_KEY_CONFIRMED = "api_key_confirmed"
     IDENTITY_LINKED = "identity_linked"
     IDENTITY_UNLINKED = "identity_unlinked"
 

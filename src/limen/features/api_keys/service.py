@@ -164,6 +164,14 @@ class ApiKeyService:
         """
         await self._revoke(principal.sub, key_id, principal.sub, origin, None)
 
+    async def confirm_own(self, principal: Principal, key_id: str, *, origin: Origin = NOWHERE) -> None:
+        """Let one of the principal's own keys be used again that came back with a restored database.
+
+        Raises:
+            NotFound: there is no such key, or it is somebody else's.
+        """
+        await self._confirm(principal.sub, key_id, principal.sub, origin, None)
+
     async def page(self, account_id: str, *, limit: int = DEFAULT_PAGE, after: str | None = None) -> KeyPage:
         """List the keys of an account that are not revoked, the newest first: at most ``limit`` (1 to 200).
 
@@ -214,6 +222,15 @@ class ApiKeyService:
         async def attempt(authority: Authority | None) -> None:
             await self._account(actor, account_id)
             await self._revoke(account_id, key_id, _name_of(actor), origin, authority)
+
+        await self._judged(actor, account_id, attempt)
+
+    async def confirm_for(self, actor: Actor, account_id: str, key_id: str, *, origin: Origin = NOWHERE) -> None:
+        """Let a key of a service's account be used again that came back with a restored database; see `create_for`."""
+
+        async def attempt(authority: Authority | None) -> None:
+            await self._account(actor, account_id)
+            await self._confirm(account_id, key_id, _name_of(actor), origin, authority)
 
         await self._judged(actor, account_id, attempt)
 
@@ -276,6 +293,17 @@ class ApiKeyService:
             raise _no_such_key()
         self._revoked()
         await self._sessions.catch_up()
+
+    async def _confirm(
+        self, account_id: str, key_id: str, actor: str, origin: Origin, authority: Authority | None
+    ) -> None:
+        data = {"account": account_id}
+        event = Event(EventName.API_KEY_CONFIRMED, actor=actor, target=key_id[:128], origin=origin, data=data)
+        done = is_uuid7(key_id) and await self._store.confirm(
+            key_id, account_id=account_id, event=event, authority=authority
+        )
+        if not done:
+            raise _no_such_key()
 
     def _terms(self, wanted: Wanted) -> KeyTerms:
         name = wanted.name.strip()

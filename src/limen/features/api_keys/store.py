@@ -11,7 +11,10 @@ from limen.core.events import Event
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key as it is listed. Times are milliseconds since 1970 UTC."""
+    """A key as it is listed. Times are milliseconds since 1970 UTC.
+
+    One that is unconfirmed came back with a restored database, and opens nothing until somebody confirms it.
+    """
 
     id: str
     name: str
@@ -23,6 +26,7 @@ class StoredKey:
     last_used_at: int | None
     rotations: int
     created_by: str
+    unconfirmed: bool = False
 
 
 class ApiKeyStore(Protocol):
@@ -49,6 +53,14 @@ class ApiKeyStore(Protocol):
 
         The event is written with it. False, and nothing written, otherwise. Raises AuthorityMoved, with nothing
         changed, where the authority holds no longer.
+        """
+        ...
+
+    async def confirm(self, key_id: str, *, account_id: str, event: Event, authority: Authority | None = None) -> bool:
+        """Let a key that came back with a restored database be used again, if it is this account's and not revoked.
+
+        The event is written with it, unless it was confirmed already. False, and nothing written, where there is no
+        such key. Raises AuthorityMoved, with nothing changed, where the authority holds no longer.
         """
         ...
 

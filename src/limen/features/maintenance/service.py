@@ -18,10 +18,11 @@ PAUSE_SECONDS = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """How much was ended."""
+    """How much was ended, and how many API keys somebody has to confirm."""
 
     accounts: int
     sessions: int
+    keys: int = 0
 
 
 OnBatch = Callable[[Restored], None]
@@ -57,6 +58,8 @@ class MaintenanceService:
         epoch is raised and every session deleted and listed as ended, in batches. Stopped in between it leaves no
         account half done; run again it begins anew and comes to the same end.
 
+        An API key that was revoked since the backup is alive in it. So each opens nothing until somebody confirms it.
+
         Access tokens of sessions that the restored database has never heard of cannot be listed: they live as long as
         an access token does, unless the access secret is replaced at once.
 
@@ -69,21 +72,25 @@ class MaintenanceService:
         """
         event = Event(EventName.SESSIONS_ENDED, actor=actor, data={"reason": "restored"})
         after: str | None = None
-        accounts = sessions = 0
+        accounts = sessions = keys = 0
         while True:
             batch = await self._store.end_every_session(
                 after=after, limit=BATCH, event=event, keep_ended_ms=self._keep_ended_ms
             )
             accounts += batch.accounts
             sessions += batch.sessions
-            on_batch(Restored(accounts, sessions))
+            keys += batch.keys
+            on_batch(Restored(accounts, sessions, keys))
             if batch.next is None:
                 break
             after = batch.next
             await asyncio.sleep(PAUSE_SECONDS)
         # Only now: whoever reads it knows that nothing of before is left.
         await self._record(
-            Event(EventName.STORE_RESTORED, actor=actor, data={"accounts": accounts, "sessions": sessions})
+            Event(
+                EventName.STORE_RESTORED, actor=actor, data={"accounts": accounts, "sessions": sessions, "keys": keys}
+            )
         )
-        _log.info("every session was ended after a restore", extra={"accounts": accounts, "sessions": sessions})
-        return Restored(accounts, sessions)
+        done = {"accounts": accounts, "sessions": sessions, "keys": keys}
+        _log.info("every session was ended after a restore", extra=done)
+        return Restored(accounts, sessions, keys)

@@ -15,11 +15,13 @@ class EndedBatch:
         accounts: whose epoch was raised.
         sessions: that were deleted and listed as ended.
         next: what to hand in as ``after`` for the next step; None where this was the last.
+        keys: API keys that somebody has to confirm from now on.
     """
 
     accounts: int
     sessions: int
     next: str | None
+    keys: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,13 @@ class MaintenanceStore(Protocol):
         ...
 
     async def end_every_session(self, *, after: str | None, limit: int, event: Event, keep_ended_ms: int) -> EndedBatch:
-        """Raise the epoch of the next accounts, delete their sessions and list each as ended.
+        """Raise the epoch of the next accounts, delete and list their sessions; their keys wait to be confirmed.
 
         Args:
             after: the id of the account before; None begins.
             limit: how many accounts at most: others wait for their rows only so long.
-            event: written in the same transaction, with ``accounts`` and ``sessions`` added to its data, where there
-                was an account.
+            event: written in the same transaction, with ``accounts``, ``sessions`` and ``keys`` added to its data,
+                where there was an account.
             keep_ended_ms: how long the sessions stay on the list.
         """
         ...

@@ -53,14 +53,16 @@ SELECT k.account_id, a.account_kind, a.status, k.kid, k.secret_hash,
        CASE WHEN k.overlap_until > @now THEN k.previous_kid END,
        CASE WHEN k.overlap_until > @now THEN k.previous_hash END,
        k.scopes, k.networks, k.created_at, k.expires_at, k.last_used_at, k.expires_at > @now,
-       k.revoked_at IS NOT NULL, k.rotations, ({HELD.format(account="k.account_id")}), @now
+       k.revoked_at IS NOT NULL, k.rotations, ({HELD.format(account="k.account_id")}), @now,
+       k.unconfirmed_since IS NOT NULL
   FROM limen_api_keys k JOIN limen_accounts a ON a.id = k.account_id
  WHERE k.id = :id
 """)  # noqa: S608
 
 # The newest first: ids begin with the time.
 _OF_ACCOUNT = Statement("""
-SELECT id, name, scopes, networks, created_at, rotated_at, expires_at, last_used_at, rotations, created_by
+SELECT id, name, scopes, networks, created_at, rotated_at, expires_at, last_used_at, rotations, created_by,
+       unconfirmed_since IS NOT NULL
   FROM limen_api_keys
  WHERE account_id = :account_id AND id < :before AND revoked_at IS NULL
  ORDER BY id DESC LIMIT :limit
@@ -75,6 +77,13 @@ UPDATE limen_api_keys
    SET revoked_at = @now, previous_kid = NULL, previous_hash = NULL, overlap_until = NULL
  WHERE id = :id AND account_id = :account_id AND revoked_at IS NULL
 """)
+
+_CONFIRM = Statement("""
+UPDATE limen_api_keys SET unconfirmed_since = NULL
+ WHERE id = :id AND account_id = :account_id AND revoked_at IS NULL AND unconfirmed_since IS NOT NULL
+""")
+
+_IS_THERE = Statement("SELECT 1 FROM limen_api_keys WHERE id = :id AND account_id = :account_id AND revoked_at IS NULL")
 
 _TOUCH = Statement("""
 UPDATE limen_api_keys SET last_used_at = @now
@@ -107,6 +116,10 @@ class SQLApiKeys:
     ) -> bool:
         """End the key if it is this account's and not revoked, both of its secrets, and list it as ended."""
         return await self._database.write(partial(_revoked, key_id, account_id, event, keep_ended_ms, authority))
+
+    async def confirm(self, key_id: str, *, account_id: str, event: Event, authority: Authority | None = None) -> bool:
+        """Let a key that came back with a restored database be used again; see the Protocol."""
+        return await self._database.write(partial(_confirmed, key_id, account_id, event, authority))
 
     async def touch(self, key_id: str, *, at_most_every_ms: int) -> bool:
         """Note that the key is used now, unless it was noted within this time; True where it was noted."""
@@ -185,6 +198,17 @@ def _revoked(
     return True
 
 
+def _confirmed(key_id: str, account_id: str, event: Event, authority: Authority | None) -> Steps[bool]:
+    if not is_uuid7(key_id):
+        return False
+    yield from locked(account_id, authority)
+    changed = yield from run(_CONFIRM, id=key_id, account_id=account_id)
+    if changed:
+        yield from record(event)
+        return True
+    return (yield from row(_IS_THERE, id=key_id, account_id=account_id)) is not None
+
+
 def _looked_up(key_id: str) -> Steps[KeyState | None]:
     # PostgreSQL would call it an error: what is no id names no key.
     found = (yield from row(_LOOK_UP, id=key_id)) if is_uuid7(key_id) else None
@@ -210,14 +234,15 @@ def _looked_up(key_id: str) -> Steps[KeyState | None]:
         rotations=found[14],
         roles=role_names(found[15]),
         now=found[16],
+        is_unconfirmed=bool(found[17]),
     )
 
 
 def _of_account(account_id: str, limit: int, after: str | None) -> Steps[Sequence[StoredKey]]:
     found = yield from rows(_OF_ACCOUNT, account_id=account_id, before=after or _LAST, limit=limit)
     return [
-        StoredKey(str(key_id), name, _read(scopes), _read(networks), *columns)
-        for key_id, name, scopes, networks, *columns in found
+        StoredKey(str(key_id), name, _read(scopes), _read(networks), *columns, bool(unconfirmed))
+        for key_id, name, scopes, networks, *columns, unconfirmed in found
     ]
 
 

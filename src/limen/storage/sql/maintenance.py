@@ -30,6 +30,12 @@ ON CONFLICT (id) DO NOTHING
 
 _DELETE = Statement("DELETE FROM limen_sessions WHERE account_id > :after AND account_id <= :last")
 
+# A key that was revoked after the backup is alive in it, and nothing in the database says so.
+_UNCONFIRM = Statement("""
+UPDATE limen_api_keys SET unconfirmed_since = @now
+ WHERE account_id > :after AND account_id <= :last AND revoked_at IS NULL AND unconfirmed_since IS NULL
+""")
+
 # Dead ones too: they are swept a day after their end, and until then it is not worth a look at the clock.
 _BY_SECRET = Statement("SELECT kid, count(*) FROM limen_sessions WHERE kind = 'refresh' GROUP BY kid ORDER BY kid")
 
@@ -83,8 +89,10 @@ def _ended(after: str, limit: int, event: Event, keep_ended_ms: int) -> Steps[En
     accounts = yield from run(_RAISE_EPOCHS, **between)
     yield from run(_LIST_AS_ENDED, reason=EndReason.RESTORED.value, keep=keep_ended_ms, **between)
     sessions = yield from run(_DELETE, **between)
-    yield from record(replace(event, data={**event.data, "accounts": accounts, "sessions": sessions}))
-    return EndedBatch(accounts, sessions, between["last"] if len(locked) == limit else None)
+    keys = yield from run(_UNCONFIRM, **between)
+    done = {"accounts": accounts, "sessions": sessions, "keys": keys}
+    yield from record(replace(event, data={**event.data, **done}))
+    return EndedBatch(accounts, sessions, between["last"] if len(locked) == limit else None, keys)
 
 
 def _by_secret() -> Steps[Mapping[str, int]]:

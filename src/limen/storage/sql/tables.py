@@ -233,6 +233,8 @@ API_KEYS = Table(
     Column("last_used_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("created_by", String(64), nullable=False),
+    # It came back with a restored database, and may have been revoked since the backup.
+    Column("unconfirmed_since", BigInteger),
     CheckConstraint("length(secret_hash) = 32", name="secret_hash"),
     CheckConstraint(
         "(previous_kid IS NULL AND previous_hash IS NULL AND overlap_until IS NULL)"

@@ -78,6 +78,7 @@ class ShownKey(msgspec.Struct):
     expires_at: str
     last_used_at: str | None
     created_by: str
+    confirmed: bool
 
 
 class ShownService(msgspec.Struct):
@@ -125,6 +126,15 @@ def own_key_routes(keys: ApiKeyService, *, prefix: str) -> Routes:
             await keys.rotate_own(principal_of(request), _key(request), origin=origin_of(request)), request, path
         )
 
+    @live
+    @interactive
+    @permissions(_OWN)
+    @endpoint
+    async def confirm_own_key(request: Request) -> Response:
+        """Let a key of the caller's be used again that came back with a restored database."""
+        await keys.confirm_own(principal_of(request), _key(request), origin=origin_of(request))
+        return no_content()
+
     # Whoever lost the permission may still end what they have.
     @live
     @interactive
@@ -138,6 +148,7 @@ def own_key_routes(keys: ApiKeyService, *, prefix: str) -> Routes:
         path: {"GET": own_keys, "POST": make_own_key},
         f"{path}/{{key}}": {"DELETE": revoke_own_key},
         f"{path}/{{key}}/rotate": {"POST": rotate_own_key},
+        f"{path}/{{key}}/confirm": {"POST": confirm_own_key},
     }
 
 
@@ -246,10 +257,20 @@ def _key_routes(keys: ApiKeyService, path: str) -> Routes:
         await keys.revoke_for(principal_of(request), _account(request), _key(request), origin=origin_of(request))
         return no_content()
 
+    @live
+    @interactive
+    @permissions(_SERVICES)
+    @endpoint
+    async def confirm_key(request: Request) -> Response:
+        """Let a key of a service be used again that came back with a restored database."""
+        await keys.confirm_for(principal_of(request), _account(request), _key(request), origin=origin_of(request))
+        return no_content()
+
     return {
         below: {"GET": list_keys, "POST": make_key},
         f"{below}/{{key}}": {"DELETE": revoke_key},
         f"{below}/{{key}}/rotate": {"POST": rotate_key},
+        f"{below}/{{key}}/confirm": {"POST": confirm_key},
     }
 
 
@@ -263,6 +284,7 @@ def _shown(key: KeyView) -> ShownKey:
         expires_at=rfc3339(key.expires_at),
         last_used_at=None if key.last_used_at is None else rfc3339(key.last_used_at),
         created_by=key.created_by,
+        confirmed=not key.unconfirmed,
     )
 
 
@@ -319,6 +341,7 @@ _LISTED: Final = object_of(
         "expires_at": _TIME,
         "last_used_at": {**_TIME, "type": ["string", "null"]},
         "created_by": text(),
+        "confirmed": {"type": "boolean"},
     }
 )
 _SERVICE: Final = object_of(
@@ -379,6 +402,9 @@ def _described_keys(path: str, owner: tuple[dict[str, Any], ...]) -> Paths:
         },
         f"{path}/{{key}}": {
             "delete": operation("Revoke an API key", {204: None}, *GUARDED, 404, parameters=one, security=BEARER)
+        },
+        f"{path}/{{key}}/confirm": {
+            "post": operation("Confirm an API key", {204: None}, *GUARDED, 404, parameters=one, security=BEARER)
         },
         f"{path}/{{key}}/rotate": {
             "post": operation("A new secret for an API key", {201: _ONCE}, *problems, parameters=one, security=BEARER)
