@@ -38,7 +38,20 @@ def _root(
 
 def application() -> typer.Typer:
     """Put the groups of commands together."""
-    from limen.cli import accounts, api_keys, certificates, db, demo, doctor, init, keys, roles, secrets, serve, services
+    from limen.cli import (
+        accounts,
+        api_keys,
+        certificates,
+        db,
+        demo,
+        doctor,
+        init,
+        keys,
+        roles,
+        secrets,
+        serve,
+        services,
+    )
 
     app = typer.Typer(
         name="limen",
