@@ -30,6 +30,7 @@ ROLES: Mapping[str, Iterable[str]] = {
     "clerk": ["accounts:read", "accounts:write", "accounts:delete", "sessions:end", "order:create"],
     "reader": ["accounts:read"],
     "auditor": ["events:read"],
+    "watcher": ["sessions:watch"],
     "maker": ["order:create"],
     "checker": ["order:approve"],
 }
