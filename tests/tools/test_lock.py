@@ -16,7 +16,7 @@ from packaging.version import Version
 from tools import lock
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("run", "test", "oldest", "postgres", "valkey", "gateways")
+FILES = ("run", "test", "oldest", "postgres", "valkey", "gateways", "openid")
 PLATFORMS = (
     {"sys_platform": "linux", "os_name": "posix", "platform_system": "Linux"},
     {"sys_platform": "darwin", "os_name": "posix", "platform_system": "Darwin"},
@@ -74,6 +74,7 @@ def direct(name: str) -> list[Requirement]:
         "postgres": group("postgres-server"),
         "valkey": group("valkey-server"),
         "gateways": group("gateway-servers"),
+        "openid": group("openid-providers"),
         "oldest": [*extras["fastapi"], *(line for line in project["dependencies"] if line.startswith("starlette"))],
     }
     return [Requirement(line) for line in asked[name]]
