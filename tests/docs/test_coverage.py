@@ -26,7 +26,7 @@ EXPECTED = {
     "permissions", "live check", "no store call", "the example", "errors", "strict input", "security headers",
     "CORS", "logs", "events", "settings", "health", "SQLite", "faults", "accounts", "the server", "the demo",
     "testing kit", "two commands", "a browser's session", "forged requests", "an API key", "a service",
-    "keys that others verify by",
+    "keys that others verify by", "messages", "a message that comes twice",
 }  # fmt: skip
 
 
