@@ -61,8 +61,8 @@ def test_it_takes_the_permission(gate: Limen, client: TestClient) -> None:
     for name, roles, expected in (("idle", (), 403), ("orders", ("watcher",), 200)):
 
         async def make(name: str = name, roles: Any = roles) -> str:
-            service = await keys.services.create(name, roles=frozenset(roles), actor="cli")
-            return (await keys.service.create(service.id, name=name, actor="cli")).key
+            service = await keys.services.create(OPERATOR, name, roles=frozenset(roles))
+            return (await keys.service.create_for(OPERATOR, service.id, Wanted(name))).key
 
         key: str = run(client, make)
         assert client.get(PATH, headers={"X-API-Key": key}).status_code == expected
