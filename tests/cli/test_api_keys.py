@@ -58,3 +58,22 @@ def test_the_operator_may_for_anybody_but_gives_no_service_a_password(run: Run) 
     disabled = run("services", "disable", "ann")
     assert disabled.code == 1
     assert run("accounts", "show", "ann", "--json").json["status"] == "active"
+
+
+def test_keys_are_confirmed_after_a_restore(run: Run) -> None:
+    """The restore says how many there are; named, or all of an account, they are as before; a wrong id is a refusal."""
+    assert run("services", "create", "billing").code == 0
+    first, second, third = (run("api-keys", "create", "billing", "--json").json["id"] for _ in range(3))
+    restored = run("db", "restored", "--yes")
+    assert "3 API keys open nothing until they are confirmed" in restored.out
+    assert run("db", "restored", "--yes", "--json").json["api_keys"] == 0
+
+    def confirmed() -> dict[str, bool]:
+        return {key["id"]: key["confirmed"] for key in run("api-keys", "list", "billing", "--json").json["items"]}
+
+    assert confirmed() == {first: False, second: False, third: False}
+    assert run("api-keys", "confirm", "billing", first).out == f"The key {first} is confirmed.\n"
+    assert confirmed() == {first: True, second: False, third: False}
+    assert sorted(run("api-keys", "confirm", "billing", "--json").json["confirmed"]) == sorted([second, third])
+    assert confirmed() == {first: True, second: True, third: True}
+    assert run("api-keys", "confirm", "billing", "nonsense").code == 1

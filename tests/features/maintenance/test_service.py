@@ -113,7 +113,7 @@ async def test_it_goes_in_batches_and_is_recorded_at_the_end(running: Limen, mon
     done = await running.maintenance.restored(actor="cli", on_batch=told.append)
     assert [each.accounts for each in told] == [2, 4, 5]
     assert done == told[-1]
-    assert await events_of(running, EventName.STORE_RESTORED) == [{"accounts": 5, "sessions": 0}]
+    assert await events_of(running, EventName.STORE_RESTORED) == [{"accounts": 5, "sessions": 0, "keys": 0}]
 
 
 async def test_interrupted_it_is_not_called_done(running: Limen, monkeypatch: pytest.MonkeyPatch) -> None:

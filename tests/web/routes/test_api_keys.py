@@ -233,6 +233,44 @@ def test_a_revocation_elsewhere_is_felt_in_time(client: TestClient, maker: Perso
     felt(lambda: present(client, made["key"]).status_code == 401)
 
 
+def test_after_a_restore_a_key_waits_to_be_confirmed(
+    client: TestClient, gate: Limen, admin: Person, log_in: Callable[[str, str], Person]
+) -> None:
+    """It opens nothing, in the list it says so, and its owner, or who administers the service, confirms it."""
+    service = admin.ask("POST", SERVICES, {"name": "billing", "roles": ["maker"]}).json()["id"]
+    below = f"{SERVICES}/{service}/api-keys"
+    of_service = admin.ask("POST", below, {"name": "nightly"}).json()
+    mine = log_in("ann", "maker").key()
+    assert present(client, mine["key"]).status_code == 200
+    client.portal.call(_restored, gate)  # type: ignore[union-attr]
+    felt(lambda: present(client, mine["key"]).status_code == 401)
+    refused = present(client, of_service["key"])
+    assert (refused.status_code, refused.json()["code"]) == (401, "token_invalid")
+    assert "confirmed" in refused.json()["detail"]
+    maker, boss = again(client, "ann"), again(client, "root")
+    assert [key["confirmed"] for key in maker.ask("GET", KEYS).json()["items"]] == [False]
+    assert maker.ask("POST", f"{KEYS}/{of_service['id']}/confirm").status_code == 404
+    assert maker.ask("POST", f"{below}/{of_service['id']}/confirm").status_code == 403
+    for _ in range(2):
+        assert maker.ask("POST", f"{KEYS}/{mine['id']}/confirm").status_code == 204
+        assert boss.ask("POST", f"{below}/{of_service['id']}/confirm").status_code == 204
+    for key in (mine, of_service):
+        assert present(client, key["key"]).status_code == 200
+    assert client.post(f"{KEYS}/{mine['id']}/confirm", headers={"X-API-Key": mine["key"]}).status_code == 401
+    assert maker.key()["id"] != mine["id"]
+    assert [key["confirmed"] for key in maker.ask("GET", KEYS).json()["items"]] == [True, True]
+
+
+async def _restored(gate: Limen) -> None:
+    await gate.maintenance.restored(actor="cli")
+
+
+def again(client: TestClient, name: str) -> Person:
+    """Log somebody in once more."""
+    tokens = client.post("/auth/login", json={"username": name, "password": PASSWORD}).json()
+    return Person(client, "", tokens["access_token"])
+
+
 def test_a_rotated_key_goes_on_for_a_day(client: TestClient, maker: Person) -> None:
     """Old and new secret open; the one before that does not; a revocation ends all of them."""
     first = maker.key(scopes=["order:read"])

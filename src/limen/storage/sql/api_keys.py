@@ -241,7 +241,7 @@ def _looked_up(key_id: str) -> Steps[KeyState | None]:
 def _of_account(account_id: str, limit: int, after: str | None) -> Steps[Sequence[StoredKey]]:
     found = yield from rows(_OF_ACCOUNT, account_id=account_id, before=after or _LAST, limit=limit)
     return [
-        StoredKey(str(key_id), name, _read(scopes), _read(networks), *columns, bool(unconfirmed))
+        StoredKey(str(key_id), name, _read(scopes), _read(networks), *[*columns, bool(unconfirmed)])
         for key_id, name, scopes, networks, *columns, unconfirmed in found
     ]
 

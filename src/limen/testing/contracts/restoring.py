@@ -9,6 +9,7 @@ from limen.core.events import EventName
 from limen.features.accounts.store import AccountStatus
 from limen.features.maintenance.store import EndedBatch, EventMark
 from limen.storage import Storage
+from limen.testing.contracts.api_keys import a_key, revoke, state
 from limen.testing.contracts.contract import (
     BROKEN_EVENT,
     KEEP_ENDED,
@@ -83,7 +84,7 @@ class RestoringContract(Contract):
         await a_session(storage, await an_account(storage))
         await end_everything(storage, limit=1)
         records = await all_events(storage, EventName.SESSIONS_ENDED)
-        assert [record.data for record in records] == [{"reason": "restored", "accounts": 1, "sessions": 1}]
+        assert [record.data for record in records] == [{"reason": "restored", "accounts": 1, "sessions": 1, "keys": 0}]
 
     async def test_a_step_without_its_record_is_taken_back(self, storage: Storage) -> None:
         """Where the event cannot be written, the sessions go on and nothing is listed."""
@@ -132,6 +133,39 @@ class RestoringContract(Contract):
         done = await asyncio.gather(end_everything(storage, limit=5), end_everything(peer, limit=3))
         assert [sum(batch.accounts for batch in batches) for batches in done] == [12, 12]
         assert sum(batch.sessions for batches in done for batch in batches) == 12
+
+    async def test_keys_wait_to_be_confirmed(self, storage: Storage, peer: Storage) -> None:
+        """Each that is not revoked, once; a key that is made afterwards does not. One confirmed is as it was before."""
+        account, other = await an_account(storage), await an_account(storage)
+        kept, revoked, others = (
+            await a_key(storage, account),
+            await a_key(storage, account),
+            await a_key(storage, other),
+        )
+        assert await revoke(storage, account.id, revoked)
+        assert [batch.keys for batch in await end_everything(storage, limit=1)] == [1, 1, 0]
+        assert [batch.keys for batch in await end_everything(storage)] == [0]
+        found = await storage.accounts.by_id(account.id)
+        assert found is not None
+        later = await a_key(storage, replace(account, session_epoch=found.session_epoch))
+        unconfirmed = {key_id: (await state(peer, key_id)).is_unconfirmed for key_id in (kept, revoked, others, later)}
+        assert unconfirmed == {kept: True, revoked: False, others: True, later: False}
+        listed = {key.id: key.unconfirmed for key in await peer.api_keys.of_account(account.id, limit=9, after=None)}
+        assert listed == {kept: True, later: False}
+
+        async def confirm(key_id: str, account_id: str) -> bool:
+            confirmed = event(EventName.API_KEY_CONFIRMED, target=key_id)
+            return await storage.api_keys.confirm(key_id, account_id=account_id, event=confirmed)
+
+        assert not await confirm(kept, other.id)
+        assert not await confirm(revoked, account.id)
+        assert not await confirm("nonsense", account.id)
+        assert (await state(peer, kept)).is_unconfirmed
+        assert await confirm(kept, account.id)
+        assert await confirm(kept, account.id)
+        assert not (await state(peer, kept)).is_unconfirmed
+        assert (await state(peer, others)).is_unconfirmed
+        assert [each.target for each in await all_events(storage, EventName.API_KEY_CONFIRMED)] == [kept]
 
     async def test_the_newest_record_is_a_mark(self, storage: Storage, peer: Storage) -> None:
         """It is found again as it was, by every process, beside the newest of now; a number that is free is not."""
