@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
+from limen.authn.client_certificate import thumbprints, tls_certificate
 from limen.authn.ended import EndedSessions
 from limen.authn.issuer_keys import IssuerKeys
 from limen.authn.outbound import OWN_NETWORKS, Outbound
@@ -68,6 +69,8 @@ class ResourceServer:
         if watch_key is not None:
             url = watch_url or f"{issuer.rstrip('/')}/auth/ended"
             self._watch = EndedFollower(url, watch_key, self.outbound, self.ended, clock=clock)
+        # Of tokens that are bound to a client certificate: whoever ends TLS elsewhere refuses them.
+        thumbprint_of = thumbprints(tls_certificate, clock)
         self.bearer = BearerStrategy(
             TokenVerifier(
                 KeySet.empty(),
@@ -86,8 +89,9 @@ class ResourceServer:
             known_roles=lambda: self.catalogue.names,
             clock=clock,
             learn=self.keys.learn,
+            thumbprint_of=thumbprint_of,
         )
-        chain = AuthenticationChain([self.bearer])
+        chain = AuthenticationChain([self.bearer], thumbprint_of=thumbprint_of)
         self._attribute = chain.attribute
         self._refuses_blindly = when_blind == "refuse"
         self.challenges = chain.challenges
