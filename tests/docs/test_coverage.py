@@ -26,7 +26,8 @@ EXPECTED = {
     "permissions", "live check", "no store call", "the example", "errors", "strict input", "security headers",
     "CORS", "logs", "events", "settings", "health", "SQLite", "faults", "accounts", "the server", "the demo",
     "testing kit", "two commands", "a browser's session", "forged requests", "an API key", "a service",
-    "keys that others verify by", "messages", "a message that comes twice",
+    "keys that others verify by", "messages", "a message that comes twice", "a gateway's question",
+    "a service behind a gateway", "behind a proxy",
 }  # fmt: skip
 
 

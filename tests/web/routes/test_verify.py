@@ -246,6 +246,41 @@ def test_refusals_are_told_by_path_and_without_the_query(
     assert told == [("/orders/7", "GET", "role_required"), ("", "UNKNOWN", "role_required")]
 
 
+@pytest.mark.parametrize(
+    ("peer", "told", "is_let_in"),
+    [
+        (PROXY, {"X-Forwarded-For": "6.6.6.6, 203.0.113.9"}, True),
+        (PROXY, {"X-Forwarded-For": "::ffff:203.0.113.9"}, True),
+        (PROXY, {"X-Forwarded-For": "203.0.113.9, 6.6.6.6"}, False),
+        (PROXY, {"X-Forwarded-For": "203.0.113.9, a"}, False),
+        (PROXY, {"X-Forwarded-For": "203.0.113.9,"}, False),
+        (PROXY, {"Forwarded": "for=203.0.113.9", "X-Real-IP": "203.0.113.9"}, False),
+        (PROXY, {}, False),
+        ("203.0.113.9", {}, True),
+        ("203.0.113.9", {"X-Forwarded-For": "6.6.6.6"}, True),
+        ("6.6.6.6", {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}, False),
+        ("testclient", {"X-Forwarded-For": "203.0.113.9"}, False),
+    ],
+)
+def test_networks_of_a_key_are_held_against_the_client(
+    gate: Limen, app: Starlette, client: TestClient, peer: str, told: dict[str, str], is_let_in: bool
+) -> None:
+    """The networks of an API key are asked of the client whom a trusted proxy names, and of nobody's word besides."""
+
+    async def key() -> str:
+        assert gate.api_keys is not None
+        service = await gate.api_keys.services.create(OPERATOR, "billing", roles=frozenset({"maker"}))
+        wanted = Wanted("k", networks=("203.0.113.0/24",))
+        return (await gate.api_keys.service.create_for(OPERATOR, service.id, wanted)).key
+
+    assert client.portal is not None
+    held = {"X-API-Key": client.portal.call(key)}
+    caller = TestClient(app, base_url=HOST, client=(peer, 4711))
+    answer = caller.get("/auth/verify", headers={**held, **told})
+    assert passed(answer) is is_let_in
+    assert is_let_in or code_of(answer) == (403, "policy_denied")
+
+
 # --- the token
 
 
