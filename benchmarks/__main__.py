@@ -14,6 +14,7 @@ from benchmarks import (
     live,
     logins,
     memory,
+    messages,
     refreshes,
     report,
     scale,
@@ -30,6 +31,7 @@ from tests.support.postgres import Lacking
 BENCHMARKS: dict[str, Benchmark] = {
     "guarded": guarded.in_process,
     "cookies": cookies.cookies,
+    "messages": messages.messages,
     "first-seen": guarded.under_uvicorn,
     "verification": verification.verification,
     "throughput": throughput.throughput,
