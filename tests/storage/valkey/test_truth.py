@@ -5,6 +5,7 @@ import inspect
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from limen.storage.valkey.cookies import ValkeyCookies
 from limen.storage.valkey.issuing import ValkeyIssuing
 from limen.storage.valkey.on_sqlite import ValkeySQLiteStorage
 from limen.storage.valkey.sessions import ValkeySessions
+from limen.storage.valkey.state import state_of
 from limen.testing.contracts.contract import (
+    DAY,
     KEEP_ENDED,
     OLD_HASH,
     Opened,
@@ -223,6 +226,30 @@ async def test_a_renewed_id_is_not_revived(
     assert not await lives(storage, renewed)
     assert await renew(storage, cookie, b"thief") is None
     assert await storage.sessions.read(cookie.sid) is None
+
+
+@pytest.mark.parametrize("kind", ["refresh", "cookie"])
+async def test_who_writes_into_valkey_opens_nothing(storage: ValkeySQLiteStorage, valkey: Server, kind: str) -> None:
+    """A hash of one's own in the place of the right one, and an end in a hundred years: neither is believed."""
+    account = await an_account(storage)
+    opened = await a_session(storage, account, kind=kind, refresh_ttl_ms=IDLE, max_ttl_ms=MOST)
+    if kind == "refresh":
+        assert await rotate(storage, opened, b"next") is not None
+        opened = opened.after(b"next")
+    before = await state(storage, opened.sid)
+    found = state_of(value(valkey, opened.sid))
+    assert found is not None
+    far = before.now + 100 * 365 * DAY
+    put_back(valkey, opened.sid, found._replace(token_hash=digest(b"mine")).text().encode())
+    mine = replace(opened, secret=b"mine")
+    assert not await lives(storage, mine)
+    assert await renew(storage, mine, b"other") is None
+    assert await rotate(storage, mine, b"other") is None
+    read = await storage.sessions.read(opened.sid)
+    assert read is None or read.token_hash != digest(b"mine")
+    put_back(valkey, opened.sid, found._replace(idle_until=far, ends_at=far).text().encode())
+    assert (await state(storage, opened.sid)).ends_at == before.ends_at
+    assert (await state(storage, opened.sid)).idle_until == before.ends_at
 
 
 async def test_one_without_the_other_opens_nothing(storage: ValkeySQLiteStorage, valkey: Server) -> None:

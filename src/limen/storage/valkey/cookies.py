@@ -59,12 +59,12 @@ class ValkeyCookies(SQLCookies):
             return None
         if state.word != COOKIE or not compare_digest(state.token_hash, token_hash):
             return None
-        if now >= state.idle_until or now >= state.ends_at:
+        if now >= state.idle_until or now >= held.ends_at:
             return None
         return PresentedSession(
             held.account_id,
-            state.idle_until,
-            state.ends_at,
+            min(state.idle_until, held.ends_at),
+            held.ends_at,
             held.created_at,
             held.auth_time,
             held.amr,

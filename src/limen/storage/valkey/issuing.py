@@ -81,8 +81,9 @@ class ValkeyIssuing(SQLIssuing):
         held = await self._rows.committed(rotation.sid)
         if held is None or held.kind != "refresh" or held.account_id != rotation.account_id or not held.account_holds:
             return None
-        # A Valkey that went back would take a spent secret for the current one; the row has seen the next.
-        if held.generation > rotation.generation:
+        # A Valkey that went back would take a spent secret for the current one; the row has seen the next. Where a
+        # record was lost the row is one behind; it is never ahead.
+        if not held.allows(rotation.generation, sealed(rotation.presented_hash)):
             return None
         state = await self._valkey.run(
             ROTATE,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from hmac import compare_digest
 from typing import Final
 
 from limen.core.clock import Clock
@@ -56,11 +57,12 @@ SELECT {COLUMNS}, roles FROM done
     )
 
 
-# The highest generation there was: a Valkey that fell behind it is found out. It never goes back, also where the
-# records of two rotations arrive in the other order.
+# The highest generation there was, and its secret: a Valkey that fell behind, or was written to by somebody else, is
+# found out. It never goes back, also where the records of two rotations arrive in the other order.
 ROTATED: Final = _recorded("""
 UPDATE limen_sessions
-   SET generation = CASE WHEN generation > :generation THEN generation ELSE :generation END, token_hash = :token_hash,
+   SET generation = CASE WHEN generation > :generation THEN generation ELSE :generation END,
+       token_hash = CASE WHEN generation > :generation THEN token_hash ELSE :token_hash END,
        parent_hash = :parent_hash, nonce = :nonce, kid = :kid, rotated_at = :rotated_at, idle_until = :idle_until
  WHERE id = :sid AND kind = 'refresh' AND account_id = :account_id
 """)
@@ -102,6 +104,12 @@ class Held:
     def account_holds(self) -> bool:
         """The account is active, and the session belongs to its present epoch."""
         return self.account_status == "active" and self.account_epoch == self.session_epoch
+
+    def allows(self, generation: int, hashed: bytes) -> bool:
+        """Tell whether the secret of this generation may be the current one, as far as was recorded."""
+        if self.generation == generation:
+            return compare_digest(self.token_hash, hashed)
+        return self.generation < generation
 
 
 class Rows:

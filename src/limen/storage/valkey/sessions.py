@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from hmac import compare_digest
 
 from limen.core.events import Event
 from limen.features.sessions.store import Ended, EndReason, LivingSession, SessionState
@@ -102,13 +101,13 @@ def _joined(held: Held, state: State) -> SessionState | None:
     generation, token_hash, parent_hash, nonce = state.generation, state.token_hash, state.parent_hash, state.nonce
     if (state.word == REFRESH) != (held.kind == "refresh"):
         return None
-    if held.kind == "refresh" and held.generation > generation:
+    if not held.allows(generation, sealed(token_hash)):
+        if held.kind == "cookie":
+            return None
         # The row was read first, so it is Valkey that went back. No secret is the current one then: whoever presents
         # one is judged as ahead of the store, or as a thief, and the session ends either way.
         _log.error("valkey_went_back", extra={"sid": held.sid, "recorded": held.generation, "found": generation})
         generation, token_hash, parent_hash = held.generation, _NOTHING, None
-    elif held.kind == "cookie" and not compare_digest(held.token_hash, sealed(token_hash)):
-        return None
     return SessionState(
         sid=held.sid,
         account_id=held.account_id,
@@ -120,8 +119,8 @@ def _joined(held: Held, state: State) -> SessionState | None:
         nonce=nonce,
         kid=state.kid,
         rotated_at=state.rotated_at,
-        idle_until=state.idle_until,
-        ends_at=state.ends_at,
+        idle_until=min(state.idle_until, held.ends_at),
+        ends_at=held.ends_at,
         auth_time=held.auth_time,
         amr=held.amr,
         acr=held.acr,
