@@ -5,10 +5,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from secrets import token_urlsafe
 from typing import Any, Literal
 
 import pytest
 
+from limen import Settings
 from limen.web.logs import MASK, configure_logging, current_request_id, redact
 
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"
@@ -312,3 +314,15 @@ def test_level_and_further_loggers(stream: io.StringIO) -> None:
     restore()
     (line,) = stream.getvalue().splitlines()
     assert json.loads(line)["event"] == f"GET /x?access_token={MASK}"
+
+
+def test_the_start_tells_its_settings(lines: Read) -> None:
+    """Durations of cookies and keys are no secrets; those are not among what is told at all."""
+    access, refresh = token_urlsafe(48), token_urlsafe(48)
+    settings = Settings(database_url="sqlite:///x.db", jwt_access_secret=access, jwt_refresh_secret=refresh)
+    logging.getLogger("limen").info("started", extra=settings.describe())
+    (line,) = lines()
+    assert (line["cookie_idle_ttl"], line["api_key_ttl"], line["api_key_environment"]) == (1_800, 7_776_000, "live")
+    assert MASK not in json.dumps(line)
+    assert access not in json.dumps(line)
+    assert refresh not in json.dumps(line)

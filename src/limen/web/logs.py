@@ -32,7 +32,19 @@ current_request_id: ContextVar[str] = ContextVar("limen_request_id", default="")
 _SECRET_NAMES: Final = re.compile(
     "password|passwd|passphrase|pwd|secret|token|authorization|cookie|apikey|credential|csrf|nonce|jti|privatekey"
 )
-_NOT_SECRET: Final = frozenset({"tokentype", "passwordhasher", "passwordminlength"})
+_NOT_SECRET: Final = frozenset(
+    {
+        "tokentype",
+        # Settings, as the first line of a start tells them.
+        "passwordhasher",
+        "passwordminlength",
+        "cookieidlettl",
+        "cookiemaxttl",
+        "apikeyttl",
+        "apikeymaxttl",
+        "apikeyenvironment",
+    }
+)
 _LETTERS: Final = re.compile(r"[^a-z0-9]+")
 _NAMES: Final = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|credential|csrf|jti|nonce)"
 _QUOTED: Final = r"""(?:b?"(?:[^"\\]|\\.)*"?|b?'(?:[^'\\]|\\.)*'?)"""
