@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Final
 
 from limen.authn.bearer import Learn
@@ -161,7 +162,7 @@ class MessageTokens:
             Unavailable: nobody can tell now.
         """
         claims = await self._claims(token, self._verifiers[audience])
-        if claims.bh != body_hash(body):
+        if not compare_digest(claims.bh, body_hash(body)):
             _log.warning("message refused", extra={"reason": "body", "account": claims.sub, "jti": claims.jti})
             raise TokenRejected("The token is that of another message.")
         if claims.sid is not None and claims.sid in self._ended:

@@ -18,6 +18,8 @@ from limen.consumers.message import Message, Outcome, Verdict
 from limen.core.errors import ConfigurationError
 from limen.features.messages.service import ATTRIBUTE
 
+__all__ = ["Checkpoints", "HandBack", "KinesisConsumer", "MemoryCheckpoints", "sealed", "unsealed"]
+
 MARK: Final = b"limen1 "
 """What a record with a token begins with."""
 END: Final = "SHARD_END"

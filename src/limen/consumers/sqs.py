@@ -17,6 +17,8 @@ from limen.consumers.consumer import Consumer
 from limen.consumers.message import Message, Outcome, Verdict
 from limen.core.errors import ConfigurationError
 
+__all__ = ["SqsConsumer", "fits", "message_attributes", "message_of"]
+
 REASON: Final = "limen-refused"
 """The attribute in which the dead-letter queue is told the code of the refusal."""
 MOST_ATTRIBUTES: Final = 10
