@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import limen
+import limen.consumers
 import limen.fastapi
 import limen.starlette
 
@@ -13,7 +14,7 @@ import limen.starlette
 def test_every_public_name_is_there() -> None:
     """What is listed can be imported, and dir() shows just that."""
     assert dir(limen) == sorted(limen.__all__)
-    for module in (limen, limen.fastapi, limen.starlette):
+    for module in (limen, limen.consumers, limen.fastapi, limen.starlette):
         for name in module.__all__:
             assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
@@ -25,6 +26,11 @@ def test_the_names_of_the_contract() -> None:
     assert {"Limen", "Principal", "Decision", "Forbidden", "Unauthenticated"} <= set(limen.__all__)
     for door in (limen.fastapi, limen.starlette):
         assert {"CurrentPrincipal", "public", "roles", "permissions", "live"} <= set(door.__all__)
+
+
+def test_the_names_for_messages() -> None:
+    """What a handler of messages is guarded with: named as on routes."""
+    assert {"Consumer", "Message", "live", "once", "permissions", "public", "roles"} <= set(limen.consumers.__all__)
 
 
 def test_an_error_is_imported_without_the_rest() -> None:
