@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from limen import Limen, SSOProvider
 from limen.testing.clock import TurnableClock
-from tests.sso.provider import CLIENT_ID, CLIENT_SECRET, Provider, callback, running_provider
+from tests.sso.provider import CLIENT_ID, CLIENT_SECRET, Claims, Provider, callback, running_provider
 from tests.support.gates import ROLES, settings_for
 
 HOST = "https://app.example"
@@ -99,3 +99,15 @@ def me(browser: TestClient) -> Any:
 def code_of(answer: Any) -> tuple[int, str]:
     """The status and the code of a refusal."""
     return answer.status_code, answer.json()["code"]
+
+
+def kept(provider: Provider) -> list[str]:
+    """Keep a copy of every ID token that the provider makes from now on."""
+    tokens: list[str] = []
+
+    def sign(claims: Claims) -> str:
+        tokens.append(provider.signed(claims))
+        return tokens[-1]
+
+    provider.sign = sign
+    return tokens

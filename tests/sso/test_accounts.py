@@ -15,7 +15,7 @@ from tests.support.gates import PASSWORD
 
 OWN = {"Sec-Fetch-Site": "same-origin", "Origin": HOST}
 EMAIL = "ann@example.org"
-TRUSTED = {"trusted_email": True}
+TRUSTED: dict[str, Any] = {"trusted_email": True}
 
 
 def with_password(browser: TestClient, username: str = "ann", email: str | None = EMAIL) -> str:

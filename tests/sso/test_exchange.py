@@ -15,7 +15,7 @@ from limen import Limen
 from limen.core.events import NOWHERE
 from limen.features.sso.proofs import challenge_of
 from limen.testing.clock import TurnableClock
-from tests.sso.conftest import HOST, code_of, declared, log_in
+from tests.sso.conftest import HOST, code_of, declared, kept, log_in
 from tests.sso.provider import Provider, callback
 
 VERIFIER = "v" * 43
@@ -33,7 +33,8 @@ def code_for(browser: TestClient, provider: Provider) -> str:
     """Log in, and return the code that the app is given; the browser gets nothing."""
     answer = log_in(browser, provider, f"?next={quote(APP)}{CHALLENGE}")
     assert "__Host-limen" not in browser.cookies
-    return parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
+    location: str = answer.headers["location"]
+    return parse_qs(urlsplit(location).query)["code"][0]
 
 
 def exchange(client: Any, code: str, verifier: str = VERIFIER) -> Any:
@@ -138,8 +139,7 @@ def test_an_app_without_a_challenge_gets_no_code(browser: TestClient, provider: 
 
 def test_the_database_holds_no_code(browser: TestClient, provider: Provider, tmp_path: Any) -> None:
     """Only its hash; the ID token lies there sealed."""
-    tokens: list[str] = []
-    provider.sign = lambda claims: tokens.append(provider.signed(claims)) or tokens[-1]  # type: ignore[func-returns-value]
+    tokens = kept(provider)
     code = code_for(browser, provider)
     stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert code.encode() not in stored

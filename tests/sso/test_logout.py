@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 
 from limen import Limen
 from limen.features.sso.proofs import challenge_of
-from tests.sso.conftest import HOST, PAGE, code_of, declared, log_in, me
-from tests.sso.provider import LOGOUT_EVENT, Provider, callback
+from tests.sso.conftest import HOST, PAGE, code_of, declared, kept, log_in, me
+from tests.sso.provider import LOGOUT_EVENT, Provider
 from tests.support.gates import PASSWORD
 
 OWN = {"Sec-Fetch-Site": "same-origin", "Origin": HOST}
@@ -51,8 +51,7 @@ def mallorys_browser(gate: Limen, serve: Callable[..., TestClient], provider: Pr
 
 def test_logging_out_goes_on_to_the_provider(browser: TestClient, provider: Provider) -> None:
     """With the ID token of this session as a hint, and the address that is registered, exactly."""
-    tokens: list[str] = []
-    provider.sign = lambda claims: tokens.append(provider.signed(claims)) or tokens[-1]  # type: ignore[func-returns-value]
+    tokens = kept(provider)
     log_in(browser, provider)
     answer = browser.post("/auth/sso/corp/logout?post_logout_redirect_uri=https://evil.example", headers=csrf(browser))
     assert answer.status_code == 200
@@ -254,8 +253,7 @@ def test_a_logout_token_that_is_not_believed(browser: TestClient, provider: Prov
 
 def test_an_id_token_is_no_logout_token(browser: TestClient, provider: Provider) -> None:
     """Whoever has seen somebody's ID token cannot end their sessions with it."""
-    tokens: list[str] = []
-    provider.sign = lambda claims: tokens.append(provider.signed(claims)) or tokens[-1]  # type: ignore[func-returns-value]
+    tokens = kept(provider)
     log_in(browser, provider)
     assert code_of(back_channel(browser, tokens[0])) == (400, "sso_failed")
     assert is_in(browser)
@@ -265,8 +263,7 @@ def test_an_old_provider_may_leave_out_the_type(
     make_gate: Callable[..., Limen], serve: Callable[..., TestClient], provider: Provider
 ) -> None:
     """Where that is declared; an ID token is none even then."""
-    tokens: list[str] = []
-    provider.sign = lambda claims: tokens.append(provider.signed(claims)) or tokens[-1]  # type: ignore[func-returns-value]
+    tokens = kept(provider)
     browser = serve(make_gate(declared(provider, untyped_logout=True)))
     log_in(browser, provider)
     assert back_channel(browser, tokens[0]).status_code == 400
@@ -324,5 +321,5 @@ def test_a_callback_after_the_logout_begins_anew(browser: TestClient, provider: 
     """A login that is begun after a back-channel logout opens a session as ever."""
     log_in(browser, provider)
     back_channel(browser, provider.logout_token())
-    assert browser.get(callback(provider.authorize(browser.get("/auth/sso/corp/login").headers["location"])))
+    assert log_in(browser, provider).status_code == 302
     assert is_in(browser)

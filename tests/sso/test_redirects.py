@@ -159,6 +159,7 @@ def test_the_code_goes_into_the_query(
     app, page = "com.example.app:/done", "/spa?x=1#/home"
     browser = serve(make_gate(declared(provider), sso_redirects=[app]))
     challenge = "&code_challenge=" + "a" * 43 + "&code_challenge_method=S256"
+    location = ""
     for given in (app, page):
         location = log_in(browser, provider, f"?next={quote(given)}{challenge}").headers["location"]
         parts, asked = urlsplit(location), urlsplit(given)
