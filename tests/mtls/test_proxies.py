@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from limen.starlette import client_certificate, public
-from tests.gateways.proxies import DEPLOY, READY_SECONDS, in_wheel, listens, moved, program
+from tests.gateways.proxies import DEPLOY, READY_SECONDS, Lacking, in_wheel, listens, moved, program
 from tests.mtls.authority import DAY, SERVER, Authority, Made, dns, uri
 from tests.mtls.conftest import SPIFFE, a_service
 from tests.support.gates import gate_for
@@ -187,8 +187,11 @@ def behind(kind: str, application: tuple[Starlette, str], authority: Authority, 
     app, service = application
     folder = tmp_path / "proxy"
     folder.mkdir()
-    with plain(app) as limen, proxy(kind, authority, folder, limen) as port:
-        yield Behind(kind, port, limen, service, authority, folder)
+    try:
+        with plain(app) as limen, proxy(kind, authority, folder, limen) as port:
+            yield Behind(kind, port, limen, service, authority, folder)
+    except Lacking as error:
+        pytest.skip(str(error))
 
 
 def test_a_certificate_through_a_proxy(behind: Behind, stranger: Authority) -> None:
