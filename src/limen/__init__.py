@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from limen.authn.external import ClaimRule, ExternalIssuer
     from limen.authz.administration import ADMINISTRATION
-    from limen.core.decision import Decision
+    from limen.core.decision import Decision, allow, deny
     from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
     from limen.core.principal import Principal
     from limen.features.accounts.existing import ExistingAccount, ExistingAccounts
@@ -37,6 +37,8 @@ __all__ = [
     "SSOProvider",
     "Settings",
     "Unauthenticated",
+    "allow",
+    "deny",
 ]
 
 _HOMES = {
@@ -50,6 +52,8 @@ _HOMES = {
     "Principal": "limen.core.principal",
     "SSOProvider": "limen.features.sso.providers",
     "Settings": "limen.settings",
+    "allow": "limen.core.decision",
+    "deny": "limen.core.decision",
 }
 
 

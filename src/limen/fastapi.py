@@ -2,10 +2,13 @@
 
 from limen.web.fastapi import (
     CurrentPrincipal,
+    ResponseStart,
     answer_invalid_input,
     client_certificate,
     current_principal,
+    guard,
     interactive,
+    intercept,
     live,
     permissions,
     public,
@@ -14,10 +17,13 @@ from limen.web.fastapi import (
 
 __all__ = [
     "CurrentPrincipal",
+    "ResponseStart",
     "answer_invalid_input",
     "client_certificate",
     "current_principal",
+    "guard",
     "interactive",
+    "intercept",
     "live",
     "permissions",
     "public",

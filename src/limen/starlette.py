@@ -2,9 +2,12 @@
 
 from limen.web.starlette import (
     CurrentPrincipal,
+    ResponseStart,
     client_certificate,
     current_principal,
+    guard,
     interactive,
+    intercept,
     live,
     permissions,
     public,
@@ -13,9 +16,12 @@ from limen.web.starlette import (
 
 __all__ = [
     "CurrentPrincipal",
+    "ResponseStart",
     "client_certificate",
     "current_principal",
+    "guard",
     "interactive",
+    "intercept",
     "live",
     "permissions",
     "public",

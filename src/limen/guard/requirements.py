@@ -7,6 +7,7 @@ from typing import Self, TypeVar
 from limen.authz.permissions import permission_name
 from limen.authz.roles import role_name
 from limen.core.errors import ConfigurationError
+from limen.guard.own_code import After, Before, Check, Intercept, checked_callable
 
 _T = TypeVar("_T")
 
@@ -26,6 +27,8 @@ class Requirement:
         roles_any: sets of roles; of each set at least one must be held.
         permissions_all: permissions that must all be held.
         permissions_any: sets of permissions; of each set at least one must be held.
+        checks: functions of the application's own, asked in this order once all the others hold.
+        intercepts: functions of the application's own around the handler, the outermost first.
     """
 
     public: bool = False
@@ -35,6 +38,32 @@ class Requirement:
     roles_any: tuple[Names, ...] = ()
     permissions_all: Names = ()
     permissions_any: tuple[Names, ...] = ()
+    checks: tuple[Check, ...] = ()
+    intercepts: tuple[Intercept, ...] = ()
+
+    @classmethod
+    def of_check(cls, check: Check) -> Self:
+        """Require that a function of the application's own says yes.
+
+        Raises:
+            ConfigurationError: it cannot be called with a principal and a request.
+        """
+        return cls(checks=(checked_callable("guard()", check, 2),))
+
+    @classmethod
+    def of_intercept(cls, before: Before | None, after: After | None) -> Self:
+        """Require that functions of the application's own run around the handler.
+
+        Raises:
+            ConfigurationError: there is none, or one cannot be called with what it is given.
+        """
+        if before is None and after is None:
+            raise ConfigurationError("intercept() takes before=, after=, or both")
+        if before is not None:
+            checked_callable("intercept(before=…)", before, 2)
+        if after is not None:
+            checked_callable("intercept(after=…)", after, 3)
+        return cls(intercepts=(Intercept(before, after),))
 
     @classmethod
     def of_roles(cls, names: Iterable[str]) -> Self:
@@ -73,7 +102,14 @@ class Requirement:
             roles_any=_merged(self.roles_any, other.roles_any),
             permissions_all=_merged(self.permissions_all, other.permissions_all),
             permissions_any=_merged(self.permissions_any, other.permissions_any),
+            checks=_merged(self.checks, other.checks),
+            intercepts=_merged(self.intercepts, other.intercepts),
         )
+
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether something has to be awaited before it is known whether it holds."""
+        return self.live or bool(self.checks) or bool(self.intercepts)
 
     @property
     def is_by_names(self) -> bool:

@@ -11,11 +11,14 @@ from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.guard.declarations import (
     Declaration,
     Enforcement,
+    GuardFactory,
+    InterceptFactory,
     PermissionsFactory,
     RolesFactory,
     current_principal,
     current_principal_dependency,
 )
+from limen.web.guard.own_code import ResponseStart
 from limen.web.guard.wrapping import CONNECTION_PARAMETER, PrincipalMarker
 from limen.web.validation import answer_invalid_input
 
@@ -53,6 +56,12 @@ CurrentPrincipal = Annotated[Principal, CurrentPrincipalDependency()]
 client_certificate = DependableDeclaration(Requirement(client_certificate=True))
 """A service has to have proved itself by its client certificate on this connection (401 ``certificate_required``)."""
 
+guard = GuardFactory(DependableDeclaration)
+"""``guard(check)``: a function of one's own, ``check(principal, request)``, has to say yes as well."""
+
+intercept = InterceptFactory(DependableDeclaration)
+"""``intercept(before=…, after=…)``: functions of one's own around the handler, which refuse or look on."""
+
 interactive = DependableDeclaration(Requirement(interactive=True))
 """A person has to have logged in: what an API key, a service or a message must not do (401 ``step_up_required``)."""
 
@@ -70,10 +79,13 @@ permissions = PermissionsFactory(DependableDeclaration)
 
 __all__ = [
     "CurrentPrincipal",
+    "ResponseStart",
     "answer_invalid_input",
     "client_certificate",
     "current_principal",
+    "guard",
     "interactive",
+    "intercept",
     "live",
     "permissions",
     "public",

@@ -4,7 +4,15 @@ from typing import Annotated
 
 from limen.core.principal import Principal
 from limen.guard.requirements import PUBLIC, Requirement
-from limen.web.guard.declarations import Declaration, PermissionsFactory, RolesFactory, current_principal
+from limen.web.guard.declarations import (
+    Declaration,
+    GuardFactory,
+    InterceptFactory,
+    PermissionsFactory,
+    RolesFactory,
+    current_principal,
+)
+from limen.web.guard.own_code import ResponseStart
 from limen.web.guard.wrapping import PrincipalMarker
 
 CurrentPrincipal = Annotated[Principal, PrincipalMarker()]
@@ -12,6 +20,12 @@ CurrentPrincipal = Annotated[Principal, PrincipalMarker()]
 
 client_certificate = Declaration(Requirement(client_certificate=True))
 """A service has to have proved itself by its client certificate on this connection (401 ``certificate_required``)."""
+
+guard = GuardFactory(Declaration)
+"""``guard(check)``: a function of one's own, ``check(principal, request)``, has to say yes as well."""
+
+intercept = InterceptFactory(Declaration)
+"""``intercept(before=…, after=…)``: functions of one's own around the handler, which refuse or look on."""
 
 interactive = Declaration(Requirement(interactive=True))
 """A person has to have logged in: what an API key, a service or a message must not do (401 ``step_up_required``)."""
@@ -30,9 +44,12 @@ permissions = PermissionsFactory(Declaration)
 
 __all__ = [
     "CurrentPrincipal",
+    "ResponseStart",
     "client_certificate",
     "current_principal",
+    "guard",
     "interactive",
+    "intercept",
     "live",
     "permissions",
     "public",

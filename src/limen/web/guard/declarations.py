@@ -7,12 +7,13 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from starlette.requests import HTTPConnection
 
-from limen.core.errors import LimenError
 from limen.core.principal import Principal
+from limen.guard.own_code import After, Before, Check
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.guard.marks import write_mark
+from limen.web.guard.own_code import ask_beside
 from limen.web.guard.state import state_of
-from limen.web.guard.wrapping import wrap_endpoint
+from limen.web.guard.wrapping import check_asked, wrap_endpoint
 
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
@@ -74,9 +75,7 @@ def enforced(requirement: Requirement, connection: HTTPConnection) -> Principal:
         ConfigurationError: the application is not protected.
     """
     state = state_of(connection.scope)
-    error: LimenError | None = state.refusal(requirement)
-    if error is not None:
-        raise error
+    check_asked(state, requirement)
     return state.principal
 
 
@@ -121,6 +120,49 @@ class PermissionsFactory(Generic[_Made]):
         return self._make(Requirement.of_any_permission(names))
 
 
+class GuardFactory(Generic[_Made]):
+    """Makes requirements of functions of the application's own."""
+
+    def __init__(self, make: Callable[[Requirement], _Made]) -> None:
+        self._make = make
+
+    def __call__(self, check: Check) -> _Made:
+        """Require that ``check(principal, request)`` says yes, once everything else holds.
+
+        It returns `limen.allow()` or `limen.deny(reason)`, and may be asynchronous; any other function runs in a
+        thread. What it raises, what it returns instead of a `Decision`, and what takes longer than five seconds, is a
+        no: 403 ``policy_denied``. It sees the request, path parameters and all, but not the body.
+
+        Raises:
+            ConfigurationError: it cannot be called with a principal and a request.
+        """
+        return self._make(Requirement.of_check(check))
+
+
+class InterceptFactory(Generic[_Made]):
+    """Makes requirements of functions of the application's own around a handler."""
+
+    def __init__(self, make: Callable[[Requirement], _Made]) -> None:
+        self._make = make
+
+    def __call__(self, *, before: Before | None = None, after: After | None = None) -> _Made:
+        """Run functions before the handler, and when its answer is about to begin.
+
+        Args:
+            before: ``before(principal, request)`` runs when the request may enter; it returns None, or a `Decision`
+                that can still refuse.
+            after: ``after(principal, request, start)`` sees status and headers of whatever is answered then, and
+                returns None. It changes nothing.
+
+        Either may be asynchronous; any other runs in a thread. What it raises, or returns instead, or what takes longer
+        than five seconds, is answered 500, and nothing of the handler's answer leaves.
+
+        Raises:
+            ConfigurationError: neither is given, or one cannot be called so.
+        """
+        return self._make(Requirement.of_intercept(before, after))
+
+
 class Enforcement:
     """A requirement as a FastAPI dependency: it is enforced when called, the second net below the guard.
 
@@ -138,9 +180,8 @@ class Enforcement:
             LimenError: the principal does not meet it.
             ConfigurationError: the application is not protected.
         """
-        state = state_of(connection.scope)
-        if self.requirement.live and state.live_leaf is None:
-            await state.check_live(self)
+        if self.requirement.is_asked:
+            await ask_beside(self.requirement, state_of(connection.scope), connection.scope)
         return enforced(self.requirement, connection)
 
 

@@ -7,6 +7,7 @@ sealed besides (`limen.web.guard.outer`), and the guard tests itself at start (`
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 from starlette.routing import Host, Mount, Router
@@ -29,6 +30,7 @@ from limen.web.guard.leaves import (
     names_endpoint,
 )
 from limen.web.guard.marks import NOTHING_STATED
+from limen.web.guard.own_code import KeptBackError, Observed, ask_own_code
 from limen.web.guard.own_routes import OwnRoutes
 from limen.web.guard.rules import name_below
 from limen.web.guard.stand_in import StandIn
@@ -45,12 +47,20 @@ _ANONYMOUS = PrincipalKind.ANONYMOUS
 _log = logging.getLogger("limen.guard")
 
 
-class LiveCheckNeeded(Exception):
-    """The leaf asks for the store: deciding cannot wait where routes are found, so it is done again after it."""
+class AskFirst(Exception):
+    """Deciding cannot wait where routes are found, so it is done again after the store, or the application, was asked.
 
-    def __init__(self, leaf: Leaf) -> None:
+    Attributes:
+        leaf: the leaf.
+        requirement: what is required there.
+        child: what the leaf adds to the scope, where that has not been done yet.
+    """
+
+    def __init__(self, leaf: Leaf, requirement: Requirement) -> None:
         super().__init__()
         self.leaf = leaf
+        self.requirement = requirement
+        self.child: Scope = {}
 
 
 class InnerGuard:
@@ -94,8 +104,8 @@ class InnerGuard:
             scope["router"] = self.router
         try:
             await self._dispatch(self._stand_in, scope, receive, send)
-        except LiveCheckNeeded as needed:
-            await self._ask_and_enter(needed.leaf, scope, receive, send)
+        except AskFirst as needed:
+            await self._ask_and_enter(needed, scope, receive, send)
         except LimenError as error:
             await refuse(error, scope, send, state)
 
@@ -104,7 +114,7 @@ class InnerGuard:
 
         Raises:
             LimenError: the request may not enter it.
-            LiveCheckNeeded: the store has to be asked first.
+            AskFirst: the store, or code of the application's, has to be asked first.
         """
         met, principal = leaf.met_by, state.principal
         # Sound because sets of roles and of permissions never change, and a plain leaf asks for nothing else.
@@ -158,7 +168,7 @@ class InnerGuard:
 
         Raises:
             LimenError: the request may not enter the leaf.
-            LiveCheckNeeded: the store has to be asked first.
+            AskFirst: the store, or code of the application's, has to be asked first.
             ConfigurationError: what was found is entered by code of its own.
         """
         found = match, child, route, context = included._match(scope)
@@ -172,7 +182,11 @@ class InnerGuard:
         leaf = self.included.get((id(route), id(included)))
         if leaf is None or leaf.route is not route or leaf.included is not included or leaf.endpoint is not endpoint:
             leaf = self.leaf_of(route, endpoint, included, child)
-        self.decide(state, leaf, scope)
+        try:
+            self.decide(state, leaf, scope)
+        except AskFirst as needed:
+            needed.child = child
+            raise
         return found
 
     def enter_frontend(self, state: GuardState, scope: Scope, child: Scope) -> None:
@@ -202,7 +216,7 @@ class InnerGuard:
 
         Raises:
             LimenError: no rule is declared, or the request does not meet it.
-            LiveCheckNeeded: the store has to be asked first.
+            AskFirst: the store, or code of the application's, has to be asked first.
         """
         declared = state.rules.find(name)
         if declared is None:
@@ -212,8 +226,8 @@ class InnerGuard:
                 raise self._contradiction(leaf, state)
             if not declared.public:
                 declared &= leaf.requirement
-        if declared.live and leaf is None:
-            raise PolicyDenied("A live check cannot be made for this path.")
+        if declared.is_asked and leaf is None:
+            raise PolicyDenied("Nothing can be asked first for this path.")
         self._decide(state, leaf, declared, is_final=True)
         state.below = name
 
@@ -223,8 +237,11 @@ class InnerGuard:
         error = state.refusal(requirement)
         if error is not None:
             raise error
-        if leaf is not None and requirement.live and state.live_leaf is not leaf:
-            raise LiveCheckNeeded(leaf)
+        if leaf is not None and requirement.is_asked:
+            if state.asked_leaf is not leaf:
+                raise AskFirst(leaf, requirement)
+            # It was asked for this very entering: middleware may dispatch a request twice, with another path.
+            state.asked_leaf = None
         if is_final:
             state.mark_decided(None if leaf is None else leaf.endpoint)
 
@@ -235,20 +252,34 @@ class InnerGuard:
         )
         return PolicyDenied("What is declared for this route contradicts itself.")
 
-    async def _ask_and_enter(self, leaf: Leaf, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask the store, then decide once more about the route that was found; only this very leaf, and only once."""
+    async def _ask_and_enter(self, needed: AskFirst, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask, then decide once more about the route that was found; only this very leaf, and only once."""
         state: GuardState = scope[GUARD_KEY]
+        leaf, requirement = needed.leaf, needed.requirement
         found, below = state.found, state.below
+        observed = Observed(send, requirement.intercepts)
         try:
-            await state.check_live(leaf)
-            scope["user"] = state.principal
+            if requirement.live:
+                await state.check_live(leaf)
+                scope["user"] = state.principal
+                error = state.refusal(requirement)
+                if error is not None:
+                    raise error
+            if requirement.checks or requirement.intercepts:
+                await ask_own_code(requirement, state, {**scope, **needed.child}, observed)
+            state.asked_leaf = leaf
             state.found, state.below = found, below
-            await self._stand_in.handle(scope, receive, send)
-        except LiveCheckNeeded:
-            _log.error("after a live check another leaf was reached", extra={"request_id": state.request_id})
+            await self._stand_in.handle(scope, receive, observed.or_nothing)
+            observed.require_whole(state)
+        except AskFirst:
+            _log.error("after a leaf was asked for, another one was reached", extra={"request_id": state.request_id})
             await refuse(PolicyDenied(), scope, send, state)
         except LimenError as error:
-            await refuse(error, scope, send, state)
+            if not observed.failed:
+                with suppress(KeptBackError):
+                    await refuse(error, scope, observed.or_nothing, state)
+            if observed.failed:
+                await refuse(LimenError(), scope, send, state)
 
     async def _serve_without_state(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -3,9 +3,11 @@
 import copy
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from limen.guard.requirements import Requirement
+from limen.guard.own_code import name_of
+from limen.guard.requirements import AUTHENTICATED, Requirement
 from limen.web.guard.walk import ListedLeaf
 
 Document = dict[str, Any]
@@ -130,7 +132,7 @@ def _describe(operation: Document, requirement: Requirement) -> None:
     operation["description"] = f"{given}\n\n{sentence}" if given else sentence
     responses = operation.setdefault("responses", {})
     responses.setdefault("401", copy.deepcopy(_UNAUTHENTICATED))
-    if requirement.roles_any or requirement.permissions_all or requirement.permissions_any:
+    if replace(requirement, live=False, interactive=False, client_certificate=False) != AUTHENTICATED:
         responses.setdefault("403", copy.deepcopy(_FORBIDDEN))
 
 
@@ -149,6 +151,11 @@ def as_values(requirement: Requirement) -> Document:
         values["permissions"] = list(requirement.permissions_all)
     if requirement.permissions_any:
         values["any_permission"] = [list(names) for names in requirement.permissions_any]
+    if requirement.checks:
+        values["guards"] = [name_of(check) for check in requirement.checks]
+    if requirement.intercepts:
+        pairs = [(each.before, each.after) for each in requirement.intercepts]
+        values["intercepts"] = [name_of(function) for pair in pairs for function in pair if function is not None]
     return values
 
 
@@ -163,6 +170,7 @@ def in_words(requirement: Requirement) -> str:
         parts.append("a person who has logged in: no API key and no service")
     if requirement.client_certificate:
         parts.append("the client certificate of a service")
+    parts += [f"that `{name_of(check)}` says yes" for check in requirement.checks]
     return f"**Requires** {', and '.join(parts)}." if parts else "**Requires** authentication."
 
 

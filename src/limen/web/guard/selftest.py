@@ -16,9 +16,10 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from limen.authz.roles import RoleCatalogue
+from limen.core.decision import Decision, deny
 from limen.core.errors import ConfigurationError
 from limen.core.principal import Principal, PrincipalKind
-from limen.guard.requirements import PUBLIC
+from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.cors import NO_ORIGINS, CorsPolicy
 from limen.web.guard.marks import write_mark
 from limen.web.guard.outer import put_guard_around
@@ -30,6 +31,7 @@ _KNOWN_TO_HOLD: set[tuple[int, ...]] = set()
 
 _WITHOUT_ROLES = b"sentinel"
 _FOREIGN = "/foreign"
+_CHECKED = ("/checked", "/included/checked")
 
 
 class _SentinelGate:
@@ -56,6 +58,10 @@ class _SentinelGate:
 
     async def stop(self) -> None:
         return
+
+
+def _nobody(principal: Principal, request: Any) -> Decision:
+    return deny(f"{principal.sub} {request.url.path}")
 
 
 class _Scratch:
@@ -140,10 +146,13 @@ def _starlette(sentinels: _Sentinels) -> tuple[Starlette, list[str]]:
     """Return an application with every kind of leaf, and their paths."""
     opened = sentinels.endpoint()
     write_mark(opened, PUBLIC)
+    checked = sentinels.endpoint()
+    write_mark(checked, Requirement.of_check(_nobody))
     app = Starlette(
         routes=[
             Route("/public", opened),
             Route("/unmarked", sentinels.endpoint(), methods=["GET", "POST", "OPTIONS"]),
+            Route(_CHECKED[0], checked, methods=["GET", "POST"]),
             WebSocketRoute("/socket", sentinels.socket),
             _ForeignRoute(sentinels),
             Mount("/routes", routes=[Route("/unmarked", sentinels.endpoint())]),
@@ -151,14 +160,22 @@ def _starlette(sentinels: _Sentinels) -> tuple[Starlette, list[str]]:
             Mount("/opaque", app=sentinels.application),
         ]
     )
-    return app, ["/unmarked", "/socket", _FOREIGN, "/routes/unmarked", "/mounted/unmarked", "/opaque/anything"]
+    return app, [
+        "/unmarked",
+        _CHECKED[0],
+        "/socket",
+        _FOREIGN,
+        "/routes/unmarked",
+        "/mounted/unmarked",
+        "/opaque/anything",
+    ]
 
 
 def _fastapi(sentinels: _Sentinels, inner: Starlette) -> tuple[Any, list[str]]:
     """Return the same as a FastAPI application, with what only that has."""
     from fastapi import APIRouter, Body, FastAPI
 
-    from limen.web.fastapi import roles
+    from limen.web.fastapi import guard, roles
 
     def handler(payload: dict[str, Any] = Body()) -> str:
         sentinels.ran.append("a handler of FastAPI")
@@ -175,11 +192,15 @@ def _fastapi(sentinels: _Sentinels, inner: Starlette) -> tuple[Any, list[str]]:
     app = FastAPI(openapi_url=None)
     app.router.routes.extend(inner.router.routes)
     app.add_api_route("/direct", handler, methods=["POST"])
+    checked = APIRouter()
+    checked.add_api_route("/checked", handler, methods=["POST"], dependencies=[guard(_nobody)])
+    included.include_router(checked)
     app.include_router(included, prefix="/included")
     app.include_router(restricted, prefix="/restricted", dependencies=[roles("nobody-holds-this")])
     app.mount("/application", FastAPI(openapi_url=None, routes=list(nested.routes)))
     paths = [
         "/direct",
+        _CHECKED[1],
         "/included/nested/leaf",
         "/included/nested/socket",
         "/included/nested/plain",
@@ -206,6 +227,10 @@ async def _probe(app: Any, sentinels: _Sentinels, paths: list[str]) -> list[str]
         status = await _call(app, "/restricted/leaf", "POST", (b"authorization", _WITHOUT_ROLES))
         if status != 403:
             failures.append(f"the dependencies of an included router ({status})")
+    for path in set(_CHECKED).intersection(paths):
+        status = await _call(app, path, "POST", (b"authorization", _WITHOUT_ROLES))
+        if status != 403:
+            failures.append(f"a guard of the application's own at {path} ({status})")
     failures += [f"a handler ran: {each}" for each in sentinels.ran]
     sentinels.ran.clear()
     if await _call(app, "/public", "GET") != 200 or sentinels.ran != ["/public"]:

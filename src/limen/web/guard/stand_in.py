@@ -96,7 +96,7 @@ class StandIn:
 
         Raises:
             LimenError: the request may not enter it.
-            LiveCheckNeeded: the store has to be asked first.
+            AskFirst: the store, or code of the application's, has to be asked first.
         """
         state: GuardState = scope[GUARD_KEY]
         route, child = state.found

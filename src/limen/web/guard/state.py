@@ -8,6 +8,7 @@ import msgspec
 from starlette.types import Scope
 
 from limen.authz.roles import RoleCatalogue
+from limen.core.decision import Decision
 from limen.core.errors import (
     CertificateRequired,
     ConfigurationError,
@@ -120,6 +121,8 @@ class GuardState(msgspec.Struct, eq=False):
         below: the name of the mount that the request has entered, as rules know it; empty in the application itself.
         found: the route that a router is about to enter, and what it adds to the scope.
         live_leaf: the leaf for which the store was asked again in this request.
+        asked_leaf: the leaf for which everything was asked that takes an await.
+        passed: the functions of the application's own that have said yes in this request.
         safe_only: it was let in by a cookie without proof of whose page asks, since its method changes nothing.
         attributes: what `limen.web.attributes` has asked the application's loader.
     """
@@ -136,6 +139,8 @@ class GuardState(msgspec.Struct, eq=False):
     below: str = ""
     found: Any = None
     live_leaf: object = None
+    asked_leaf: object = None
+    passed: tuple[object, ...] = ()
     entered: bool = False
     decided: bool = False
     answered: bool = False
@@ -207,6 +212,11 @@ class GuardState(msgspec.Struct, eq=False):
                 raise LimenError() from error
             state.live_leaf = leaf
             state = state.parent
+
+
+def refusal_of(decision: Decision) -> LimenError:
+    """Return the error for a decision of the application's own that says no."""
+    return _REFUSALS.get(decision.code, PolicyDenied)(str(decision.reason) or None)
 
 
 def state_of(scope: Scope) -> GuardState:

@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
 from limen.guard.requirements import AUTHENTICATED, Requirement
 from limen.web.guard.marks import MARK, own_mark, write_mark
+from limen.web.guard.own_code import ask_beside
 from limen.web.guard.state import GUARD_KEY, GuardState, state_of
 
 CONNECTION_PARAMETER = "limen_connection"
@@ -61,9 +62,8 @@ def _wrapper(target: Callable[..., Any]) -> Callable[..., Any]:
     called = getattr(target, "__qualname__", repr(target))
     signature, principals, connection_name = _new_signature(target)
 
-    async def ask_first(state: GuardState, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        await state.check_live(target)
-        _check(state, _requirement_of(target))
+    async def ask_first(state: GuardState, scope: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        await ask_beside(_requirement_of(target), state, scope)
         return await target(*args, **kwargs)
 
     is_async = inspect.iscoroutinefunction(target)
@@ -83,9 +83,9 @@ def _wrapper(target: Callable[..., Any]) -> Callable[..., Any]:
             kwargs.setdefault(name, state.principal)
         if state.endpoint is not wrapper:
             requirement = _requirement_of(target)
-            if is_async and requirement.live and state.live_leaf is None:
-                return ask_first(state, args, kwargs)
-            _check(state, requirement)
+            if is_async and requirement.is_asked:
+                return ask_first(state, connection.scope, args, kwargs)
+            check_asked(state, requirement)
         return target(*args, **kwargs)
 
     if is_async:
@@ -120,11 +120,17 @@ def _requirement_of(target: object) -> Requirement:
     return AUTHENTICATED if mark is None or mark.restriction is None else mark.restriction
 
 
-def _check(state: GuardState, requirement: Requirement) -> None:
-    """The second net: the guard has decided this at dispatch, unless somebody called the function by another way."""
+def check_asked(state: GuardState, requirement: Requirement) -> None:
+    """The second net: the guard has decided this at dispatch, unless somebody called the function by another way.
+
+    Raises:
+        LimenError: the requirement is not met, or something in it was not asked, which takes an await.
+    """
     error: LimenError | None = state.refusal(requirement)
     if error is None and requirement.live and state.live_leaf is None:
         error = PolicyDenied("The account was not asked for again before this call.")
+    if error is None and not set(requirement.checks + requirement.intercepts) <= set(state.passed):
+        error = PolicyDenied("What this function asks was not asked before this call.")
     if error is not None:
         raise error
 
