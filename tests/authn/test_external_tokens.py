@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from limen import ClaimRule, ExternalIssuer, Limen, Principal
+from limen import ADMINISTRATION, ClaimRule, ExternalIssuer, Limen, Principal
 from limen.authn.external import external_sub
 from limen.authn.external_tokens import ExternalTokens
 from limen.core.events import NOWHERE
@@ -312,15 +312,17 @@ async def test_two_issuers_do_not_vouch_for_each_other(tmp_path: Path, issuer: I
 
 async def test_routes_about_accounts_are_not_for_them(tmp_path: Path, issuer: Issuer) -> None:
     """There is no account here: limen's own routes refuse them, whatever permissions the rules give."""
-    rules = [ClaimRule("level", "root", permissions=["account:read", "role:read", "event:read", "account:create"])]
+    rules = [ClaimRule("level", "root", permissions=sorted(ADMINISTRATION))]
     async with service(tmp_path, trusted(issuer, rules=rules)) as orders:
         token = issuer.token(level="root", amr=["pwd"], auth_time=int(time.time()))
-        for path in ("/auth/me", "/auth/sessions", "/auth/api-keys", "/admin/api/accounts", "/admin/api/roles",
-                     "/admin/api/events", "/admin/api/permissions"):  # fmt: skip
+        for path in ("/auth/me", "/auth/sessions", "/auth/ended", "/auth/api-keys", "/admin/api/accounts",
+                     "/admin/api/roles", "/admin/api/events", "/admin/api/permissions"):  # fmt: skip
             assert (await orders.status(path, token), path) == (403, path)
         for path in ("/auth/logout-all", "/auth/password", "/auth/api-keys"):
             headers = {"Authorization": f"Bearer {token}"}
             assert (await orders.client.post(path, headers=headers, json={})).status_code in {401, 403}
+        told = await orders.get("/auth/verify", token)
+        assert (told.status_code, told.headers["x-limen-subject"]) == (200, external_sub(issuer.url, "auth0|123"))
 
 
 async def test_live_is_a_no_unless_somebody_can_tell(tmp_path: Path, issuer: Issuer) -> None:

@@ -210,6 +210,13 @@ async def test_addresses_that_are_not_public_are_not_called(address: str) -> Non
     assert await fault(outbound.get_json("https://issuer.example/")) == "refused_address"
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1", "::", "ff02::1", "::ffff:0.0.0.0", "::ffff:224.0.0.1"])
+async def test_addresses_that_are_nobodys_are_never_called(address: str) -> None:
+    """Not even where every network is allowed: 0.0.0.0 is this very machine, and multicast is everybody."""
+    outbound = Outbound(allow_private=["0.0.0.0/0", "::/0"], resolve=names([address]))
+    assert await fault(outbound.get_json("https://issuer.example/")) == "refused_address"
+
+
 @pytest.mark.parametrize("address", ["8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::808:808", "2606:4700::1111"])
 def test_public_addresses(address: str) -> None:
     """Those of the Internet at large, and those that stand for one of them."""

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from limen.authz.administration import Administration
 from limen.features.sessions.feed import EndedFeed
-from limen.web.routes.endpoint import Routes, endpoint, json_answer
+from limen.web.routes.endpoint import Routes, endpoint, json_answer, principal_of
 from limen.web.routes.lists import parameter, rfc3339
 from limen.web.routes.schema import BEARER, GUARDED, Paths, array, object_of, operation, text
 from limen.web.routes.schema import parameter as described
@@ -35,6 +35,7 @@ def ended_routes(feed: EndedFeed, *, prefix: str) -> Routes:
     @endpoint
     async def ended(request: Request) -> Response:
         """Tell which sessions ended since a place in the list: no account, no reason, only ids."""
+        principal_of(request)  # of this limen, as on every route of its own
         part = await feed.after(parameter(request, "after"))
         # A second later than it is kept, since parts of seconds are cut off.
         items = [ShownEnded(each.sid, rfc3339(each.keep_until + 999)) for each in part.items]
