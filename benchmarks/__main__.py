@@ -9,8 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    certificates,
     cookies,
     guarded,
+    keys,
     live,
     logins,
     memory,
@@ -31,6 +33,8 @@ from tests.support.postgres import Lacking
 BENCHMARKS: dict[str, Benchmark] = {
     "guarded": guarded.in_process,
     "cookies": cookies.cookies,
+    "keys": keys.keys,
+    "certificates": certificates.certificates,
     "messages": messages.messages,
     "first-seen": guarded.under_uvicorn,
     "verification": verification.verification,

@@ -238,7 +238,8 @@ class ClientCertificateStrategy:
         if not state.principal.is_authenticated:
             # A header that is no credential after all: a cookie of the application's.
             return self._alone(found, scope, state)
-        if state.principal.kind is not PrincipalKind.SERVICE:
+        if state.principal.kind is not PrincipalKind.SERVICE or getattr(state.credential, "bound_to", None) is not None:
+            # A token that is bound to this very certificate needs no further proof of whose it is.
             return None
         known = self._recalled(found)
         if known is None:

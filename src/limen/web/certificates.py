@@ -76,7 +76,8 @@ class ProxiedCertificates:
         """Return the certificate, with a fault where it may not be used; None where the client has none."""
         if not self._proxies.trusts(scope):
             return tls_certificate(scope)
-        values = tuple(value for name, value in scope["headers"] if name in self._names)
+        names = self._names
+        values = tuple([value for name, value in scope["headers"] if name in names])
         return self._of_header(values, scope["headers"]) if values else None
 
     def _of_header(self, values: tuple[bytes, ...], headers: Headers) -> ClientCertificate | LimenError | None:
@@ -105,11 +106,11 @@ class ProxiedCertificates:
         From a peer that is not trusted, every header of this kind; from a proxy, those that it does not write.
         """
         headers = scope["headers"]
-        for name, _ in headers:
-            if name in _ALL:
-                kept = self._names if self._proxies.trusts(scope) else ()
+        found = [name for name, _ in headers if name in _ALL]
+        if found:
+            kept = self._names if self._proxies.trusts(scope) else ()
+            if not all(name in kept for name in found):
                 scope["headers"] = [pair for pair in headers if pair[0] not in _ALL or pair[0] in kept]
-                return
 
 
 def _malformed(reason: str) -> LimenError:
