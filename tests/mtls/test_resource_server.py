@@ -14,7 +14,7 @@ from limen import Limen
 from limen.starlette import client_certificate
 from tests.mtls.authority import Authority, Made, uri
 from tests.mtls.conftest import SPIFFE, a_service
-from tests.mtls.test_strategy import token_of
+from tests.mtls.presenting import token_of
 from tests.support.gates import gate_for
 
 ISSUER = "https://limen.example"

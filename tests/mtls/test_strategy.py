@@ -1,10 +1,8 @@
 """Certificates on a connection, in process: whose they are, for how long, and beside other credentials."""
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,87 +10,27 @@ import pytest
 
 from limen import Limen
 from limen.authn.client_certificate import FRESH_SECONDS, OPEN_SECONDS, CertificateCredential
-from limen.authn.strategy import Authenticated, PresentedCredential, Rejected
 from limen.core.errors import (
     AccountNotActive,
     CertificateRejected,
-    CertificateRequired,
     Conflict,
     CredentialMalformed,
-    CredentialsConflict,
-    CsrfFailed,
     InvalidInput,
-    LimenError,
     NotFound,
     SessionEnded,
-    TokenRejected,
     Unavailable,
 )
-from limen.core.events import NOWHERE, EventName, Origin
 from limen.core.principal import ANONYMOUS, PrincipalKind
 from limen.features.accounts.service import AccountView
-from limen.features.api_keys.service import Wanted
 from limen.features.roles.service import OPERATOR
 from limen.testing.clock import TurnableClock
 from tests.mtls.authority import DAY, SERVER, Authority, Made, dns, uri
 from tests.mtls.conftest import SPIFFE, a_service
+from tests.mtls.presenting import State, attribute, bearer, opened_with, present, scope_of, token_of
 from tests.support.gates import PASSWORD, gate_for
 
 BOUND = 2.0
 """Seconds within which a change has to be felt."""
-
-
-class State:
-    """Where the outcome of a request is noted."""
-
-    def __init__(self) -> None:
-        self.principal = ANONYMOUS
-        self.rejection: LimenError | None = None
-        self.credential: Any = None
-        self.safe_only = False
-
-    @property
-    def origin(self) -> Origin:
-        """Nowhere in particular."""
-        return NOWHERE
-
-
-def scope_of(made: Made | None, *headers: tuple[str, str], method: str = "GET", error: str | None = None) -> Any:
-    """Return the scope of a request on a connection with this certificate."""
-    chain = [] if made is None else [made.pem]
-    return {
-        "type": "http",
-        "method": method,
-        "scheme": "https",
-        "client": ("192.0.2.7", 1),
-        "headers": [(name.encode(), value.encode()) for name, value in headers],
-        "extensions": {"tls": {"client_cert_chain": chain, "client_cert_error": error}},
-    }
-
-
-async def attribute(gate: Limen, scope: Any) -> State:
-    """Find out who is calling."""
-    state = State()
-    waiting = gate.authenticate(scope, state)
-    if waiting is not None:
-        await waiting
-    return state
-
-
-async def present(gate: Limen, made: Made | None, *headers: tuple[str, str], **more: Any) -> State:
-    """Attribute a request on a connection with this certificate."""
-    return await attribute(gate, scope_of(made, *headers, **more))
-
-
-async def token_of(gate: Limen, made: Made) -> str:
-    """Exchange a certificate for a token."""
-    state = await present(gate, made)
-    return (await gate.client_certificates.service.token(state.credential)).access_token
-
-
-def bearer(token: str) -> tuple[str, str]:
-    """Return the header with a token."""
-    return ("authorization", f"Bearer {token}")
 
 
 async def until(gate: Limen, made: Made, wanted: Callable[[State], bool]) -> None:
@@ -194,7 +132,7 @@ async def test_a_certificate_ends_in_the_middle_of_a_connection(tmp_path: Path, 
         known = (await present(gate, made)).credential
         clock.turn(DAY.total_seconds() + 1)
         assert isinstance((await present(gate, made)).rejection, CertificateRejected)
-        assert not gate.still_valid(_with(known))
+        assert not gate.still_valid(opened_with(known))
 
 
 async def test_what_the_server_could_not_verify(gate: Limen, billing: AccountView, authority: Authority) -> None:
@@ -253,7 +191,7 @@ async def test_what_ends_a_certificate(
             assert (await present(each, made)).principal.sub == billing.id
             assert (await present(each, made, bearer(token))).principal.sub == billing.id
         known = (await present(peer, made)).credential
-        assert peer.still_valid(_with(known))
+        assert peer.still_valid(opened_with(known))
         await CHANGES[change](gate, billing, name)
         for each in (gate, peer):
             await until(each, made, lambda state: not state.principal.is_authenticated)
@@ -261,7 +199,7 @@ async def test_what_ends_a_certificate(
                 while (await present(each, made, bearer(token))).principal.is_authenticated:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
         async with asyncio.timeout(BOUND):
-            while peer.still_valid(_with(known)):  # noqa: ASYNC110 - as sockets do
+            while peer.still_valid(opened_with(known)):  # noqa: ASYNC110 - as sockets do
                 await asyncio.sleep(0.05)
 
 
@@ -282,12 +220,12 @@ async def test_roles_are_those_of_now(gate: Limen, billing: AccountView, authori
     made = authority.client(uri(SPIFFE))
     token = await token_of(gate, made)
     known = (await present(gate, made)).credential
-    assert gate.still_valid(_with(known))
+    assert gate.still_valid(opened_with(known))
     await gate.roles.revoke(OPERATOR, billing.id, ["maker"])
     await until(gate, made, lambda state: state.principal.roles == frozenset())
     assert (await present(gate, made, bearer(token))).rejection is not None
     async with asyncio.timeout(BOUND):
-        while gate.still_valid(_with(known)):  # noqa: ASYNC110 - as sockets do
+        while gate.still_valid(opened_with(known)):  # noqa: ASYNC110 - as sockets do
             await asyncio.sleep(0.05)
 
 
@@ -337,206 +275,6 @@ async def test_live_asks_the_registration(gate: Limen, billing: AccountView, aut
         await gate.live(who)
     with pytest.raises(SessionEnded):
         await gate.live(by_token)
-
-
-def _with(credential: Any) -> State:
-    state = State()
-    state.credential = credential
-    return state
-
-
-# --- tokens that are bound to it (RFC 8705, section 3)
-
-
-async def test_a_bound_token_on_its_connection(gate: Limen, billing: AccountView, authority: Authority) -> None:
-    """The token names the service, and says by what it was proved; every use asks the connection."""
-    made = authority.client(uri(SPIFFE))
-    token = await token_of(gate, made)
-    for _ in range(3):
-        state = await present(gate, made, bearer(token))
-        assert state.rejection is None
-        assert (state.principal.sub, state.principal.kind) == (billing.id, PrincipalKind.SERVICE)
-        assert state.principal.is_by_certificate
-        assert isinstance(state.credential, Authenticated)
-        assert state.credential.bound_to is not None
-
-
-async def test_a_bound_token_elsewhere(
-    gate: Limen, billing: AccountView, authority: Authority, stranger: Authority
-) -> None:
-    """Without a certificate, with another one of the same service, with one of nobody's: refused, also once seen."""
-    made, renewed = authority.client(uri(SPIFFE)), authority.client(uri(SPIFFE))
-    token = await token_of(gate, made)
-    for _ in range(2):
-        for other in (None, renewed, stranger.client(uri(SPIFFE)), authority.client(dns("nobody.example"))):
-            state = await present(gate, other, bearer(token))
-            assert isinstance(state.rejection, TokenRejected)
-            assert not state.principal.is_authenticated
-        assert (await present(gate, made, bearer(token))).principal.sub == billing.id
-
-
-@pytest.mark.parametrize("spelling", ["bearer {}", "BEARER  {}", "Bearer  {}"])
-async def test_a_bound_token_in_another_spelling(
-    gate: Limen, billing: AccountView, authority: Authority, spelling: str
-) -> None:
-    """The slow way asks the same as the fast one, and a cookie beside it changes nothing."""
-    made = authority.client(uri(SPIFFE))
-    header = ("authorization", spelling.format(await token_of(gate, made)))
-    for cookies in ((), (("cookie", "theme=dark"),)):
-        assert (await present(gate, made, header, *cookies)).principal.sub == billing.id
-        for other in (None, authority.client(uri(SPIFFE))):
-            assert isinstance((await present(gate, other, header, *cookies)).rejection, TokenRejected)
-
-
-async def test_a_bound_token_where_nobody_looks_at_connections(
-    gate: Limen, billing: AccountView, authority: Authority
-) -> None:
-    """Whoever asks about a token alone, without a connection, is told no."""
-    token = await token_of(gate, authority.client(uri(SPIFFE)))
-    credential = PresentedCredential("bearer", token.encode())
-    for outcome in (gate.bearer.recall(credential), await gate.bearer.authenticate(credential)):
-        assert isinstance(outcome, Rejected)
-        assert isinstance(outcome.error, TokenRejected)
-
-
-async def test_a_bound_token_ends_with_its_certificate(tmp_path: Path, authorities: Path) -> None:
-    """A certificate that is over proves nothing, so neither does its token."""
-    clock = TurnableClock()
-    made = Authority().client(uri(SPIFFE), ends=DAY)
-    async with gate_for(tmp_path, client_ca=authorities, clock=clock).running() as gate:
-        await a_service(gate, "billing", ("uri", SPIFFE), roles=frozenset())
-        clock.turn(DAY.total_seconds() - 60)
-        token = await token_of(gate, made)
-        assert (await present(gate, made, bearer(token))).principal.is_authenticated
-        clock.turn(120)
-        assert isinstance((await present(gate, made, bearer(token))).rejection, TokenRejected)
-
-
-async def test_a_token_is_not_exchanged_for_another(gate: Limen, billing: AccountView, authority: Authority) -> None:
-    """Nor is any other credential: only the certificate itself gets one, and one that was found out about now."""
-    made = authority.client(uri(SPIFFE))
-    state = await present(gate, made, bearer(await token_of(gate, made)))
-    for credential in (state.credential, None, object()):
-        with pytest.raises(CertificateRequired):
-            await gate.client_certificates.service.token(credential)
-    known = (await present(gate, made)).credential
-    await gate.api_keys.services.disable(OPERATOR, billing.id)  # type: ignore[union-attr]
-    with pytest.raises(CertificateRejected):
-        await gate.client_certificates.service.token(known)
-
-
-async def test_each_token_leaves_a_record(gate: Limen, billing: AccountView, authority: Authority) -> None:
-    """The audit trail says that the service got in, by which grant and which name."""
-    await token_of(gate, authority.client(uri(SPIFFE)))
-    (record,) = [each for each in await gate.storage.events() if each.event == EventName.LOGIN_SUCCEEDED]
-    name = (await gate.client_certificates.service.of_service(billing.id))[0].id
-    assert (record.actor, record.data) == (billing.id, {"grant": "client_certificate", "certificate": name})
-
-
-async def test_a_session_of_a_token_is_never_refreshed(
-    gate: Limen, billing: AccountView, authority: Authority, tmp_path: Path
-) -> None:
-    """Its row has the hash of a secret that nobody was told."""
-    await token_of(gate, authority.client(uri(SPIFFE)))
-    with closing(sqlite3.connect(tmp_path / "limen.db")) as connection:
-        rows = connection.execute("SELECT kid, generation, ends_at - created_at FROM limen_sessions").fetchall()
-    assert rows == [("certificate", 0, gate.settings.access_ttl * 1000)]
-
-
-# --- beside another credential
-
-
-async def test_a_person_through_a_service(gate: Limen, billing: AccountView, authority: Authority) -> None:
-    """A service sends what a person sent it: the token says who acts, the certificate who speaks."""
-    made = authority.client(uri(SPIFFE))
-    account = await gate.accounts.create("ann", PASSWORD)
-    issued = await gate.login.login("ann", PASSWORD, origin=NOWHERE)
-    for connection in (made, None, authority.client(dns("nobody.example"))):
-        state = await present(gate, connection, bearer(issued.access_token))
-        assert (state.rejection, state.principal.sub) == (None, account.id)
-        assert not state.principal.is_by_certificate
-
-
-async def test_a_key_on_the_connection_of_another_service(
-    gate: Limen, billing: AccountView, authority: Authority
-) -> None:
-    """A service speaks for itself: its key on another service's connection was stolen, or mixed up."""
-    assert gate.api_keys is not None
-    shipping = await a_service(gate, "shipping", ("dns", "shipping.example"), roles=frozenset())
-    key = (await gate.api_keys.service.create_for(OPERATOR, shipping.id, Wanted("k"))).key
-    for header in (("x-api-key", key), bearer(key)):
-        for connection in (authority.client(dns("shipping.example")), None, authority.client(dns("nobody.example"))):
-            assert (await present(gate, connection, header)).principal.sub == shipping.id
-        for _ in range(2):
-            state = await present(gate, authority.client(uri(SPIFFE)), header)
-            assert isinstance(state.rejection, CredentialsConflict)
-            assert (state.principal, state.credential) == (ANONYMOUS, None)
-
-
-async def test_a_persons_key_through_a_service(gate: Limen, billing: AccountView, authority: Authority) -> None:
-    """As with a person's token: it is theirs."""
-    assert gate.api_keys is not None
-    account = await gate.accounts.create("ann", PASSWORD)
-    key = (await gate.api_keys.service.create_for(OPERATOR, account.id, Wanted("k"))).key
-    assert (await present(gate, authority.client(uri(SPIFFE)), ("x-api-key", key))).principal.sub == account.id
-
-
-async def test_a_wrong_credential_never_falls_back_to_the_certificate(
-    gate: Limen, billing: AccountView, authority: Authority
-) -> None:
-    """A token that is refused, a scheme that nobody knows, two headers: refused, although the certificate is right."""
-    made = authority.client(uri(SPIFFE))
-    for headers in (
-        [bearer("not.a.token")],
-        [("authorization", "Basic YTpi")],
-        [("authorization", "")],
-        [bearer("a"), bearer("b")],
-        [("x-api-key", "lim_live_wrong")],
-        [("x-api-key", "")],
-        [("cookie", "__Host-limen=short")],
-    ):
-        state = await present(gate, made, *headers)
-        assert state.rejection is not None, headers
-        assert not state.principal.is_authenticated
-
-
-async def test_a_cookie_of_the_applications_is_no_credential(
-    gate: Limen, billing: AccountView, authority: Authority
-) -> None:
-    """The certificate decides where nothing else is presented."""
-    state = await present(gate, authority.client(uri(SPIFFE)), ("cookie", "theme=dark; lang=it"))
-    assert state.principal.sub == billing.id
-
-
-# --- a certificate in a browser
-
-
-@pytest.mark.parametrize(
-    ("headers", "method", "passes"),
-    [
-        ([("sec-fetch-site", "cross-site")], "POST", False),
-        ([("sec-fetch-site", "same-site")], "DELETE", False),
-        ([("sec-fetch-site", "cross-site"), ("cookie", "theme=dark")], "POST", False),
-        ([("origin", "https://evil.example")], "POST", False),
-        ([("origin", "null")], "PUT", False),
-        ([("sec-fetch-site", "same-origin"), ("origin", "https://limen.example")], "POST", True),
-        ([("sec-fetch-site", "none")], "POST", True),
-        ([], "POST", True),
-        ([("sec-fetch-site", "cross-site")], "GET", True),
-    ],
-)
-async def test_a_page_does_not_use_a_browsers_certificate(
-    gate: Limen,
-    billing: AccountView,
-    authority: Authority,
-    headers: list[tuple[str, str]],
-    method: str,
-    passes: bool,
-) -> None:
-    """A browser sends it along whoever asks, as it does a cookie: what a foreign page asks for changes nothing."""
-    state = await present(gate, authority.client(uri(SPIFFE)), *headers, method=method)
-    assert state.principal.is_authenticated is passes
-    assert isinstance(state.rejection, CsrfFailed) is not passes
 
 
 # --- registering
