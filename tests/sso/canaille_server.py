@@ -12,11 +12,11 @@ os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # plain http, on this machine al
 
 def main() -> None:
     """Serve one client and one person, who has logged in and agreed, until standard input ends."""
-    import portpicker
+    import portpicker  # type: ignore[import-untyped]
     from canaille import create_app  # type: ignore[import-untyped]
     from canaille.backends import Backend  # type: ignore[import-untyped]
     from joserfc.jwk import JWKRegistry
-    from pytest_iam import Server  # type: ignore[import-untyped]
+    from pytest_iam import Server
 
     told = json.loads(sys.argv[1])
     port = portpicker.pick_unused_port()

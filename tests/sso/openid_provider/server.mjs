@@ -1,4 +1,4 @@
-// The certified provider `oidc-provider`, on a free port of 127.0.0.1, with one client and two people.
+// The certified provider `oidc-provider` on 127.0.0.1, with one client and two people, whose passwords are anything.
 import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
 
@@ -8,7 +8,7 @@ const people = {
   bob: { email: 'bob@example.org', email_verified: false, groups: [] },
 };
 const server = createServer();
-server.listen(0, '127.0.0.1', () => {
+server.listen(Number(process.env.PORT || 0), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, {
     clients: [{
