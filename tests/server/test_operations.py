@@ -9,6 +9,7 @@ from limen.server import bounds, exposition, supervisor
 from limen.server.head_deadline import HeadLimits
 from limen.settings import Settings
 from limen.storage.sql import group_commit, postgres_pool
+from limen.storage.valkey import client
 from limen.web import body
 from tests.docs.markdown import ROOT, code, rows
 
@@ -29,6 +30,8 @@ BOUNDS: dict[str, float] = {
     "PostgreSQL: requests that wait for a connection": postgres_pool.QUEUE_SIZE,
     "PostgreSQL: time that a request waits for a connection": postgres_pool.WAIT_SECONDS,
     "SQLite: calls that wait": group_commit.QUEUE_SIZE,
+    "Valkey: connections": client.CONNECTIONS,
+    "Valkey: time for a connection, and for an answer": client.WAIT_SECONDS,
     "probe of readiness": WAIT_SECONDS,
     "shutdown: requests under way": bounds.SHUTDOWN_SECONDS,
     "shutdown: idle connections": bounds.IDLE_SECONDS,
