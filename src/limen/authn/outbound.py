@@ -211,7 +211,7 @@ class Outbound:
         # A client of its own for each call: no connection is shared between two names at one address, no cookie kept.
         async with (
             httpx.AsyncClient(
-                verify=self._trusted() if place.scheme == "https" else False,
+                verify=self._trusted(),
                 timeout=httpx.Timeout(self._timeout, connect=connect_seconds),
                 trust_env=False,
                 follow_redirects=False,
