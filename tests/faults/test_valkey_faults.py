@@ -18,6 +18,7 @@ from limen import Limen
 from limen.authn.issuing import Issued
 from limen.core.errors import InvalidRefreshToken, Unavailable
 from limen.core.events import NOWHERE
+from limen.core.metrics import VALKEY_FAILURES
 from limen.starlette import public
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.gates import PASSWORD, ROLES, gate_for, settings_for
@@ -153,6 +154,23 @@ def test_an_everywhere_logout_while_valkey_is_away(browser: Browser, proxy: Faul
     proxy.ok()
     assert browser.by_cookie().status_code == 401
     assert browser.refresh().status_code == 401
+
+
+def test_what_fails_is_counted(browser: Browser, proxy: FaultProxy) -> None:
+    """An operator sees that Valkey fails, before anybody complains; the log names the failure, and no address."""
+
+    def failures() -> float:
+        (sample,) = VALKEY_FAILURES.read().samples
+        assert isinstance(sample[1], (int, float))
+        return sample[1]
+
+    before = failures()
+    assert browser.by_cookie().status_code == 200
+    assert failures() == before
+    proxy.refuse()
+    browser.by_cookie()
+    assert failures() > before
+    proxy.ok()
 
 
 def test_slow_is_not_away(browser: Browser, proxy: FaultProxy) -> None:

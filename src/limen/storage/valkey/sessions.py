@@ -71,7 +71,7 @@ class ValkeySessions(SQLSessions):
         """Delete the session's row if it is this account's, and list it as ended; then it leaves Valkey."""
         ended = await super().end(sid, account_id=account_id, reason=reason, event=event, keep_ended_ms=keep_ended_ms)
         if ended and self._borrowed() is None:
-            await self._valkey.forget([sid])
+            await self._forget([sid])
         return ended
 
     async def ended_since(self, since_ms: int) -> Sequence[Ended]:
@@ -91,10 +91,13 @@ class ValkeySessions(SQLSessions):
     async def _leave(self, found: Sequence[Ended]) -> None:
         fresh = [entry.sid for entry in found if entry.sid not in self._forgotten]
         if fresh:
-            if len(self._forgotten) + len(fresh) > REMEMBERED:
-                self._forgotten.clear()
-            self._forgotten.update(dict.fromkeys(fresh))
-            await self._valkey.forget(fresh)
+            await self._forget(fresh)
+
+    async def _forget(self, sids: Sequence[str]) -> None:
+        if len(self._forgotten) + len(sids) > REMEMBERED:
+            self._forgotten.clear()
+        self._forgotten.update(dict.fromkeys(sids))
+        await self._valkey.forget(sids)
 
 
 def _joined(held: Held, state: State) -> SessionState | None:
