@@ -52,7 +52,9 @@ def claims_of(gateway: Gateway, token: str) -> dict[str, object]:
 
 def none_forged(seen: Seen) -> bool:
     """Tell whether nothing of what a client forged has reached the service."""
-    return not any("forged" in value or "6.6.6.6" in value or value == "admin" for _, value in seen.headers)
+    # In base64 too: what stands for a certificate.
+    signs = ("forged", "Zm9yZ2Vk", "6.6.6.6")
+    return not any(value == "admin" or any(sign in value for sign in signs) for _, value in seen.headers)
 
 
 def test_anonymous_is_401(gateway: Gateway) -> None:
