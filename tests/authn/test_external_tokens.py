@@ -18,12 +18,15 @@ from starlette.responses import JSONResponse
 
 from limen import ADMINISTRATION, ClaimRule, ExternalIssuer, Limen, Principal
 from limen.authn.external import external_sub
-from limen.authn.external_tokens import ExternalTokens
+from limen.authn.external_tokens import ExternalCredential, ExternalTokens
+from limen.authn.strategy import PresentedCredential, Rejected
+from limen.authz.roles import RoleCatalogue
 from limen.core.events import NOWHERE
 from limen.core.ids import is_uuid7
 from limen.core.occasionally import Occasionally
 from limen.crypto.keys import SigningKey
 from limen.starlette import interactive, live, permissions, roles
+from tests.features.conftest import Turned
 from tests.support.gates import PASSWORD, ROLES, settings_for
 
 AUDIENCE = "https://orders.example"
@@ -121,10 +124,12 @@ class Service:
 
 
 @asynccontextmanager
-async def service(folder: Path, *issuers: ExternalIssuer) -> AsyncIterator[Service]:
+async def service(
+    folder: Path, *issuers: ExternalIssuer, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Service]:
     """Serve an application."""
     settings = settings_for(folder, outbound_allow=["127.0.0.0/8"], issuer="https://limen.example")
-    gate = Limen(settings, roles=ROLES, issuers=issuers)
+    gate = Limen(settings, roles=ROLES, issuers=issuers, clock=clock)
     app = Starlette()
     gate.protect(app, administration=True)
 
@@ -433,13 +438,33 @@ async def test_what_cognito_and_entra_send(tmp_path: Path, issuer: Issuer) -> No
 
 async def test_open_sockets_and_memory_ask_again(tmp_path: Path, issuer: Issuer) -> None:
     """What was verified once ends with its time and its key; changed roles are seen by the next request."""
-    async with service(tmp_path, trusted(issuer)) as orders:
+    clock = Turned()
+    async with service(tmp_path, trusted(issuer), clock=clock) as orders:
         token = issuer.token()
         assert await orders.status("/maker", token) == 200
-        (known,) = (entry[0] for entry in orders.external._seen._entries.values())
+        (known,) = (entry[0] for entry in orders.gate._seen._entries.values())
+        assert isinstance(known, ExternalCredential)
         assert orders.external.fault_of(known) is None
-        orders.external._clock = lambda: time.time() + 331
+        assert await orders.status("/maker", token) == 200
+        clock.ahead = 331
         assert await orders.status("/maker", token) == 401
-        orders.external._clock = time.time
-        orders.gate._use(orders.gate.catalogue)
-        assert len(orders.external._seen) == 0
+        assert orders.external.fault_of(known) is not None
+        clock.ahead = 0
+        assert await orders.status("/maker", token) == 200
+        orders.gate._use(RoleCatalogue({"maker": []}))
+        told = (await orders.get("/who", token)).json()
+        assert (told["roles"], told["permissions"]) == (["maker"], [])
+
+
+async def test_a_token_that_is_bound_to_a_certificate(tmp_path: Path, issuer: Issuer) -> None:
+    """It counts beside that certificate alone, the first time and from memory."""
+    mine, other = "A" * 43, "B" * 43
+    async with service(tmp_path, trusted(issuer)) as orders:
+        token = issuer.token(cnf={"x5t#S256": mine}).encode()
+        for _ in range(2):
+            right = await orders.external.authenticate(PresentedCredential("bearer", token, mine))
+            assert isinstance(right, ExternalCredential)
+            for wrong in (other, None):
+                refused = await orders.external.authenticate(PresentedCredential("bearer", token, wrong))
+                assert isinstance(refused, Rejected)
+        assert await orders.status("/who", token.decode()) == 401

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -18,7 +19,6 @@ from limen.authn.outbound import Outbound
 from limen.authn.strategy import (
     NOT_MINE,
     Attribute,
-    Attribution,
     Authenticated,
     Outcome,
     PresentedCredential,
@@ -40,7 +40,7 @@ from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.encoding import b64url_decode
 from limen.crypto.foreign_jwt import read_signed
 from limen.crypto.jwt import TokenError
-from limen.crypto.keys import VerificationKey
+from limen.crypto.keys import KeySet, VerificationKey
 
 ASK_SECONDS: Final = 5.0
 """How long the application may take to say whether a principal may still come in."""
@@ -51,13 +51,15 @@ _log = logging.getLogger(__name__)
 
 
 class ExternalCredential(Authenticated, frozen=True, kw_only=True):
-    """An access token of an external issuer that was verified.
+    """An access token of an external issuer that was verified. Its ``kid`` is none of limen's own.
 
     Attributes:
         number: which of the issuers made it.
+        signed_with: the id of its key.
     """
 
     number: int
+    signed_with: str
 
 
 class _Peek(msgspec.Struct):
@@ -76,14 +78,17 @@ class ExternalTokens:
     What a token says of its issuer only chooses among those that are configured: everything that it is then checked
     against is the configuration's.
 
+    Its memory is that of limen's own tokens, which asks the clock and the connection at each use. Where a key of an
+    issuer goes, it is emptied.
+
     Args:
         issuers: whose tokens count.
+        cache: of the claims of tokens seen before.
         outbound: fetches their keys.
         own_issuer: this limen's, which none of them may be.
         permissions_of: what a set of roles gives.
         known_roles: the roles there are. A role that is not among them is not given to the principal.
         clock: the time, in seconds since 1970 UTC.
-        thumbprint_of: tells the client certificate of a connection; without it, bound tokens are refused.
 
     Raises:
         ConfigurationError: an issuer twice, or this limen among them.
@@ -95,61 +100,43 @@ class ExternalTokens:
         self,
         issuers: Sequence[ExternalIssuer],
         outbound: Outbound,
+        cache: ClaimsCache[Authenticated],
         *,
         own_issuer: str,
         permissions_of: Callable[[frozenset[str]], frozenset[str]],
         known_roles: Callable[[], frozenset[str]],
         clock: Clock,
-        thumbprint_of: Callable[[Mapping[str, Any]], str | None] | None = None,
     ) -> None:
         names = [each.issuer for each in issuers]
         if len(set(names)) != len(names) or own_issuer in names:
             raise ConfigurationError("Each external issuer is named once, and this limen is none of them.")
         self._issuers = tuple(issuers)
-        self._keys = tuple(IssuerKeys(each.jwks_uri or _found_by(each, outbound), outbound) for each in issuers)
+        self._used = [KeySet.empty() for _ in issuers]
+        self._keys = tuple(
+            IssuerKeys(each.jwks_uri or _found_by(each, outbound), outbound, use=partial(self._use, number))
+            for number, each in enumerate(issuers)
+        )
         self._by_name = {each.issuer: number for number, each in enumerate(issuers) if TENANT not in each.issuer}
         self._templates = [(each.issuer, number) for number, each in enumerate(issuers) if TENANT in each.issuer]
         self._permissions_of = permissions_of
         self._known_roles = known_roles
         self._clock = clock
-        self._thumbprint_of = thumbprint_of
-        self._seen: ClaimsCache[ExternalCredential] = ClaimsCache()
+        self._seen = cache
         self._following: tuple[asyncio.Task[None], ...] = ()
 
-    def forget(self) -> None:
-        """Read every token again: what a role gives has changed."""
-        self._seen.clear()
+    def _use(self, number: int, keys: KeySet) -> None:
+        is_more = keys.has_all_of(self._used[number])
+        self._used[number] = keys
+        if not is_more:
+            self._seen.clear()
 
     def is_foreign(self, token: bytes) -> bool:
         """Tell whether a text looks like a token of one of the issuers; whether it is one is found out later."""
         return self._number_of(token) is not None
 
     def shortcut(self, otherwise: Attribute) -> Attribute:
-        """Return a way that knows tokens seen before, and leaves all else to ``otherwise``."""
-        lookup = self._seen.get_by_digest
-
-        def attribute(scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
-            found = None
-            for name, value in scope["headers"]:
-                if name == b"authorization":
-                    found = value if found is None else b""  # two are no token: the chain refuses them
-                elif name in {b"cookie", b"x-api-key"}:
-                    return otherwise(scope, state)  # it may be another credential
-            if not found:
-                return otherwise(scope, state)
-            entry = lookup(sha256(found).digest())
-            if entry is None:
-                return otherwise(scope, state)
-            known = entry[0]
-            fault = self.fault_of(known) or self._unbound(known, scope)
-            if fault is not None:
-                state.rejection = fault
-                return None
-            state.principal = known.principal
-            state.credential = known
-            return None
-
-        return attribute
+        """Return no way of its own: that of limen's own tokens knows these too, once they were seen."""
+        return otherwise
 
     def recall(self, credential: PresentedCredential) -> Outcome | None:
         """Answer from memory or verify at once; None where the key has to be fetched."""
@@ -160,7 +147,9 @@ class ExternalTokens:
             return NOT_MINE
         digest = sha256(_SPELLING + credential.value).digest()
         seen = self._seen.get_by_digest(digest)
-        known = seen[0] if seen is not None else self._admit(number, credential.value, digest, None)
+        if seen is not None and isinstance(seen[0], ExternalCredential):
+            return self._usable(seen[0], credential)
+        known = self._admit(number, credential.value, digest, None)
         return known if known is None or isinstance(known, Rejected) else self._usable(known, credential)
 
     async def authenticate(self, credential: PresentedCredential) -> Outcome:
@@ -186,7 +175,7 @@ class ExternalTokens:
         """Return why a credential that was verified may not be used any more; None where it may."""
         if self._clock() >= known.expires_at:
             return TokenExpired()
-        if known.kid not in self._keys[known.number].keys:
+        if known.signed_with not in self._keys[known.number].keys:
             return TokenRejected()
         return None
 
@@ -254,7 +243,7 @@ class ExternalTokens:
         self, number: int, token: bytes, digest: bytes, key: VerificationKey | None
     ) -> ExternalCredential | Rejected | None:
         """Verify a token that was not seen before, and remember what it says; None where its key is not known."""
-        trusted, keys = self._issuers[number], self._keys[number]
+        trusted, keys, used = self._issuers[number], self._keys[number], self._used[number]
         try:
             signed = read_signed(token, algorithms=trusted.algorithms)
             key = key or keys.known(signed.kid, signed.alg)
@@ -271,11 +260,15 @@ class ExternalTokens:
             replace(principal, roles=roles, permissions=principal.permissions | self._permissions_of(roles)),
             believed.expires_at,
             None,
-            key.kid,
+            None,
             believed.bound_to,
             number=number,
+            signed_with=key.kid,
         )
         self._seen.put_by_digest(digest, known, key.kid)
+        if self._used[number] is not used and key.kid not in self._used[number]:
+            # Another thread has changed the keys meanwhile, and may have emptied the memory before this was in it.
+            self._seen.clear()
         return known
 
     def _refused(self, number: int, error: TokenError) -> Rejected:
@@ -289,12 +282,6 @@ class ExternalTokens:
         if fault is None and known.bound_to is not None and credential.certificate != known.bound_to:
             fault = TokenRejected(_BOUND)
         return known if fault is None else Rejected(fault)
-
-    def _unbound(self, known: ExternalCredential, scope: Mapping[str, Any]) -> Unauthenticated | None:
-        bound_to = known.bound_to
-        if bound_to is not None and (self._thumbprint_of is None or self._thumbprint_of(scope) != bound_to):
-            return TokenRejected(_BOUND)
-        return None
 
 
 def _found_by(issuer: ExternalIssuer, outbound: Outbound) -> Callable[[], Awaitable[str]]:

@@ -396,19 +396,17 @@ class Parts:
         return ExternalTokens(
             self._issuers,
             self.outbound,
+            self._seen,
             own_issuer=settings.issuer,
             permissions_of=self._permissions_of,
             known_roles=self._role_names,
             clock=self._clock,
-            thumbprint_of=self._thumbprint_of,
         )
 
     def _use(self, catalogue: RoleCatalogue) -> None:
         """Go by other roles from now on; what was remembered of tokens has the permissions of those before."""
         self.catalogue = catalogue
         self._seen.clear()
-        if self.external is not None:
-            self.external.forget()
         if self.api_keys is not None:
             self.api_keys.strategy.forget()
         if self.client_certificates.strategy is not None:
