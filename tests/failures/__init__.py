@@ -1,0 +1,1 @@
+"""What is refused and what goes on while a part is down."""
