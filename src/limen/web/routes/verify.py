@@ -110,7 +110,7 @@ def original_method(scope: Scope, proxies: TrustedProxies) -> str:
     if proxies.trusts(scope):
         named = [value for name, value in scope["headers"] if name == b"x-forwarded-method"]
         if len(named) == 1 and _METHOD.match(named[0]):
-            return named[0].decode("ascii")
+            return str(named[0], "ascii")
     method: str = scope["method"]
     return UNKNOWN if method in _ASKING else method
 
