@@ -4,161 +4,17 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-import jwt
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 
-from limen import ADMINISTRATION, ClaimRule, ExternalIssuer, Limen, Principal
+from limen import ADMINISTRATION, ClaimRule, Principal
 from limen.authn.external import external_sub
-from limen.authn.external_tokens import ExternalCredential, ExternalTokens
-from limen.authn.strategy import PresentedCredential, Rejected
-from limen.authz.roles import RoleCatalogue
 from limen.core.events import NOWHERE
 from limen.core.ids import is_uuid7
-from limen.core.occasionally import Occasionally
-from limen.crypto.keys import SigningKey
-from limen.starlette import interactive, live, permissions, roles
-from tests.features.conftest import Turned
-from tests.support.gates import PASSWORD, ROLES, settings_for
-
-AUDIENCE = "https://orders.example"
-KEYS = {"RS256": SigningKey.generate("RS256"), "ES256": SigningKey.generate("ES256")}
-NEW = SigningKey.generate("RS256")
-STRANGER = SigningKey.generate("RS256")
-
-RULES = (
-    ClaimRule(("realm_access", "roles"), "makers", roles=["maker"]),
-    ClaimRule("https://orders.example/groups", "readers", permissions=["order:read"]),
-    ClaimRule("permissions", "approve", permissions=["order:approve"], scope="orders:approve"),
-    ClaimRule("scope", "orders:machine", permissions=["order:create"]),
-    ClaimRule("level", "gold", roles=["admin"]),
-    ClaimRule("level", "ghost", roles=["no-such-role"]),
-)
-
-
-class Issuer:
-    """An issuer on the loopback: its metadata and keys over HTTP, and tokens of its own."""
-
-    def __init__(self) -> None:
-        self.head = "200 OK"
-        self.asked: list[str] = []
-        self.url = ""
-        self.metadata: dict[str, Any] = {}
-        self.keys = list(KEYS.values())
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request."""
-        try:
-            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
-            self.asked.append(path)
-            document: Any = {"keys": [key.verification_key.public_jwk() for key in self.keys]}
-            if path.endswith("openid-configuration"):
-                document = {"issuer": self.url, "jwks_uri": f"{self.url}/keys", **self.metadata}
-            body = json.dumps(document).encode()
-            writer.write(f"HTTP/1.1 {self.head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return the claims of a good access token, changed; None takes one away."""
-        now = int(time.time())
-        good = {
-            "iss": self.url, "sub": "auth0|123", "aud": [AUDIENCE, f"{self.url}/userinfo"], "iat": now,
-            "exp": now + 300, "azp": "spa", "scope": "openid orders", "realm_access": {"roles": ["makers", "other"]},
-        }  # fmt: skip
-        return {name: value for name, value in {**good, **changes}.items() if value is not None}
-
-    def token(self, key: SigningKey = KEYS["RS256"], header: dict[str, Any] | None = None, **changes: Any) -> str:
-        """Sign them with PyJWT."""
-        members = {"kid": key.kid, "typ": "at+jwt", **(header or {})}
-        return jwt.PyJWS().encode(json.dumps(self.claims(**changes)).encode(), key.material, key.alg, members)
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[Issuer]:
-    """An issuer that listens."""
-    made = Issuer()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield made
-    server.close()
-
-
-def trusted(place: Issuer, /, **changes: Any) -> ExternalIssuer:
-    """Declare it."""
-    values: dict[str, Any] = {"issuer": place.url, "audience": AUDIENCE, "rules": RULES, **changes}
-    return ExternalIssuer(**values)
-
-
-class Service:
-    """A protected application that takes tokens of external issuers beside limen's."""
-
-    def __init__(self, gate: Limen, client: httpx.AsyncClient) -> None:
-        self.gate = gate
-        self.client = client
-
-    @property
-    def external(self) -> ExternalTokens:
-        """The strategy."""
-        assert self.gate.external is not None
-        return self.gate.external
-
-    async def get(self, path: str, token: str) -> httpx.Response:
-        """Ask with a token."""
-        return await self.client.get(path, headers={"Authorization": f"Bearer {token}"})
-
-    async def status(self, path: str, token: str) -> int:
-        """Return the status of a request with a token."""
-        return (await self.get(path, token)).status_code
-
-
-@asynccontextmanager
-async def service(
-    folder: Path, *issuers: ExternalIssuer, clock: Callable[[], float] = time.time
-) -> AsyncIterator[Service]:
-    """Serve an application."""
-    settings = settings_for(folder, outbound_allow=["127.0.0.0/8"], issuer="https://limen.example")
-    gate = Limen(settings, roles=ROLES, issuers=issuers, clock=clock)
-    app = Starlette()
-    gate.protect(app, administration=True)
-
-    async def who(request: Request) -> JSONResponse:
-        principal: Principal = request.user
-        return JSONResponse(
-            {"sub": principal.sub, "issuer": principal.issuer, "subject": principal.subject,
-             "kind": principal.kind.value, "roles": sorted(principal.roles),
-             "permissions": sorted(principal.permissions), "sid": principal.sid,
-             "client_id": principal.client_id}
-        )  # fmt: skip
-
-    marks: dict[str, Callable[[Any], Any]] = {
-        "maker": roles("maker"), "approve": permissions("order:approve"), "live": live, "interactive": interactive,
-    }  # fmt: skip
-    app.add_route("/who", who)
-    for name, mark in marks.items():
-
-        async def handler(request: Request) -> JSONResponse:
-            return JSONResponse("done")
-
-        app.add_route(f"/{name}", mark(handler))
-    async with (
-        gate.running(),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://orders.test") as client,
-    ):
-        yield Service(gate, client)
-        for protection in gate._protections:
-            protection.ready = False
+from tests.authn.external_issuer import AUDIENCE, KEYS, STRANGER, Issuer, service, trusted
+from tests.support.gates import PASSWORD
 
 
 async def test_it_counts_beside_limens_own(tmp_path: Path, issuer: Issuer) -> None:
@@ -355,48 +211,6 @@ async def test_a_recent_proof_is_not_had_by_silence(tmp_path: Path, issuer: Issu
         assert await orders.status("/interactive", issuer.token(amr=["pwd"])) == 200
 
 
-async def test_keys_rotate_and_are_kept(tmp_path: Path, issuer: Issuer) -> None:
-    """A new key is found by its first token; an issuer that is down changes nothing; a retired key's tokens end."""
-    async with service(tmp_path, trusted(issuer)) as orders:
-        keys = orders.external._keys[0]
-        keys._asking = Occasionally(keys.refresh, 0.0)
-        old = issuer.token()
-        assert await orders.status("/maker", old) == 200
-        issuer.keys = [KEYS["RS256"], NEW]
-        assert await orders.status("/maker", issuer.token(NEW)) == 200
-        issuer.head = "500 No"
-        assert await orders.status("/maker", old) == 200
-        assert await orders.status("/maker", issuer.token(sub="bob")) == 200
-        assert await orders.status("/maker", issuer.token(STRANGER)) == 503
-        issuer.head, issuer.keys = "200 OK", [NEW]
-        await keys.refresh()
-        assert await orders.status("/maker", old) == 401
-        assert await orders.status("/maker", issuer.token(NEW)) == 200
-
-
-async def test_an_issuer_that_never_answered(tmp_path: Path, issuer: Issuer) -> None:
-    """Its tokens are 503, since nobody can tell; limen's own and anonymous requests are served as ever."""
-    issuer.head = "503 No"
-    async with service(tmp_path, trusted(issuer)) as orders:
-        assert await orders.status("/maker", issuer.token()) == 503
-        assert (await orders.client.get("/who")).status_code == 401
-        assert (await orders.client.get("/.well-known/jwks.json")).status_code == 200
-
-
-async def test_metadata_of_another_issuer_are_not_believed(tmp_path: Path, issuer: Issuer) -> None:
-    """Whoever answers under another name could vouch for everybody; stated keys need no metadata."""
-    odd: list[dict[str, Any]] = [
-        {"issuer": "https://evil.example"}, {"jwks_uri": None}, {"jwks_uri": "http://10.0.0.1/keys"},
-        {"jwks_uri": "file:///etc/passwd"},
-    ]  # fmt: skip
-    for metadata in odd:
-        issuer.metadata = metadata
-        async with service(tmp_path, trusted(issuer)) as orders:
-            assert await orders.status("/maker", issuer.token()) == 503
-        async with service(tmp_path, trusted(issuer, jwks_uri=f"{issuer.url}/keys")) as orders:
-            assert await orders.status("/maker", issuer.token()) == 200
-
-
 async def test_what_cognito_and_entra_send(tmp_path: Path, issuer: Issuer) -> None:
     """The client stands for the audience, and token_use must be access; the tenant is put into the issuer."""
     cognito = trusted(
@@ -434,37 +248,3 @@ async def test_what_cognito_and_entra_send(tmp_path: Path, issuer: Issuer) -> No
         ]  # fmt: skip
         for wrong in bad:
             assert await orders.status("/maker", issuer.token(**{**good, **wrong})) == 401
-
-
-async def test_open_sockets_and_memory_ask_again(tmp_path: Path, issuer: Issuer) -> None:
-    """What was verified once ends with its time and its key; changed roles are seen by the next request."""
-    clock = Turned()
-    async with service(tmp_path, trusted(issuer), clock=clock) as orders:
-        token = issuer.token()
-        assert await orders.status("/maker", token) == 200
-        (known,) = (entry[0] for entry in orders.gate._seen._entries.values())
-        assert isinstance(known, ExternalCredential)
-        assert orders.external.fault_of(known) is None
-        assert await orders.status("/maker", token) == 200
-        clock.ahead = 331
-        assert await orders.status("/maker", token) == 401
-        assert orders.external.fault_of(known) is not None
-        clock.ahead = 0
-        assert await orders.status("/maker", token) == 200
-        orders.gate._use(RoleCatalogue({"maker": []}))
-        told = (await orders.get("/who", token)).json()
-        assert (told["roles"], told["permissions"]) == (["maker"], [])
-
-
-async def test_a_token_that_is_bound_to_a_certificate(tmp_path: Path, issuer: Issuer) -> None:
-    """It counts beside that certificate alone, the first time and from memory."""
-    mine, other = "A" * 43, "B" * 43
-    async with service(tmp_path, trusted(issuer)) as orders:
-        token = issuer.token(cnf={"x5t#S256": mine}).encode()
-        for _ in range(2):
-            right = await orders.external.authenticate(PresentedCredential("bearer", token, mine))
-            assert isinstance(right, ExternalCredential)
-            for wrong in (other, None):
-                refused = await orders.external.authenticate(PresentedCredential("bearer", token, wrong))
-                assert isinstance(refused, Rejected)
-        assert await orders.status("/who", token.decode()) == 401
