@@ -255,7 +255,7 @@ def _described(certificate: x509.Certificate, der: bytes) -> ClientCertificate:
         (f"sha256:{digest.hex()}", *names),
         int(certificate.not_valid_before_utc.timestamp()),
         int(certificate.not_valid_after_utc.timestamp()),
-        _fault(certificate) or fault,
+        _fault_of(certificate) or fault,
     )
 
 
@@ -280,7 +280,7 @@ def _names(certificate: x509.Certificate) -> tuple[list[str], str | None]:
     return list(dict.fromkeys(names)), None
 
 
-def _fault(certificate: x509.Certificate) -> str | None:
+def _fault_of(certificate: x509.Certificate) -> str | None:
     extensions = certificate.extensions
     try:
         if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
