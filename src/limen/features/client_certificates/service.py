@@ -116,7 +116,7 @@ class ClientCertificateService:
         try:
             name = certificate_name(kind, value)
         except ValueError as error:
-            fault = InputFault(("body", "value"), "malformed", f"The value {error}.")
+            fault = InputFault(("body", "value"), "invalid_value", f"The value {error}.")
             raise InvalidInput("The name of the certificate is not usable.", errors=[fault]) from None
 
         async def attempt(authority: Authority | None) -> Registration:
