@@ -11,7 +11,7 @@ from limen.authn.issuer_keys import MOST_BYTES, REFRESH_SECONDS, IssuerKeys, key
 from limen.authn.outbound import Outbound, OutboundError
 from limen.core.errors import ConfigurationError, Unavailable
 from limen.crypto.jwt import TokenError
-from limen.crypto.keys import SigningKey
+from limen.crypto.keys import KeySet, SigningKey
 
 
 class Place:
@@ -186,6 +186,20 @@ async def test_they_are_fetched_anew_beside_and_are_too_old_after_a_day(place: P
     with pytest.raises(Unavailable):
         await keys.key(KEYS["EdDSA"].kid, "EdDSA")
     assert len(keys.keys) == 0
+
+
+async def test_the_same_keys_are_told_once(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """An issuer's odd key does not fill the log every five minutes; after a day of silence they are told anew."""
+    place.publish(jwk(KEYS["ES256"]), jwk(None, use="enc"))
+    clock, told = Turned(), list[KeySet]()
+    keys = IssuerKeys(place.url, OUTBOUND, use=told.append, cool_down=0.0, monotonic=clock)
+    for _ in range(3):
+        await keys.refresh()
+    assert len(told) == 1
+    assert [record.msg for record in caplog.records].count("a public key is not used") == 1
+    clock.now += 86_401
+    await keys.key(KEYS["ES256"].kid, "ES256")
+    assert [len(each) for each in told] == [1, 0, 1]
 
 
 async def test_without_an_answer_nobody_can_tell(place: Place) -> None:

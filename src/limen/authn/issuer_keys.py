@@ -91,7 +91,7 @@ class IssuerKeys:
             each fetch. It says `OutboundError` or `Unavailable` where it cannot, and ConfigurationError where what it
             found cannot be right.
         outbound: makes the calls.
-        use: told the keys whenever they were fetched, and an empty set once they are too old.
+        use: told the keys whenever others were fetched, and an empty set once they are too old.
         cool_down: seconds between two fetches that tokens may cause.
         monotonic: seconds of a clock that nobody turns.
 
@@ -117,6 +117,7 @@ class IssuerKeys:
         self._keys = KeySet.empty()
         self._issuers: dict[str, str] = {}
         self._fetched: float | None = None
+        self._document: Mapping[str, Any] | None = None
         self._asking = Occasionally(self.refresh, cool_down)
         self._beside: asyncio.Task[None] | None = None
 
@@ -182,6 +183,9 @@ class IssuerKeys:
         try:
             url = self._jwks_uri if isinstance(self._jwks_uri, str) else await self._jwks_uri()
             document, _ = await self._outbound.get_json(url, max_bytes=MOST_BYTES)
+            if document == self._document:  # nearly always: nothing is judged, or told of, a second time
+                self._fetched = self._monotonic()
+                return
             found = _keys_in(document)
         except OutboundError as error:
             _log.warning("the issuer does not give its keys", extra={"fault": error.code, "reason": str(error)})
@@ -189,7 +193,7 @@ class IssuerKeys:
         except ConfigurationError as error:
             _log.error("the keys of the issuer are refused", extra={"reason": str(error)})
             raise Unavailable("The keys of the issuer cannot be used.") from None
-        self._fetched = self._monotonic()
+        self._fetched, self._document = self._monotonic(), document
         self._issuers = {key.kid: issuer for key, issuer in found if issuer is not None}
         self._use(KeySet([key for key, _ in found]))
 
@@ -211,7 +215,7 @@ class IssuerKeys:
         return self._fetched is not None and self._monotonic() - self._fetched > seconds
 
     def _drop(self) -> None:
-        self._fetched, self._issuers = None, {}
+        self._fetched, self._document, self._issuers = None, None, {}
         self._use(KeySet.empty())
 
     def _use(self, keys: KeySet) -> None:
