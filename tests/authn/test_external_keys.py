@@ -24,8 +24,13 @@ async def test_keys_rotate_and_are_kept(tmp_path: Path, issuer: Issuer) -> None:
         assert await orders.status("/maker", old) == 200
         assert await orders.status("/maker", issuer.token(sub="bob")) == 200
         assert await orders.status("/maker", issuer.token(STRANGER)) == 503
+        opened = await orders.external.authenticate(PresentedCredential("bearer", old.encode()))
+        assert isinstance(opened, ExternalCredential)
+        assert orders.external.fault_of(opened) is None
         issuer.head, issuer.keys = "200 OK", [NEW]
         await keys.refresh()
+        # What was opened with it is closed: an open socket asks this once a second.
+        assert orders.external.fault_of(opened) is not None
         assert await orders.status("/maker", old) == 401
         assert await orders.status("/maker", issuer.token(NEW)) == 200
 
