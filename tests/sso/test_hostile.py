@@ -241,7 +241,11 @@ def test_a_callback_in_another_browser(
 
 
 def test_a_code_of_another_session(
-    browser: TestClient, gate: Limen, serve: Callable[..., TestClient], provider: Provider
+    browser: TestClient,
+    gate: Limen,
+    serve: Callable[..., TestClient],
+    provider: Provider,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Code injection: a stolen code with one's own state fails at the provider, since the verifier is another."""
     stolen = provider.authorize(begin(serve(gate)))["code"]
@@ -249,6 +253,10 @@ def test_a_code_of_another_session(
     own = provider.authorize(begin(browser))
     assert code_of(browser.get(callback(own | {"code": stolen}))) == (400, "sso_failed")
     assert browser.get("/auth/me").status_code == 401
+    # It was the provider that refused the verifier, before there was a token whose nonce could be looked at.
+    assert [getattr(each, "reason", "") for each in caplog.records if each.msg == "sso_refused"] == [
+        "token_invalid_grant"
+    ]
 
 
 def test_a_state_is_used_once(browser: TestClient, provider: Provider) -> None:

@@ -192,6 +192,26 @@ def test_a_refusal_is_a_page_for_a_browser(browser: TestClient, provider: Provid
     assert browser.get(callback({})).headers["content-type"] == "application/problem+json"
 
 
+def test_what_belongs_to_no_login_writes_nothing(browser: TestClient, gate: Limen) -> None:
+    """Whoever sends answers of no provider, or codes that are none, fills no table."""
+
+    async def events() -> int:
+        return len(await gate.storage.events(limit=1_000))
+
+    before = asyncio.run(events())
+    for _ in range(3):
+        browser.get(callback({"state": "x" * 43, "code": "y"}), headers={"Cookie": f"__Host-limen-sso={'z' * 43}"})
+        browser.post("/auth/sso/exchange", json={"code": "x" * 43, "code_verifier": "v" * 43})
+    assert asyncio.run(events()) == before
+
+
+def test_a_page_about_a_401_names_the_schemes(browser: TestClient) -> None:
+    """As every 401 does."""
+    answer = browser.get("/auth/sso/corp/logout", headers=PAGE)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
 def test_without_a_public_address_only_this_machine_logs_in(
     make_gate: Callable[..., Limen], serve: Callable[..., TestClient], provider: Provider
 ) -> None:

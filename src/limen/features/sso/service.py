@@ -162,8 +162,11 @@ class SsoService:
                 return await self._with_code(provider, flow, assertion, account)
             return await self._with_cookie(provider, flow, assertion, account, presented, origin)
         except LimenError as error:
-            if not isinstance(error, NotFound):
-                metrics.LOGINS.add("failure")
+            metrics.LOGINS.add("failure")
+            # What belongs to no login is anybody's to send, as often as they like: the log alone has it.
+            if isinstance(error, NotFound | SsoStateInvalid):
+                _log.info("a callback that belongs to no login", extra={"code": error.code})
+            else:
                 data = {"reason": error.code, "grant": Grant.SSO.value}
                 await self._record(Event(EventName.LOGIN_FAILED, Outcome.FAILURE, "", f"sso:{name}", origin, data))
             raise
@@ -287,9 +290,9 @@ class SsoService:
             issued = await self._exchanged(found, origin)
         if issued is None:
             metrics.LOGINS.add("failure")
-            data = {"reason": SsoCodeInvalid.code, "grant": Grant.SSO_EXCHANGE.value}
-            target = "sso" if found is None else found.account_id
-            await self._record(Event(EventName.LOGIN_FAILED, Outcome.FAILURE, "", target, origin, data))
+            if found is not None:
+                data = {"reason": SsoCodeInvalid.code, "grant": Grant.SSO_EXCHANGE.value}
+                await self._record(Event(EventName.LOGIN_FAILED, Outcome.FAILURE, "", found.account_id, origin, data))
             raise SsoCodeInvalid()
         metrics.LOGINS.add("success")
         return issued

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from limen.core import metrics
 from limen.core.errors import LimenError
 from limen.web.guard.state import state_of
-from limen.web.problems import as_limen_error
+from limen.web.problems import as_limen_error, challenge
 from limen.web.routes.endpoint import Endpoint
 
 _STYLE: Final = (
@@ -90,7 +90,11 @@ def for_browsers(handler: Endpoint) -> Endpoint:
             known = as_limen_error(error, trace_id)
             metrics.REFUSALS.add(known.code)
             again = request.url.path.rpartition("/")[0] + "/login"
-            return error_page(known, trace_id, again)
+            response = error_page(known, trace_id, again)
+            if known.status == 401:  # which names the schemes there are, whoever reads it (RFC 9110, 15.5.2)
+                for scheme in state_of(request.scope).gate.challenges:
+                    response.headers.append("WWW-Authenticate", challenge(scheme, known, "limen").decode("ascii"))
+            return response
 
     return answer
 
