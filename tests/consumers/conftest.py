@@ -39,12 +39,13 @@ class Work:
 
 
 class Turned:
-    """A clock that a test moves on."""
+    """A clock that a test moves on, or stops."""
 
     shift = 0.0
+    stopped_at: float | None = None
 
     def __call__(self) -> float:
-        return time.time() + self.shift
+        return time.time() + self.shift if self.stopped_at is None else self.stopped_at
 
 
 @dataclass

@@ -83,6 +83,7 @@ class TestDeleting:
         assert sorted(outcome.verdict for outcome in outcomes) == [Verdict.FAILED, Verdict.HANDLED, Verdict.HANDLED]
         assert queue.counts == (0, 1)
 
+    @pytest.mark.serial
     async def test_what_failed_comes_again(self, sender: Sender, make: MakeQueue) -> None:
         """When its visibility is over, until it is handled."""
         queue = make()
@@ -102,6 +103,7 @@ class TestDeleting:
         assert attempts == [message_id, message_id]
         assert queue.counts == (0, 0)
 
+    @pytest.mark.serial
     async def test_a_worker_that_ends_at_work_loses_nothing(self, sender: Sender, make: MakeQueue) -> None:
         """A cancelled handler has deleted nothing: another worker gets the message."""
         queue = make()
@@ -140,6 +142,7 @@ class TestDeleting:
         assert len(done) == 1
         assert queue.counts == (0, 0)
 
+    @pytest.mark.serial
     async def test_a_long_handler_keeps_its_message(self, sender: Sender, make: MakeQueue) -> None:
         """For longer than the visibility nobody else is handed it."""
         queue = make()
@@ -221,6 +224,7 @@ class TestRefused:
         assert (await consumer.poll())[0].is_over
         assert done == [b"body"]
 
+    @pytest.mark.serial
     async def test_left_to_the_redrive_policy(self, sender: Sender, make: MakeQueue, client_of: MakeClient) -> None:
         """Without a dead-letter queue of its own it stays, and the queue moves it after so many receives."""
         dead = make()
