@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from limen.authn.external import ClaimRule, ExternalIssuer
+    from limen.authn.own_strategy import OwnStrategy
+    from limen.authn.strategy import Authenticated, PresentedCredential
     from limen.authz.administration import ADMINISTRATION
     from limen.core.decision import Decision, allow, deny
     from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADMINISTRATION",
+    "Authenticated",
     "ClaimRule",
     "Conflict",
     "Decision",
@@ -33,6 +36,8 @@ __all__ = [
     "Limen",
     "LimenError",
     "NotFound",
+    "OwnStrategy",
+    "PresentedCredential",
     "Principal",
     "SSOProvider",
     "Settings",
@@ -43,12 +48,15 @@ __all__ = [
 
 _HOMES = {
     "ADMINISTRATION": "limen.authz.administration",
+    "Authenticated": "limen.authn.strategy",
     "ClaimRule": "limen.authn.external",
     "Decision": "limen.core.decision",
     "ExistingAccount": "limen.features.accounts.existing",
     "ExistingAccounts": "limen.features.accounts.existing",
     "ExternalIssuer": "limen.authn.external",
     "Limen": "limen.wiring",
+    "OwnStrategy": "limen.authn.own_strategy",
+    "PresentedCredential": "limen.authn.strategy",
     "Principal": "limen.core.principal",
     "SSOProvider": "limen.features.sso.providers",
     "Settings": "limen.settings",

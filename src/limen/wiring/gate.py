@@ -15,6 +15,7 @@ from limen.authn.client_certificate import CertificateCredential, is_by_certific
 from limen.authn.external import ExternalIssuer
 from limen.authn.external_tokens import ExternalCredential
 from limen.authn.message import is_by_message
+from limen.authn.own_strategy import OwnStrategy, security_schemes_of
 from limen.authn.strategy import Attribution, Authenticated
 from limen.authz.attributes import AttributeLoader, Attributes, load_attributes
 from limen.core.clock import Clock, system_clock
@@ -56,6 +57,7 @@ class Limen(Parts):
         attributes: loads what the application knows of its own users beside the token; see `attributes_of`.
         existing_accounts: an existing table of users, asked for names that limen does not know.
         issuers: others whose access tokens count beside this limen's.
+        strategies: ways of the application's own to say who is calling.
         sso: the providers of single sign-on, beside those that the settings declare.
         clock: the time in seconds since 1970 UTC; tests turn it.
 
@@ -73,10 +75,17 @@ class Limen(Parts):
         existing_accounts: ExistingAccounts | None = None,
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
+        strategies: Sequence[OwnStrategy] = (),
         clock: Clock = system_clock,
     ) -> None:
         super().__init__(
-            settings, roles=roles, existing_accounts=existing_accounts, issuers=issuers, sso=sso, clock=clock
+            settings,
+            roles=roles,
+            existing_accounts=existing_accounts,
+            issuers=issuers,
+            sso=sso,
+            strategies=strategies,
+            clock=clock,
         )
         self._default_roles = default_roles or {}
         self._attributes = attributes
@@ -95,6 +104,7 @@ class Limen(Parts):
         existing_accounts: ExistingAccounts | None = None,
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
+        strategies: Sequence[OwnStrategy] = (),
         env_file: str | os.PathLike[str] | None = None,
         clock: Clock = system_clock,
         **overrides: Any,
@@ -106,6 +116,7 @@ class Limen(Parts):
             attributes: loads what the application knows of its own users.
             existing_accounts: an existing table of users.
             issuers: others whose access tokens count beside this limen's.
+            strategies: ways of the application's own to say who is calling.
             sso: the providers of single sign-on, beside those that the settings declare.
             env_file: a file of settings; the environment wins. ``LIMEN_ENV_FILE`` names one too.
             clock: the time in seconds since 1970 UTC.
@@ -121,6 +132,7 @@ class Limen(Parts):
             existing_accounts=existing_accounts,
             issuers=issuers,
             sso=sso,
+            strategies=strategies,
             clock=clock,
         )
 
@@ -272,7 +284,8 @@ class Limen(Parts):
             sso=self.sso is not None,
             certificates=certificates.strategy is not None,
         )
-        protection = protect(app, self, strict=strict, own_routes=routes, openapi_extra={"paths": schema})
+        extra = {"paths": schema, "components": {"securitySchemes": security_schemes_of(self._strategies)}}
+        protection = protect(app, self, strict=strict, own_routes=routes, openapi_extra=extra)
         if "fastapi" in sys.modules:
             from limen.web.validation import hide_input
 
@@ -475,6 +488,9 @@ class Limen(Parts):
             if self.external is None:
                 raise PolicyDenied()
             return await self.external.live(principal)
+        for strategy in self.own_strategies:
+            if strategy.is_of(principal):
+                return await strategy.live(principal)
         if is_by_key(principal) and self.api_keys is not None:
             return await self.api_keys.strategy.live(principal)
         by_certificate = self.client_certificates.strategy

@@ -16,6 +16,7 @@ from limen.authn.external import ExternalIssuer
 from limen.authn.external_tokens import ExternalTokens
 from limen.authn.issuing import Door, TokenTerms
 from limen.authn.outbound import Outbound
+from limen.authn.own_strategy import OwnStrategy, adapters_of
 from limen.authn.strategy import Authenticated
 from limen.authz.permissions import permission_name
 from limen.authz.roles import RoleCatalogue
@@ -80,6 +81,7 @@ class Parts:
         existing_accounts: an existing table of users, asked for names that limen does not know.
         sso: the providers of single sign-on that the application declares.
         issuers: others whose access tokens count.
+        strategies: ways of the application's own to say who is calling.
         clock: the time in seconds since 1970 UTC.
 
     Raises:
@@ -94,9 +96,11 @@ class Parts:
         existing_accounts: ExistingAccounts | None,
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
+        strategies: Sequence[OwnStrategy] = (),
         clock: Clock,
     ) -> None:
         self.settings = settings
+        self._strategies = tuple(strategies)
         self.catalogue = RoleCatalogue({} if roles is None else roles)
         self._code_roles = None if roles is None else self.catalogue
         self._existing_accounts = existing_accounts
@@ -291,8 +295,16 @@ class Parts:
         certificates = [] if self.client_certificates.strategy is None else [self.client_certificates.strategy]
         external = [] if self.external is None else [self.external]
         keys = [] if self.api_keys is None else [self.api_keys.strategy]
+        self.own_strategies = adapters_of(
+            self._strategies,
+            self.ended,
+            permissions_of=self._permissions_of,
+            known_roles=self._role_names,
+            clock=self._clock,
+        )
         self.chain = AuthenticationChain(
-            [*certificates, self.bearer, *external, self.cookies, *keys], thumbprint_of=self._thumbprint_of
+            [*self.own_strategies, *certificates, self.bearer, *external, self.cookies, *keys],
+            thumbprint_of=self._thumbprint_of,
         )
 
     @cached_property

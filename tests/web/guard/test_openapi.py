@@ -55,7 +55,7 @@ def test_a_public_operation_asks_for_nothing(document: Any) -> None:
 def test_an_operation_that_states_nothing_asks_for_authentication(document: Any) -> None:
     """The scheme is HTTP bearer, and 401 is documented as problem details."""
     operation = document["paths"]["/silent"]["get"]
-    assert operation["security"] == [{"limen": []}, {"limenCookie": []}]
+    assert operation["security"] == [{"limen": []}, {"limenCookie": []}, {"limenApiKey": []}]
     assert document["components"]["securitySchemes"]["limen"]["scheme"] == "bearer"
     content = operation["responses"]["401"]["content"]
     assert content["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/LimenProblem"}
@@ -87,7 +87,7 @@ def test_routes_of_limen_are_merged_in(document: Any) -> None:
     """They are no operations of FastAPI's, and stand in the document all the same, with their requirement."""
     operation = document["paths"]["/auth/me"]["get"]
     assert operation["summary"] == "Who am I"
-    assert operation["security"] == [{"limen": []}, {"limenCookie": []}]
+    assert operation["security"] == [{"limen": []}, {"limenCookie": []}, {"limenApiKey": []}]
     assert document["components"]["schemas"]["Me"] == {"type": "object"}
     assert "security" not in EXTRA["paths"]["/auth/me"]["get"]
 
@@ -113,6 +113,7 @@ def test_the_security_that_an_operation_has_already_stays() -> None:
         {"HTTPBearer": []},
         {"limen": []},
         {"limenCookie": []},
+        {"limenApiKey": []},
     ]
 
 

@@ -103,16 +103,17 @@ def described(source: Document, leaves: Iterable[ListedLeaf], extra: Mapping[str
     components["securitySchemes"].setdefault(KEY_SCHEME, copy.deepcopy(_KEY))
     components["securitySchemes"].setdefault(CERTIFICATE_SCHEME, copy.deepcopy(_CERTIFICATE))
     components.setdefault("schemas", {}).setdefault("LimenProblem", copy.deepcopy(_PROBLEM))
+    own = tuple(extra.get("components", {}).get("securitySchemes", {}))
     for each in leaves:
         operations = paths.get(_CONVERTOR.sub(r"{\1}", each.path), {})
         for method in each.methods:
             operation = operations.get(method.lower())
             if operation is not None:
-                _describe(operation, each.leaf.required_for(method))
+                _describe(operation, each.leaf.required_for(method), own)
     return document
 
 
-def _describe(operation: Document, requirement: Requirement) -> None:
+def _describe(operation: Document, requirement: Requirement, own: tuple[str, ...] = ()) -> None:
     if EXTENSION in operation:
         return  # an earlier route has this path and method: it is the one that answers
     operation[EXTENSION] = as_values(requirement)
@@ -126,7 +127,8 @@ def _describe(operation: Document, requirement: Requirement) -> None:
         # Objects are alternatives, the members of one are asked together.
         operation["security"] = [{CERTIFICATE_SCHEME: []}, {SCHEME: [], CERTIFICATE_SCHEME: []}]
     elif not any(SCHEME in each or COOKIE_SCHEME in each for each in present):
-        operation["security"] = [*present, {SCHEME: []}, {COOKIE_SCHEME: []}]
+        names = (SCHEME, COOKIE_SCHEME, *(() if requirement.interactive else (KEY_SCHEME,)), *own)
+        operation["security"] = [*present, *({name: []} for name in names)]
     sentence = in_words(requirement)
     given = operation.get("description")
     operation["description"] = f"{given}\n\n{sentence}" if given else sentence
