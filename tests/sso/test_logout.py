@@ -16,6 +16,7 @@ from limen.features.sso.proofs import challenge_of
 from tests.sso.conftest import HOST, PAGE, code_of, declared, kept, log_in, me
 from tests.sso.provider import LOGOUT_EVENT, Provider
 from tests.support.gates import PASSWORD
+from tests.support.valkey import Server
 
 OWN = {"Sec-Fetch-Site": "same-origin", "Origin": HOST}
 VERIFIER = "v" * 43
@@ -159,6 +160,17 @@ def test_a_logout_elsewhere_ends_the_session_here(
     answer = back_channel(browser, provider.logout_token())
     assert (answer.status_code, answer.content, answer.headers["cache-control"]) == (200, b"", "no-store")
     assert [is_in(each) for each in (browser, other, by_password)] == [False, True, True]
+
+
+def test_it_ends_sessions_that_are_used_in_valkey(
+    make_gate: Callable[..., Limen], serve: Callable[..., TestClient], provider: Provider, valkey: Server
+) -> None:
+    """The row is the database's there too, and the session goes with it."""
+    browser = serve(make_gate(declared(provider), session_store="valkey", valkey_url=valkey.url))
+    assert log_in(browser, provider).status_code == 302
+    assert is_in(browser)
+    assert back_channel(browser, provider.logout_token()).status_code == 200
+    assert not is_in(browser)
 
 
 def test_a_logout_of_one_session_leaves_the_others(
