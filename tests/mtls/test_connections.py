@@ -3,6 +3,8 @@
 import asyncio
 import json
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,13 @@ from starlette.applications import Starlette
 
 from limen import Limen
 from limen.features.accounts.service import AccountView
+from tests.gateways.proxies import listens
 from tests.mtls.authority import CLIENT, DAY, SERVER, Authority, Made, dns, uri
 from tests.mtls.conftest import SPIFFE, a_service
 from tests.mtls.served import application, served
 from tests.support.gates import gate_for
+from tests.support.postgres import free_port
+from tests.support.processes import until
 
 PROTOCOLS = {
     "h11": "limen.server.tls:H11ClientCertificateProtocol",
@@ -231,3 +236,43 @@ def test_uvicorns_own_protocol_tells_nothing(
     with served(guarded[0], authority, tmp_path, http="h11") as port:
         caller = Caller(authority, tmp_path, port)
         assert caller.get("/who", authority.client(uri(SPIFFE))).json()["code"] == "credential_missing"
+
+
+SHOP = """
+import json
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps(scope["extensions"]["tls"]).encode()})
+"""
+
+
+def test_by_uvicorns_command_line(authority: Authority, tmp_path: Path) -> None:
+    """The line of the guide: uvicorn takes the protocol by its name."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    certificate, key = authority.server().files(tmp_path, "server")
+    clients = tmp_path / "authorities.pem"
+    clients.write_text(authority.root.pem)
+    port, made = free_port(), authority.client(uri(SPIFFE))
+    line = (
+        f"shop:app --port {port} --http limen.server.tls:ClientCertificateProtocol --ssl-certfile {certificate}"
+        f" --ssl-keyfile {key} --ssl-ca-certs {clients} --ssl-cert-reqs 1"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", *line.split()], cwd=tmp_path, stdout=log, stderr=log
+        )
+    try:
+        assert until(lambda: listens(port), 30), (tmp_path / "log").read_text()
+        caller = Caller(authority, tmp_path, port)
+        assert caller.get("/", made).json()["client_cert_chain"] == [made.pem]
+        assert caller.get("/").json()["client_cert_chain"] == []
+    finally:
+        process.terminate()
+        process.wait(30)
