@@ -10,10 +10,11 @@ from weakref import WeakKeyDictionary
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, NoScriptError  # noqa: A004 - redis-py's own
+from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's own
 
 from limen.core.errors import ConfigurationError, LimenError, Unavailable
 from limen.storage.valkey.faults import FAILURES, MISCONFIGURED, translated
+from limen.storage.valkey.running import Running
 from limen.storage.valkey.state import Script, State, key_of, state_of
 from limen.storage.valkey.together import Together
 
@@ -70,6 +71,7 @@ class Valkey:
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = WeakKeyDictionary()
         self._forgetting: set[asyncio.Task[None]] = set()
         self._states = Together(self._fetch)
+        self._running = Running()
 
     async def start(self) -> None:
         """See that it lets us in. That it does not answer is no reason not to start: everything ends in the database.
@@ -121,18 +123,8 @@ class Valkey:
 
     async def run(self, script: Script, sid: str, *arguments: str | int) -> State | None:
         """Run a script on a session; return the session as it then is, or None where nothing was changed."""
-        key = key_of(sid)
         self.calls += 1
-        client = self._client()
-        try:
-            try:
-                text = await client.evalsha(script.sha, 1, key, *arguments)
-            except NoScriptError:
-                # After a restart, or SCRIPT FLUSH. It did not run, and from now on is known again.
-                text = await client.eval(script.text, 1, key, *arguments)
-        except FAILURES as error:
-            raise translated(error) from error
-        return state_of(text)
+        return state_of(await self._running.run(self._client(), script, key_of(sid), arguments))
 
     async def forget(self, sids: Iterable[str]) -> None:
         """Remove what there is of sessions that ended; go on without waiting where that takes long.
