@@ -125,7 +125,8 @@ def test_requirements(gate: Limen, client: TestClient, query: str, refusal: str 
 @pytest.mark.parametrize(
     "query",
     [
-        "?role=admin", "?Roles=admin", "?roles=", "?permissions=", "?roles", "?roles=,", "?roles=maker,",
+        "?role=admin",
+        "?permission=order:read", "?Roles=admin", "?roles=", "?permissions=", "?roles", "?roles=,", "?roles=maker,",
         "?roles=maker&roles=admin", "?roles=maker&x=1", "?permissions=order", "?roles=ma%0d%0aker", "?roles=ma ker",
         "?roles=%ff", "?&", "?roles=" + "a," * 2000 + "a",
     ],
