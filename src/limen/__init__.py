@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from limen.authz.administration import ADMINISTRATION
     from limen.core.decision import Decision, allow, deny
     from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
-    from limen.core.principal import Principal
+    from limen.core.principal import Principal, PrincipalKind
     from limen.features.accounts.existing import ExistingAccount, ExistingAccounts
     from limen.features.sso.providers import SSOProvider
     from limen.settings import Settings
@@ -39,6 +39,7 @@ __all__ = [
     "OwnStrategy",
     "PresentedCredential",
     "Principal",
+    "PrincipalKind",
     "SSOProvider",
     "Settings",
     "Unauthenticated",
@@ -58,6 +59,7 @@ _HOMES = {
     "OwnStrategy": "limen.authn.own_strategy",
     "PresentedCredential": "limen.authn.strategy",
     "Principal": "limen.core.principal",
+    "PrincipalKind": "limen.core.principal",
     "SSOProvider": "limen.features.sso.providers",
     "Settings": "limen.settings",
     "allow": "limen.core.decision",

@@ -16,7 +16,7 @@ from limen import Authenticated, Limen, LimenError, OwnStrategy, PresentedCreden
 from limen.authn import own_strategy
 from limen.core.errors import ConfigurationError, CredentialMalformed, TokenExpired, TokenRejected
 from limen.core.events import NOWHERE
-from limen.core.principal import PrincipalKind
+from limen.core.principal import Authentication, PrincipalKind
 from limen.fastapi import interactive, live, public, roles
 from tests.support.gates import PASSWORD, ROLES, settings_for
 from tests.web.guard.kit import Counted, Reply, call
@@ -194,8 +194,12 @@ async def test_live_asks_the_strategy(gate: Limen) -> None:
 
 
 async def test_it_is_no_login(gate: Limen) -> None:
-    """Where a person has to have logged in, a ticket does not do."""
-    assert (await _ask(_app(gate, Counted()), "header", "ann:maker", "/interactive")).code == "step_up_required"
+    """Where a person has to have logged in, a ticket does not do, unless it states the method of a person."""
+    app = _app(gate, Counted())
+    assert (await _ask(app, "header", "ann:maker", "/interactive")).code == "step_up_required"
+    proved = Principal("ann", PrincipalKind.PERSON, authentication=Authentication(("pin",), 1))
+    _tickets(gate).said[b"x"] = proved
+    assert (await _ask(app, "header", "x", "/interactive")).status == 200
 
 
 async def _token(gate: Limen, name: str) -> str:

@@ -403,6 +403,16 @@ async def test_it_refuses_where_no_guard_stands() -> None:
     assert counted.ran == []
 
 
+async def test_a_rule_with_a_check_opens_nothing_where_there_is_no_leaf() -> None:
+    """A router's own default has nothing to come back to after the function was asked, so nobody gets in."""
+    counted, asked = Counted(), Asked()
+    app = Starlette(routes=[Route("/other", counted.endpoint())])
+    app.router.default = counted.application("default")
+    protect(app, SmallGate()).mount_rule("*", guard(asked))
+    assert (await call(app, "/nowhere", "maker")).code == "policy_denied"
+    assert (asked.calls, counted.ran) == ([], [])
+
+
 @pytest.mark.parametrize("wrong", [None, 3, allow, lambda principal: allow(), lambda a, b, c: allow(), []])
 def test_what_cannot_be_asked_is_refused_at_once(wrong: Any) -> None:
     """No function, or one that does not take a principal and a request."""
