@@ -93,10 +93,27 @@ def test_each_printed_line_with_an_api_key_works(demo: Server) -> None:
 
 def test_each_printed_line_with_a_service_works(demo: Server) -> None:
     """The administrator makes a service and its key; it makes an order; switched off, its key is dead."""
-    me, order, over = answers(pasted(demo, "To try", "A service"))
+    me, order, over = answers(pasted(demo, "To try", "A service, which"))
     assert (me["kind"], me["roles"]) == ("service", ["maker"])
     assert order["maker_id"] == me["sub"]
     assert over["code"] == "account_not_active"
+
+
+def test_each_printed_line_of_a_gateway_works(demo: Server) -> None:
+    """A gateway is told who it is, or that a role is missing, or that nobody is there."""
+    printed = pasted(demo, "To try", "What a gateway")
+    refused, nobody = answers(printed)
+    assert "x-limen-roles: maker" in printed
+    assert "x-limen-token: " in printed
+    assert (refused["code"], nobody["code"]) == ("role_required", "credential_missing")
+
+
+def test_each_printed_line_with_a_certificate_works(demo: Server) -> None:
+    """A server with TLS on the demo's data knows a service by its certificate, and nobody without one."""
+    printed = pasted(demo, "A service by its certificate")
+    me, nobody = answers(printed)
+    assert (me["kind"], me["amr"], me["roles"]) == ("service", ["mtls"], ["maker"])
+    assert nobody["code"] == "credential_missing"
 
 
 def test_registration_is_open_and_gives_no_role(demo: Server) -> None:

@@ -54,9 +54,11 @@ def demo(
             files = {"accounts_file": str(prepared.accounts_file), "settings_file": str(prepared.settings_file)}
             show_json({"address": address, **files})
             return
-        for section in things_to_try(address, prepared.accounts_file):
+        for section in things_to_try(address, prepared.accounts_file, prepared.settings_file):
             heading(section.heading)
             say(*section.lines, "")
+        say("Single sign-on takes a provider: docs/guides/single-sign-on.md has lines for one on this machine.")
+        say("Messages take a queue: docs/guides/messages.md has a handler and a sender.")
         say(f"Try it in a browser: {address}/docs")
         say(f"Manage its accounts: LIMEN_ENV_FILE={shlex.quote(str(prepared.settings_file))} limen accounts list")
         say(f"limen demo listens on {address} (Ctrl-C ends it)")
