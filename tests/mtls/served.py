@@ -61,6 +61,7 @@ def served(app: Any, authority: Authority, folder: Path, **options: Any) -> Iter
         ssl_keyfile=str(key),
         ssl_ca_certs=str(authorities),
         log_level="warning",
+        proxy_headers=False,
         **{"ssl_cert_reqs": ssl.CERT_OPTIONAL, **options},
     )
     server = uvicorn.Server(config)
