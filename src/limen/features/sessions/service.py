@@ -228,12 +228,19 @@ class SessionService:
         )
         await self.catch_up()
 
-    async def logout(self, token: str, *, origin: Origin, reason: EndReason = EndReason.LOGOUT) -> None:
+    async def logout(self, token: str, *, origin: Origin) -> None:
         """End the session of a refresh token: any generation, also an expired one, as long as the signature is ours.
 
         A client that lost the answer to a refresh must be able to leave. Doing it again, or with a token that was never
         ours, changes nothing and is not told apart.
         """
+        await self._end_by_token(token, EndReason.LOGOUT, origin)
+
+    async def end_replaced_token(self, token: str, *, origin: Origin) -> None:
+        """End the session of a refresh token whose place a login in the same browser has taken; as `logout`."""
+        await self._end_by_token(token, EndReason.REPLACED, origin)
+
+    async def _end_by_token(self, token: str, reason: EndReason, origin: Origin) -> None:
         try:
             presented = self._verifier.verify_even_if_expired(token)
         except TokenError as error:

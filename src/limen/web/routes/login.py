@@ -10,7 +10,6 @@ from limen.core.errors import NotFound
 from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
 from limen.features.sessions.service import SessionService
-from limen.features.sessions.store import EndReason
 from limen.web.body import read_json
 from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, origin_of
@@ -83,7 +82,7 @@ def login_routes(
             return tokens_answer(issued)
         before = refresh_cookies.replaced(request)
         if before is not None:
-            await sessions.logout(before, origin=origin, reason=EndReason.REPLACED)
+            await sessions.end_replaced_token(before, origin=origin)
         return refresh_cookies.answer(request, issued)
 
     return {f"{prefix}/register": {"POST": register}, f"{prefix}/login": {"POST": log_in}}
