@@ -5,6 +5,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from starlette.responses import JSONResponse
 from limen import ClaimRule, ExternalIssuer, Limen
 from limen.authn.external import external_sub
 from limen.starlette import roles
-from tests.server.conftest import PASSWORD, Server, Start, launch, limen, log_in
+from tests.server.conftest import PASSWORD, Server, launch, limen, log_in
 from tests.support.gates import ROLES, settings_for
 from tests.support.processes import until
 
@@ -29,40 +31,59 @@ ROUNDS = 8
 Serve = Callable[..., Server]
 
 
-@pytest.fixture
-def issuer(start: Start, installed: Path) -> Server:
-    """A real ``limen serve`` with ES256, and an administrator, bob."""
-    made = limen(
-        *("accounts", "create", "bob", "--role", "admin", "--password-stdin", "--env-file", str(installed)),
-        folder=installed.parent,
-        stdin=PASSWORD,
-    )
-    assert made.returncode == 0, made.stderr
-    return start("serve", "--env-file", str(installed), LIMEN_ISSUER=ISSUER, LIMEN_AUDIENCE=ISSUER)
+@dataclass(frozen=True)
+class Place:
+    """An installation that is served, with an administrator, bob, and services with API keys."""
 
+    settings: Path
+    server: Server
 
-@pytest.fixture
-def key(installed: Path) -> str:
-    """An API key of a service that may watch."""
-    env = ("--env-file", str(installed))
-    told = ""
-    for command in (
-        ("roles", "create", "watcher", "--permission", "sessions:watch"),
-        ("services", "create", "orders", "--role", "watcher"),
-        ("api-keys", "create", "orders", "--json"),
-    ):
-        done = limen(*command, *env, folder=installed.parent)
+    def run(self, *command: str, stdin: str = "") -> str:
+        """Run a command of the operator's, and return what it printed."""
+        done = limen(*command, "--env-file", str(self.settings), folder=self.settings.parent, stdin=stdin)
         assert done.returncode == 0, done.stderr
-        told = done.stdout
-    return str(json.loads(told)["key"])
+        return done.stdout
+
+    def key(self, service: str, *roles: str) -> str:
+        """Make a service with these roles, and return a key of it."""
+        self.run("services", "create", service, *(word for role in roles for word in ("--role", role)))
+        return str(json.loads(self.run("api-keys", "create", service, "--json"))["key"])
+
+
+@contextmanager
+def installation(folder: Path) -> Iterator[Place]:
+    """Make an installation, and serve it as a real ``limen serve`` with ES256."""
+    assert limen("init", folder=folder).returncode == 0
+    settings = folder / ".env"
+    server = launch(folder, "serve", "--env-file", str(settings), LIMEN_ISSUER=ISSUER, LIMEN_AUDIENCE=ISSUER)
+    try:
+        place = Place(settings, server)
+        place.run("accounts", "create", "bob", "--role", "admin", "--password-stdin", stdin=PASSWORD)
+        place.run("roles", "create", "watcher", "--permission", "sessions:watch")
+        yield place
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One installation for the tests that leave it running."""
+    with installation(tmp_path_factory.mktemp("issuer")) as made:
+        yield made
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, issuer: Server) -> Iterator[Serve]:
-    """Start services elsewhere."""
+def issuer(place: Place) -> Server:
+    """Its server."""
+    return place.server
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Serve]:
+    """Start services elsewhere, which know an issuer by its address."""
     running: list[Server] = []
 
-    def call(**more: str) -> Server:
+    def call(issuer: Server, **more: str) -> Server:
         folder = tmp_path / f"elsewhere-{len(running)}"
         folder.mkdir()
         program = (sys.executable, Path(__file__).with_name("orders_elsewhere.py"))
@@ -90,9 +111,9 @@ def log_out(issuer: Server, tokens: dict[str, Any]) -> None:
 
 
 @pytest.mark.serial
-def test_ended_sessions_are_learnt_within_the_bound(issuer: Server, key: str, elsewhere: Serve) -> None:
+def test_ended_sessions_are_learnt_within_the_bound(place: Place, issuer: Server, elsewhere: Serve) -> None:
     """From the answer to the logout on, tokens of that session are let in for two seconds at most; others go on."""
-    orders = elsewhere(ORDERS_KEY=key)
+    orders = elsewhere(issuer, ORDERS_KEY=place.key("orders", "watcher"))
     stays = log_in(issuer, "bob", PASSWORD)["access_token"]
     took: list[float] = []
     for _ in range(ROUNDS):
@@ -110,7 +131,7 @@ def test_ended_sessions_are_learnt_within_the_bound(issuer: Server, key: str, el
 
 def test_without_a_key_a_token_ends_with_its_time(issuer: Server, elsewhere: Serve) -> None:
     """That is what is promised then: fifteen minutes; and readiness does not speak of what nobody asked for."""
-    orders = elsewhere()
+    orders = elsewhere(issuer)
     tokens = log_in(issuer, "bob", PASSWORD)
     assert status(orders, tokens["access_token"]) == 200
     log_out(issuer, tokens)
@@ -121,14 +142,15 @@ def test_without_a_key_a_token_ends_with_its_time(issuer: Server, elsewhere: Ser
 
 
 @pytest.mark.serial
-def test_what_happens_while_the_issuer_is_silent(issuer: Server, key: str, elsewhere: Serve) -> None:
+def test_what_happens_while_the_issuer_is_silent(tmp_path: Path, elsewhere: Serve) -> None:
     """After ten seconds one service says so and serves on, and the other serves nobody, as each was told."""
-    tokens = log_in(issuer, "bob", PASSWORD)["access_token"]
-    lenient, strict = elsewhere(ORDERS_KEY=key), elsewhere(ORDERS_KEY=key, ORDERS_WHEN_BLIND="refuse")
-    assert until(lambda: status(strict, tokens) == 200, 5)
-    assert status(lenient, tokens) == 200
-    issuer.end()
-    assert (status(lenient, tokens), status(strict, tokens)) == (200, 200)
+    (tmp_path / "issuer").mkdir()
+    with installation(tmp_path / "issuer") as own:
+        key, tokens = own.key("orders", "watcher"), log_in(own.server, "bob", PASSWORD)["access_token"]
+        lenient = elsewhere(own.server, ORDERS_KEY=key)
+        strict = elsewhere(own.server, ORDERS_KEY=key, ORDERS_WHEN_BLIND="refuse")
+        assert until(lambda: status(strict, tokens) == 200, 5)
+        assert status(lenient, tokens) == 200
     assert until(lambda: status(strict, tokens) == 503, 15)
     assert status(lenient, tokens) == 200
     with lenient.client() as client:
@@ -139,17 +161,14 @@ def test_what_happens_while_the_issuer_is_silent(issuer: Server, key: str, elsew
         assert client.get("/orders").status_code == 401
 
 
-def test_a_key_that_may_not_watch_is_told(issuer: Server, installed: Path, elsewhere: Serve) -> None:
+def test_a_key_that_may_not_watch_is_told(place: Place, issuer: Server, elsewhere: Serve) -> None:
     """A strict service lets nobody in with it; the log of the service says why."""
-    env = ("--env-file", str(installed))
-    assert limen("services", "create", "idle", *env, folder=installed.parent).returncode == 0
-    made = limen("api-keys", "create", "idle", "--json", *env, folder=installed.parent)
-    strict = elsewhere(ORDERS_KEY=json.loads(made.stdout)["key"], ORDERS_WHEN_BLIND="refuse")
+    key = place.key("idle")
+    strict = elsewhere(issuer, ORDERS_KEY=key, ORDERS_WHEN_BLIND="refuse")
     token = log_in(issuer, "bob", PASSWORD)["access_token"]
     assert status(strict, token) == 503
     with issuer.client() as client:
-        headers = {"X-API-Key": json.loads(made.stdout)["key"]}
-        assert client.get("/auth/ended", headers=headers).status_code == 403
+        assert client.get("/auth/ended", headers={"X-API-Key": key}).status_code == 403
 
 
 async def test_another_limen_as_an_external_issuer(issuer: Server, tmp_path: Path) -> None:
