@@ -54,8 +54,8 @@ class Principal:
         permissions: every permission that those roles give, as ``resource:action``.
         sid: the id of the session the credential belongs to, or of the API key that it is; None for neither.
         client_id: the client that acts for the principal (RFC 9068, section 2.2).
-        issuer: who vouches for it, where that is another issuer than this limen: then ``sub`` is no account here, but an
-            id made of issuer and subject.
+        issuer: who vouches for it, where that is another issuer than this limen: then ``sub`` is no account here, but
+            an id made of issuer and subject.
         subject: what that issuer calls it.
         authentication: how and when the principal proved who it is; None for the anonymous principal.
     """
