@@ -152,6 +152,19 @@ def test_the_spellings_of_other_proxies_are_nothing(kind: str, authority: Author
             assert source(scope_of(spell(made))) is None
 
 
+def test_the_memory_goes_by_names_as_well(authority: Authority) -> None:
+    """A certificate that was let in as the client's is nobody's in the header of its chain, nor the other way round."""
+    source = source_of("client-cert", authority)
+    made, other = authority.client(uri(SPIFFE)), authority.client(uri("spiffe://example.org/other"))
+    for sent in (rfc9440(made), rfc9440(made, other)):
+        assert isinstance(source(scope_of(sent)), ClientCertificate)
+    assert isinstance(source(scope_of([("client-cert-chain", byte_sequence(made.der))])), CredentialMalformed)
+    swapped = [("client-cert-chain", byte_sequence(made.der)), ("client-cert", byte_sequence(other.der))]
+    found = source(scope_of(swapped))
+    assert isinstance(found, ClientCertificate)
+    assert found.names[1] == "uri:spiffe://example.org/other"
+
+
 def hostile(authority: Authority) -> dict[str, list[Headers]]:
     """Headers that name no one certificate, by the proxy that is configured."""
     made, admin = authority.client(uri(SPIFFE)), authority.client(uri("spiffe://example.org/admin"))

@@ -70,25 +70,27 @@ class ProxiedCertificates:
         self._proxies = proxies
         self._anchors = anchors
         self._clock = clock
-        self._held: dict[tuple[bytes, ...], ClientCertificate] = {}
+        self._held: dict[tuple[tuple[bytes, bytes], ...], ClientCertificate] = {}
 
     def __call__(self, scope: Mapping[str, Any]) -> ClientCertificate | LimenError | None:
         """Return the certificate, with a fault where it may not be used; None where the client has none."""
         if not self._proxies.trusts(scope):
             return tls_certificate(scope)
         names = self._names
-        values = tuple([value for name, value in scope["headers"] if name in names])
-        return self._of_header(values, scope["headers"]) if values else None
+        pairs = tuple([(name, value) for name, value in scope["headers"] if name in names])
+        return self._of_header(pairs) if pairs else None
 
-    def _of_header(self, values: tuple[bytes, ...], headers: Headers) -> ClientCertificate | LimenError | None:
-        known = self._held.get(values)
-        # The whole value is the key. What was held against the authorities holds for as long as the whole chain does.
+    def _of_header(self, pairs: tuple[tuple[bytes, bytes], ...]) -> ClientCertificate | LimenError | None:
+        # Names and values whole are the key: by the values alone, whoever writes somebody's certificate into a
+        # Client-Cert-Chain that the proxy lets through would be taken for them. What was held against the authorities
+        # holds for as long as the whole chain does.
+        known = self._held.get(pairs)
         if known is not None and known.fault_at(self._clock()) is None:
             return known
-        if sum(map(len, values)) > MAX_VALUE:
+        if sum(len(value) for _, value in pairs) > MAX_VALUE:
             return _malformed("too_large")
         try:
-            read = self._read([pair for pair in headers if pair[0] in self._names])
+            read = self._read(pairs)
             if read is None:
                 return None
             found = self._anchors.held(*read, self._clock())
@@ -97,7 +99,7 @@ class ProxiedCertificates:
         if found.fault is None:
             while len(self._held) >= _KEPT:
                 self._held.pop(next(iter(self._held)), None)
-            self._held[values] = found
+            self._held[pairs] = found
         return found
 
     def strip(self, scope: MutableMapping[str, Any]) -> None:
