@@ -1,16 +1,18 @@
 """The verbs of the one door, where sessions are in Valkey. Each is done when the database has it, with its record."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from hmac import compare_digest
+from typing import Any
 
 from limen.authn.records import CurrentSession, NewSession, Renewal, Rotation
 from limen.core.events import Event
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import columns_of
 from limen.storage.sql.issuing import SQLIssuing, current
+from limen.storage.sql.statement import Row
 from limen.storage.valkey.client import Valkey
 from limen.storage.valkey.rows import RENEWED, ROTATED, Rows
 from limen.storage.valkey.state import COOKIE, MARGIN_MS, REFRESH, RENEW, ROTATE, State, sealed
@@ -109,10 +111,14 @@ class ValkeyIssuing(SQLIssuing):
             "rotated_at": state.rotated_at,
             "idle_until": state.idle_until,
         }
-        found = await self._write(partial(self._recorded, ROTATED, columns, event))
+        found = await self._record(columns, event)
         if found is None:
             return None
         return replace(current(rotation.sid, rotation.account_id, found), generation=state.generation)
+
+    async def _record(self, columns: Mapping[str, Any], event: Event) -> Row | None:
+        """Write down that a session was rotated; None where row or account do not hold any more."""
+        return await self._write(partial(self._recorded, ROTATED, dict(columns), event))
 
     async def renew(self, renewal: Renewal, event: Event) -> CurrentSession | None:
         """Replace the secret of a cookie session by one script, between two looks at the database."""

@@ -5,7 +5,7 @@ from limen.storage.sql.borrowed import Committed
 from limen.storage.sql.postgres import POOL_SIZE, PostgresStorage
 from limen.storage.valkey.client import Valkey
 from limen.storage.valkey.cookies import BELIEVED_SECONDS, ValkeyCookies
-from limen.storage.valkey.issuing import ValkeyIssuing
+from limen.storage.valkey.postgres_issuing import ValkeyPostgresIssuing
 from limen.storage.valkey.roles import ValkeyRoles
 from limen.storage.valkey.rows import Rows
 from limen.storage.valkey.sessions import ValkeySessions
@@ -37,8 +37,8 @@ class ValkeyPostgresStorage(PostgresStorage):
         self.sessions = ValkeySessions(self, rows, self.valkey, borrowed=borrowed)
         self.roles = ValkeyRoles(self, self.sessions)
         self.cookies = ValkeyCookies(self, rows, self.valkey, clock=clock, believed=believed)
-        self.issuing = ValkeyIssuing(  # type: ignore[assignment] # it takes the place of the one that was made before
-            Committed(self, self._borrowings), rows, self.valkey, in_one=True, borrowed=borrowed
+        self.issuing = ValkeyPostgresIssuing(  # type: ignore[assignment] # takes the place of the one of before
+            Committed(self, self._borrowings), rows, self.valkey, borrowed=borrowed
         )
 
     async def start(self, *, migrate: bool = True) -> None:

@@ -1,5 +1,6 @@
 """Sessions in Valkey: read one, list some, end some. What the database says decides; what it ended leaves Valkey."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,6 +18,10 @@ CLOCK_STEP_MS = 2_000
 REMEMBERED = 20_000
 """Endings that this process knows to have left Valkey, at most."""
 
+RECORDED_MS = 1_000
+"""A record that is not there by then (milliseconds) was lost."""
+PATIENCE = 50
+"""How often it is looked for."""
 _LATELY = 2**62
 """A time that has not come: what is listed since then is what is always read."""
 _NOTHING = bytes(32)
@@ -45,12 +50,21 @@ class ValkeySessions(SQLSessions):
         self._forgotten: dict[str, None] = {}
 
     async def read(self, sid: str) -> SessionState | None:
-        """Read the session: its row, its account and the clock, and then what Valkey has of it."""
-        held = await self._rows.here(sid)
-        if held is None:
-            return None
-        state = await self._valkey.ask(sid)
-        return None if state is None else _joined(held, state)
+        """Read the session: its row, its account and the clock, and then what Valkey has of it.
+
+        Where a rotation is in Valkey and its record is not there yet, it is on its way: whoever judges by what is read
+        here must not end the session of somebody who has not been answered.
+        """
+        for looks_left in reversed(range(PATIENCE)):
+            held = await self._rows.here(sid)
+            state = None if held is None else await self._valkey.ask(sid)
+            if held is None or state is None:
+                return None
+            is_recorded = state.generation <= held.generation
+            if is_recorded or not looks_left or held.now - state.rotated_at > RECORDED_MS:
+                return _joined(held, state)
+            await asyncio.sleep(RECORDED_MS / PATIENCE / 1000)
+        return None
 
     async def of_account(self, account_id: str, *, limit: int, after: str | None) -> Sequence[LivingSession]:
         """List at most ``limit`` living sessions of the account, the newest first, that follow ``after``."""
