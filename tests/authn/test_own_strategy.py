@@ -148,6 +148,15 @@ async def test_whatever_is_no_principal_is_nobody(gate: Limen, kind: str, said: 
     assert (await _ask(app, kind, "x", "/open")).status == 200
 
 
+async def test_what_was_presented_is_not_logged(gate: Limen, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception may name what it did not find; the log names its kind alone."""
+    _tickets(gate).said[b"secret-ticket"] = KeyError(b"secret-ticket")
+    assert (await _ask(_app(gate, Counted()), "header", "secret-ticket")).code == "unavailable"
+    (record,) = [each for each in caplog.records if "of the application's own failed" in each.getMessage()]
+    assert (record.failure, record.exc_info) == ("KeyError", None)  # type: ignore[attr-defined]
+    assert "secret-ticket" not in caplog.text
+
+
 @pytest.mark.parametrize("kind", BOTH)
 async def test_it_has_only_so_much_time(gate: Limen, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A strategy that hangs is answered 503."""

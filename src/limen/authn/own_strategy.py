@@ -227,8 +227,10 @@ class OwnStrategyAdapter:
                 said = await ask(about)
         except LimenError as error:
             return Rejected(error)
-        except Exception:
-            _log.exception("a strategy of the application's own failed", extra={"strategy": self._strategy.name})
+        except Exception as error:
+            # Not its message, which may hold the credential.
+            extra = {"strategy": self._strategy.name, "failure": type(error).__name__}
+            _log.error("a strategy of the application's own failed", extra=extra)
             return Rejected(Unavailable())
         if said is None:
             return Rejected(TokenRejected())
