@@ -290,3 +290,18 @@ async def test_fifty_first_logins_make_one_account(gate: Limen, provider: Provid
     async with gate.running():
         assert len(set(await asyncio.gather(*(one(number) for number in range(50))))) == 1
         assert len((await gate.accounts.page()).items) == 1
+
+
+def test_the_whole_way_on_postgresql(
+    make_gate: Callable[..., Limen], serve: Callable[..., TestClient], provider: Provider, postgres_url: str
+) -> None:
+    """Login, session, roles and the provider's logout, where the database is another."""
+    rule = {"makers": "maker"}
+    browser = serve(make_gate(declared(provider, roles=rule, trusted_email=True), database_url=postgres_url))
+    provider.claims["groups"] = ["makers"]
+    for _ in range(2):
+        assert log_in(browser, provider).status_code == 302
+        assert me(browser)["roles"] == ["maker"]
+    token = {"logout_token": provider.logout_token()}
+    assert browser.post("/auth/sso/corp/backchannel-logout", data=token).status_code == 200
+    assert browser.get("/auth/me").status_code == 401
