@@ -37,7 +37,7 @@ RIVALS: Final = 4
 SHORTEST_SPREAD_SECONDS: Final = 0.001
 LONGEST_SPREAD_SECONDS: Final = 0.064
 """The rivals of a trial begin within so long: from less than a statement takes to as long as a busy transaction."""
-ENOUGH_FOR_BOTH: Final = 30
+ENOUGH_FOR_BOTH: Final = 60
 """Of so many trials some are won by the one side, and some by the other."""
 KEEP_ENDED_MS: Final = 1_000_000
 
