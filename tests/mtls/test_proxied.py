@@ -331,6 +331,31 @@ async def test_a_bound_token_through_the_proxy(
             assert (forged.status_code, forged.json()["code"]) == (401, "token_invalid")
 
 
+POST, SOCKET = {"X-Forwarded-Method": "POST"}, {"X-Forwarded-Method": "GET", "Upgrade": "websocket"}
+ASKED = [
+    (POST, {"Sec-Fetch-Site": "cross-site"}, False),
+    (POST, {"Origin": "https://evil.example"}, False),
+    ({}, {"Sec-Fetch-Site": "same-site"}, False),
+    (SOCKET, {"Origin": "https://evil.example"}, False),
+    (SOCKET, {"Origin": "http://testserver"}, True),
+    (SOCKET, {}, True),
+    ({"X-Forwarded-Method": "GET"}, {"Sec-Fetch-Site": "cross-site"}, True),
+    (POST, {"Sec-Fetch-Site": "same-origin"}, True),
+    (POST, {}, True),
+]
+
+
+async def test_a_gateway_asks_for_a_page(proxied: tuple[Limen, AccountView], kind: str, authority: Authority) -> None:
+    """What counts is the request that a gateway asks about: its own GET carries no foreign page's POST, nor a socket."""
+    gate, account = proxied
+    headers = dict(SPELLINGS[kind](authority.client(uri(SPIFFE))))
+    with TestClient(application(gate), client=(PROXY, 1)) as client:
+        for asked, page, passes in ASKED:
+            answer = client.get("/auth/verify", headers={**headers, **asked, **page})
+            assert answer.headers.get("x-limen-subject") == (account.id if passes else None), (asked, page)
+            assert passes or (answer.status_code, answer.json()["code"]) == (403, "csrf_failed")
+
+
 async def test_what_nobody_vouches_for_reaches_no_handler(
     proxied: tuple[Limen, AccountView], kind: str, authority: Authority
 ) -> None:

@@ -205,7 +205,7 @@ class ClientCertificateStrategy:
     # --- whose it is
 
     def _alone(self, found: ClientCertificate, scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
-        fault = _foreign_page(scope)
+        fault = foreign_page(scope)
         if fault is not None:
             state.rejection = fault
             return None
@@ -374,7 +374,7 @@ def _one_of(rows: Sequence[CertificateState]) -> tuple[CertificateState | None, 
     return row, None if row.account_status == "active" else AccountNotActive()
 
 
-def _foreign_page(scope: Mapping[str, Any]) -> LimenError | None:
+def foreign_page(scope: Mapping[str, Any]) -> LimenError | None:
     """Return a refusal for what a page of a foreign origin asks of a browser that holds a certificate.
 
     A browser sends its certificate along whoever asks, as it does a cookie; a program sends neither of these headers.

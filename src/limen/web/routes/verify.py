@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from limen.authn.client_certificate import CertificateCredential, foreign_page
 from limen.authn.cookie import CookieSession
 from limen.authn.strategy import Authenticated
 from limen.core.errors import ConfigurationError, InputFault, InvalidInput, LimenError
@@ -86,10 +87,15 @@ def _require(
     refusal = state.refusal(requirement)
     if refusal is not None:
         raise refusal
+    fault: LimenError | None = None
     if isinstance(state.credential, CookieSession):
         fault = csrf.fault(original_of(scope, proxies), state.credential)
-        if fault is not None:
-            raise fault
+    elif isinstance(state.credential, CertificateCredential):
+        # It was judged by the gateway's GET; a browser sends its certificate along whatever a page makes it ask.
+        original = original_of(scope, proxies)
+        fault = csrf.reading_fault(original) if original["type"] == "websocket" else foreign_page(original)
+    if fault is not None:
+        raise fault
 
 
 def original_of(scope: Scope, proxies: TrustedProxies) -> Mapping[str, Any]:
