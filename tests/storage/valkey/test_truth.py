@@ -281,7 +281,7 @@ async def test_the_time_between_two_reads_is_no_rollback(
         assert found.generation == 0 or found.parent_hash is not None
         seen.add(found.generation)
     await turning
-    assert len(seen) > 5
+    assert len(seen) > 1
 
 
 async def test_what_is_rolled_back_has_not_left_valkey(storage: ValkeySQLiteStorage, prepared: Path) -> None:

@@ -20,7 +20,7 @@ REMEMBERED = 20_000
 
 RECORDED_MS = 1_000
 """A record that is not there by then (milliseconds) was lost."""
-PATIENCE = 50
+PATIENCE = 100
 """How often it is looked for."""
 _LATELY = 2**62
 """A time that has not come: what is listed since then is what is always read."""
