@@ -258,7 +258,7 @@ class Environment:
         for name, server in SERVERS.items():
             try:
                 self.install("-r", str(self.requirements(name)))
-            except SetupError:
+            except SetupError:  # noqa: PERF203 - one that there is no build of keeps nobody from the next
                 say(f"no {server} server could be installed for this system; the tests use its own, or name it missing")
 
     def pip(self, *arguments: str) -> list[str]:

@@ -11,7 +11,6 @@ from hashlib import sha256
 from typing import Any, Final
 
 from limen.authn.strategy import Attribution, Authenticated
-from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock
 from limen.core.errors import CredentialMalformed, LimenError, TokenExpired, TokenRejected, Unavailable
 from limen.core.principal import Authentication, Principal
@@ -40,7 +39,8 @@ class ForwardedStrategy:
 
     Args:
         verifier: of tokens that gateways of one issuer hand on.
-        catalogue: the roles of this service, and what each allows here; where it is empty, roles are taken as they are.
+        permissions_of: what a set of roles allows in this service.
+        known_roles: the roles of this service; where there are none, roles are taken as they are.
         clock: the time in seconds since 1970 UTC.
         learn: looks for keys that are not known here yet.
     """
@@ -51,12 +51,14 @@ class ForwardedStrategy:
         self,
         verifier: TokenVerifier[ForwardedClaims],
         *,
-        catalogue: RoleCatalogue,
+        permissions_of: Callable[[frozenset[str]], frozenset[str]],
+        known_roles: Callable[[], frozenset[str]],
         clock: Clock,
         learn: Callable[[], Awaitable[None]],
     ) -> None:
         self._verifier = verifier
-        self._catalogue = catalogue
+        self._permissions_of = permissions_of
+        self._known_roles = known_roles
         self._clock = clock
         self._learn = learn
         self._seen: ClaimsCache[Forwarded] = ClaimsCache()
@@ -113,13 +115,13 @@ class ForwardedStrategy:
                 return None
             _log.debug("a gateway's token refused", extra={"reason": error.reason})
             return TokenExpired() if error.expired else TokenRejected()
-        names = self._catalogue.names
+        names = self._known_roles()
         roles = claims.roles & names if names else claims.roles
         principal = Principal(
             claims.sub,
             kind_of(claims),
             roles,
-            claims.permissions | self._catalogue.permissions_of(roles),
+            claims.permissions | self._permissions_of(roles),
             claims.sid,
             None,
             Authentication(claims.amr, claims.auth_time) if claims.amr else None,

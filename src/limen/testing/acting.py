@@ -80,7 +80,7 @@ class _OnePrincipal(AuthenticationChain):
         self.challenges = replaced.challenges
         self._outcome = Authenticated(principal, _FOREVER)
 
-    def recall(self, headers: Iterable[tuple[bytes, bytes]]) -> Authenticated:
+    def recall(self, headers: Iterable[tuple[bytes, bytes]], certificate: str | None = None) -> Authenticated:
         """Answer the principal at once."""
         return self._outcome
 

@@ -50,7 +50,8 @@ class BehindGateway(ResourceServer):
                 ahead=CLOCK_LEEWAY,
                 clock=clock,
             ),
-            catalogue=self.catalogue,
+            permissions_of=self.catalogue.permissions_of,
+            known_roles=lambda: self.catalogue.names,
             clock=lambda: clock() - CLOCK_LEEWAY,
             learn=self.keys.learn,
         )
