@@ -150,6 +150,13 @@ def test_userinfo_of_another(browser: TestClient, provider: Provider, wrong: str
     assert browser.get("/auth/me").status_code == 401
 
 
+def test_a_signed_userinfo_is_not_taken(browser: TestClient, provider: Provider) -> None:
+    """It was not asked for, and nobody would check it: what is not JSON says nothing about anybody."""
+    provider.userinfo = lambda told: provider.signed(told | {"iss": provider.issuer, "aud": CLIENT_ID}).encode()
+    assert code_of(log_in(browser, provider)) == (503, "unavailable")
+    assert browser.get("/auth/me").status_code == 401
+
+
 METADATA: dict[str, Callable[[Claims], Any]] = {
     "issuer of another": lambda told: told | {"issuer": "https://other.example"},
     "issuer with a slash": lambda told: told | {"issuer": told["issuer"] + "/"},
