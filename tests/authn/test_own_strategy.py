@@ -211,6 +211,18 @@ async def test_it_is_no_login(gate: Limen) -> None:
     assert (await _ask(app, "header", "x", "/interactive")).status == 200
 
 
+@pytest.mark.parametrize("kind", BOTH)
+async def test_what_is_bound_to_a_certificate_takes_it(gate: Limen, kind: str) -> None:
+    """The strategy says to which certificate a credential is bound; on a connection without it, it is nobody's."""
+    counted = Counted()
+    app = _app(gate, counted)
+    ann = Principal("ann", PrincipalKind.PERSON, frozenset({"maker"}))
+    number = 0 if kind == "header" else 1
+    _tickets(gate, number).said[b"x"] = Authenticated(ann, 2**33, bound_to="x" * 43)
+    reply = await _ask(app, kind, "x")
+    assert (reply.status, reply.code, counted.ran) == (401, "token_invalid", [])
+
+
 async def _token(gate: Limen, name: str) -> str:
     await gate.accounts.create(name, PASSWORD, roles=frozenset({"maker"}))
     return (await gate.login.login(name, PASSWORD, origin=NOWHERE)).access_token
@@ -333,14 +345,16 @@ def _made(**values: Any) -> OwnStrategy:
         [_made(name="x1", header="X-API-Key")],
         [_made(name="x1", header="Cookie")],
         [_made(name="x1", header="X One")],
+        [_made(name="x1", scheme="Basic")],
+        [_made(name="x1", scheme="negotiate")],
         [_made(name="x1", header="X-One", lifetime=0)],
         [_made(name="x1", header="X-One"), _made(name="x1", header="X-Two")],
         [_made(name="x1", header="X-One"), _made(name="x2", header="x-one")],
         [_made(name="x1", scheme="One"), _made(name="x2", scheme="one")],
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_what_cannot_be_told_from_others_is_refused(tmp_path: Path, strategies: Any) -> None:
-    """A name, scheme or header that is limen's or another's, none, or both."""
+    """A name, scheme or header that is limen's or another's, none, or both; a scheme that browsers send unasked."""
     with pytest.raises(ConfigurationError):
         Limen(settings_for(tmp_path), roles=ROLES, strategies=strategies)

@@ -346,7 +346,7 @@ ASKED = [
 
 
 async def test_a_gateway_asks_for_a_page(proxied: tuple[Limen, AccountView], kind: str, authority: Authority) -> None:
-    """What counts is the request that a gateway asks about: its own GET carries no foreign page's POST, nor a socket."""
+    """What counts is the request that a gateway asks about: its GET carries no foreign page's POST, nor a socket."""
     gate, account = proxied
     headers = dict(SPELLINGS[kind](authority.client(uri(SPIFFE))))
     with TestClient(application(gate), client=(PROXY, 1)) as client:

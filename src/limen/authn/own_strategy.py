@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from limen.authn.client_certificate import ThumbprintOf
 from limen.authn.ended import EndedSessions
 from limen.authn.extractor import MAX_HEADER
 from limen.authn.strategy import (
@@ -49,6 +50,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{1,31}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 # RFC 9110, section 5.5: what a field's value may hold, without the spaces around it.
 _VALUE: Final = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+_BOUND: Final = "The credential is bound to a client certificate that this connection does not have."
 _METHODS_OF_LIMEN: Final = INTERACTIVE_METHODS | {BY_CERTIFICATE, BY_PROVIDER, "api_key", "message", "swk", "forwarded"}
 _HEADERS_OF_LIMEN: Final = frozenset({b"authorization", b"x-api-key"})
 _NOT_FREE: Final = frozenset(
@@ -57,6 +59,8 @@ _NOT_FREE: Final = frozenset(
         "origin", "upgrade", "x-api-key", "x-csrf-token",
     }
 )  # fmt: skip
+_OF_BROWSERS: Final = frozenset({"basic", "digest", "kerberos", "mutual", "negotiate", "ntlm"})
+"""Schemes whose credentials a browser keeps, and sends along whatever page asks: no proof is asked beside a header."""
 
 _log = logging.getLogger(__name__)
 
@@ -120,6 +124,7 @@ class OwnStrategyAdapter:
         permissions_of: what a set of roles gives.
         known_roles: the roles there are.
         clock: the time, in seconds since 1970 UTC.
+        thumbprint_of: tells the client certificate of a connection; without it, bound credentials are refused.
 
     Raises:
         ConfigurationError: its name, scheme or header is unusable, or limen's.
@@ -134,6 +139,7 @@ class OwnStrategyAdapter:
         permissions_of: Callable[[frozenset[str]], frozenset[str]],
         known_roles: Callable[[], frozenset[str]],
         clock: Clock,
+        thumbprint_of: ThumbprintOf | None = None,
     ) -> None:
         _require_usable(strategy)
         self._strategy = strategy
@@ -144,6 +150,7 @@ class OwnStrategyAdapter:
         self._permissions_of = permissions_of
         self._known_roles = known_roles
         self._clock = clock
+        self._thumbprint_of = thumbprint_of
         self.challenge = strategy.scheme or ""
 
     def is_of(self, principal: Principal) -> bool:
@@ -169,7 +176,9 @@ class OwnStrategyAdapter:
             if any(name in others for name, _ in scope["headers"]):
                 state.rejection = CredentialsConflict(f"Send {self._strategy.header} or another credential, not both.")
                 return None
-            return self._attribute(PresentedCredential(self._strategy.name, found[0]), scope, state, otherwise)
+            certificate = None if self._thumbprint_of is None else self._thumbprint_of(scope)
+            credential = PresentedCredential(self._strategy.name, found[0], certificate)
+            return self._attribute(credential, scope, state, otherwise)
 
         return attribute
 
@@ -218,7 +227,9 @@ class OwnStrategyAdapter:
             state.principal, state.credential = outcome.principal, outcome
 
     async def _ask(self, credential: PresentedCredential) -> Authenticated | Rejected:
-        return await self._held(self._strategy.authenticate, credential)
+        outcome = await self._held(self._strategy.authenticate, credential)
+        bound_to = outcome.bound_to if isinstance(outcome, Authenticated) else None
+        return outcome if bound_to in {None, credential.certificate} else Rejected(TokenRejected(_BOUND))
 
     async def _held(self, ask: Callable[[Any], Awaitable[object]], about: object) -> Authenticated | Rejected:
         """Wait for what the application says, and hold it against the rules."""
@@ -241,14 +252,18 @@ class OwnStrategyAdapter:
             extra = {"strategy": self._strategy.name, "type": type(said).__name__}
             _log.error("a strategy of the application's own named no principal", extra=extra)
             return Rejected(TokenRejected())
-        return self._in_time(principal, now + self._strategy.lifetime if known is None else known.expires_at, now)
+        if known is None:
+            known = Authenticated(principal, now + self._strategy.lifetime)
+        return self._in_time(principal, known.expires_at, known.bound_to, now)
 
-    def _in_time(self, principal: Principal, expires_at: int, now: int) -> Authenticated | Rejected:
+    def _in_time(
+        self, principal: Principal, expires_at: int, bound_to: str | None, now: int
+    ) -> Authenticated | Rejected:
         if expires_at <= now:
             return Rejected(TokenExpired())
         if principal.sid is not None and principal.sid in self._ended:
             return Rejected(SessionEnded())
-        return Authenticated(self._like_others(principal, now), expires_at)
+        return Authenticated(self._like_others(principal, now), expires_at, bound_to=bound_to)
 
     def _like_others(self, principal: Principal, now: int) -> Principal:
         """Return the principal with roles that exist, what they give, and how it proved who it is."""
@@ -271,6 +286,7 @@ def adapters_of(
     permissions_of: Callable[[frozenset[str]], frozenset[str]],
     known_roles: Callable[[], frozenset[str]],
     clock: Clock,
+    thumbprint_of: ThumbprintOf | None = None,
 ) -> list[OwnStrategyAdapter]:
     """Return what the chain asks for the strategies of an application.
 
@@ -292,6 +308,7 @@ def adapters_of(
             permissions_of=permissions_of,
             known_roles=known_roles,
             clock=clock,
+            thumbprint_of=thumbprint_of,
         )
         for each in strategies
     ]
@@ -318,6 +335,8 @@ def _require_usable(strategy: object) -> None:
     given = strategy.scheme or strategy.header or ""
     if not _TOKEN.fullmatch(given) or given.lower() in _NOT_FREE:
         raise ConfigurationError(f"{called}: {given!r} is not free for a credential of one's own")
+    if strategy.scheme and strategy.scheme.lower() in _OF_BROWSERS:
+        raise ConfigurationError(f"{called}: browsers send {given} of their own accord, whatever page asks")
     if strategy.scheme and len(strategy.scheme) > 32:
         raise ConfigurationError(f"{called}.scheme has at most 32 characters")
     if strategy.lifetime <= 0:

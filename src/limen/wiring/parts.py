@@ -301,6 +301,7 @@ class Parts:
             permissions_of=self._permissions_of,
             known_roles=self._role_names,
             clock=self._clock,
+            thumbprint_of=self._thumbprint_of,
         )
         self.chain = AuthenticationChain(
             [*self.own_strategies, *certificates, self.bearer, *external, self.cookies, *keys],
