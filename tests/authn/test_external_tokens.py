@@ -13,6 +13,9 @@ from limen import ADMINISTRATION, ClaimRule, Principal
 from limen.authn.external import external_sub
 from limen.core.events import NOWHERE
 from limen.core.ids import is_uuid7
+from limen.features.roles.service import OPERATOR
+from limen.web.guard.dispatch import instrument
+from limen.web.guard.marks import read_marks
 from tests.authn.external_issuer import AUDIENCE, KEYS, STRANGER, Issuer, service, trusted
 from tests.support.gates import PASSWORD
 
@@ -184,6 +187,35 @@ async def test_routes_about_accounts_are_not_for_them(tmp_path: Path, issuer: Is
             assert (await orders.client.post(path, headers=headers, json={})).status_code in {401, 403}
         told = await orders.get("/auth/verify", token)
         assert (told.status_code, told.headers["x-limen-subject"]) == (200, external_sub(issuer.url, "auth0|123"))
+
+
+async def test_no_route_of_limens_is_for_them(tmp_path: Path, issuer: Issuer) -> None:
+    """Nor where the application says that the account is active: each route but the public ones, and the gateway's."""
+    rules = [ClaimRule("level", "root", roles=["admin"], permissions=sorted(ADMINISTRATION))]
+
+    async def still_active(principal: Principal) -> bool:
+        return principal.subject == "auth0|123"
+
+    async with service(tmp_path, trusted(issuer, rules=rules, still_active=still_active)) as orders:
+        api_keys = orders.gate.api_keys
+        assert api_keys is not None
+        account = await orders.gate.accounts.create("ann", PASSWORD, roles=frozenset({"maker"}))
+        billing = await api_keys.services.create(OPERATOR, "billing", roles=frozenset())
+        token = issuer.token(level="root", amr=["pwd"], auth_time=int(time.time()))
+        assert await orders.status("/live", token) == 200
+        own = instrument(orders.gate._protections[0].app.router).own
+        assert own is not None
+        told = {}
+        for path, methods, endpoint in own.listed():
+            if "GET" in methods and not read_marks(endpoint).public:
+                for name, value in (("id", billing.id if "/services" in path else account.id), ("name", "maker")):
+                    path = path.replace(f"{{{name}}}", value)  # noqa: PLW2901
+                told[path] = await orders.status(path, token)
+        assert len(told) > 15
+        assert told.pop("/auth/verify") == 200
+        # A session is a cookie's.
+        assert told.pop("/auth/session") == 401
+        assert set(told.values()) == {403}, told
 
 
 async def test_live_is_a_no_unless_somebody_can_tell(tmp_path: Path, issuer: Issuer) -> None:

@@ -99,6 +99,7 @@ def _listing(accounts: AccountService) -> Endpoint:
     @endpoint
     async def list_accounts(request: Request) -> Response:
         """List or search the accounts, by name."""
+        principal_of(request)  # of this limen, as on every route of its own
         limit, after = asked(request)
         page = await accounts.page(query=parameter(request, "q") or "", limit=limit, after=after)
         return list_answer([shown(account) for account in page.items], page.next)
@@ -136,6 +137,7 @@ def _showing(accounts: AccountService) -> Endpoint:
     @endpoint
     async def show_account(request: Request) -> Response:
         """Show one account."""
+        principal_of(request)  # of this limen, as on every route of its own
         return json_answer(shown(await accounts.by_id(_id(request))))
 
     return show_account

@@ -164,6 +164,7 @@ def _account_routes(services: ServiceAccounts, path: str) -> Routes:
     @endpoint
     async def list_services(request: Request) -> Response:
         """List the accounts of services, by name."""
+        principal_of(request)  # of this limen, as on every route of its own
         limit, after = asked(request)
         page = await services.page(limit=limit, after=after)
         return list_answer([_shown_service(account) for account in page.items], page.next)
@@ -187,6 +188,7 @@ def _account_routes(services: ServiceAccounts, path: str) -> Routes:
     @endpoint
     async def show_service(request: Request) -> Response:
         """Show the account of one service."""
+        principal_of(request)  # of this limen, as on every route of its own
         return json_answer(_shown_service(await services.by_id(_account(request))))
 
     @live

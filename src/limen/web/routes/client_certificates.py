@@ -76,6 +76,7 @@ def certificate_routes(certificates: ClientCertificateService, *, prefix: str) -
     @endpoint
     async def list_names(request: Request) -> Response:
         """List the names of a service's certificates, the newest first; there are a hundred at most."""
+        principal_of(request)  # of this limen, as on every route of its own
         found = await certificates.of_service(_account(request))
         return list_answer([_shown(each) for each in found], None)
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from limen.authz.administration import Administration
 from limen.core.events import EventName
 from limen.features.events.service import EventService, RecordView
-from limen.web.routes.endpoint import Routes, endpoint
+from limen.web.routes.endpoint import Routes, endpoint, principal_of
 from limen.web.routes.lists import asked, list_answer, parameter, rfc3339
 from limen.web.routes.schema import BEARER, GUARDED, PAGE, Paths, listed, object_of, operation, text
 from limen.web.routes.schema import parameter as described
@@ -53,6 +53,7 @@ def event_routes(events: EventService, *, prefix: str) -> Routes:
     @endpoint
     async def list_events(request: Request) -> Response:
         """List the audit trail: the latest, or what follows a number."""
+        principal_of(request)  # of this limen, as on every route of its own
         limit, after = asked(request)
         page = await events.page(
             limit=limit,

@@ -69,6 +69,7 @@ def role_routes(roles: RoleService, *, prefix: str) -> Routes:
     @endpoint
     async def list_roles(request: Request) -> Response:
         """List the roles by name."""
+        principal_of(request)  # of this limen, as on every route of its own
         limit, after = asked(request)
         page = await roles.page(limit=limit, after=after)
         return list_answer([shown(role) for role in page.items], page.next)
@@ -78,6 +79,7 @@ def role_routes(roles: RoleService, *, prefix: str) -> Routes:
     @endpoint
     async def show_role(request: Request) -> Response:
         """Show one role."""
+        principal_of(request)  # of this limen, as on every route of its own
         return json_answer(shown(await roles.show(_name(request))))
 
     @live
@@ -110,6 +112,7 @@ def role_routes(roles: RoleService, *, prefix: str) -> Routes:
     @endpoint
     async def list_permissions(request: Request) -> Response:
         """List the permissions that there are, and which roles give them."""
+        principal_of(request)  # of this limen, as on every route of its own
         limit, after = asked(request)
         page = await roles.permissions(limit=limit, after=after)
         return list_answer([ShownPermission(each.name, list(each.roles)) for each in page.items], page.next)
