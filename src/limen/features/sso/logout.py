@@ -13,8 +13,8 @@ from limen.features.sso import proofs
 from limen.features.sso.client import refused
 from limen.features.sso.flows import Flows
 from limen.features.sso.providers import SSOProvider
-from limen.features.sso.service import hint_row
 from limen.features.sso.store import ProviderLogin, ProviderSessionStore
+from limen.features.sso.told import hint_row
 
 KEEP_TOKEN_MS: Final = 1_200_000
 """How long a logout token's ``jti`` is kept: the longest that one may live, and the clocks' difference, twice."""

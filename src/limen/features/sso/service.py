@@ -49,6 +49,7 @@ from limen.features.sso.store import (
     NewPerson,
     SsoStore,
 )
+from limen.features.sso.told import Told, hint_row
 
 CODE_SECONDS: Final = 60
 """How long a one-time code holds."""
@@ -245,7 +246,7 @@ class SsoService:
         presented: PresentedCookie | None,
         origin: Origin,
     ) -> Completed:
-        told = _Told.of(provider, assertion)
+        told = Told.of(provider, assertion)
         proof = self._proof(Grant.SSO, account.id, account.session_epoch, told, self._vouched(assertion, told), origin)
         issued = await self._door.open_cookie_session(proof, remembered=False)
         if issued is None:
@@ -262,7 +263,7 @@ class SsoService:
         self, provider: SSOProvider, flow: Flow, assertion: Assertion, account: KnownAccount
     ) -> Completed:
         code = proofs.new_secret()
-        told = _Told.of(provider, assertion)
+        told = Told.of(provider, assertion)
         await self._store.keep_code(
             NewCode(
                 code_hash=proofs.hash_of(code),
@@ -298,7 +299,7 @@ class SsoService:
         return issued
 
     async def _exchanged(self, found: Code, origin: Origin) -> Issued | None:
-        told = _Told.from_text(found.content)
+        told = Told.from_text(found.content)
         identity = found.identity
         vouched = Vouched(told.provider, identity.issuer, identity.subject, told.sid, found.hint)
         proof = self._proof(Grant.SSO_EXCHANGE, found.account_id, found.account_epoch, told, vouched, origin)
@@ -378,7 +379,7 @@ class SsoService:
     # --- what the door is told
 
     def _proof(
-        self, grant: Grant, account_id: str, epoch: int, told: "_Told", vouched: Vouched, origin: Origin
+        self, grant: Grant, account_id: str, epoch: int, told: "Told", vouched: Vouched, origin: Origin
     ) -> Proof:
         return Proof(
             grant=grant,
@@ -395,42 +396,12 @@ class SsoService:
             ),
         )
 
-    def _vouched(self, assertion: Assertion, told: "_Told") -> Vouched:
+    def _vouched(self, assertion: Assertion, told: "Told") -> Vouched:
         identity, token = assertion.identity, assertion.id_token
         hint = None
         if self._sealer is not None and token is not None and len(token) <= HINT_BYTES:
             hint = self._sealer.seal(token.encode("ascii"), hint_row(identity.issuer, identity.subject))
         return Vouched(told.provider, identity.issuer, identity.subject, told.sid, hint)
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What the provider said of the login itself."""
-
-    provider: str
-    amr: tuple[str, ...]
-    acr: str | None
-    auth_time: int | None
-    sid: str | None
-    factors: int
-
-    @classmethod
-    def of(cls, provider: SSOProvider, assertion: Assertion) -> "_Told":
-        factors = 2 if provider.second_factor and "mfa" in assertion.amr else 1
-        return cls(provider.name, assertion.amr, assertion.acr, assertion.auth_time, assertion.sid, factors)
-
-    def as_text(self) -> str:
-        return json.dumps([self.provider, self.amr, self.acr, self.auth_time, self.sid, self.factors])
-
-    @classmethod
-    def from_text(cls, text: str) -> "_Told":
-        provider, amr, acr, auth_time, sid, factors = json.loads(text)
-        return cls(provider, tuple(amr), acr, auth_time, sid, factors)
-
-
-def hint_row(issuer: str, subject: str) -> str:
-    """Return what a sealed ID token is bound to."""
-    return json.dumps([issuer, subject])
 
 
 def _made_name(provider: SSOProvider, assertion: Assertion) -> str:
