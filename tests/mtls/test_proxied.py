@@ -24,6 +24,7 @@ from limen.web.certificates import ProxiedCertificates
 from limen.web.peers import TrustedProxies
 from tests.mtls.authority import DAY, SERVER, Authority, Made, dns, uri
 from tests.mtls.conftest import SPIFFE, a_service
+from tests.mtls.presenting import attribute
 from tests.support.gates import gate_for, settings_for
 
 PROXY = "192.0.2.9"
@@ -140,6 +141,17 @@ def test_the_proxys_own_certificate_is_nobodys(kind: str, authority: Authority) 
     """Between proxy and limen the proxy may prove itself: it does not stand for clients without a certificate."""
     source = source_of(kind, authority)
     assert source(scope_of([], tls=authority.client(uri(SPIFFE)))) is None
+
+
+async def test_nor_is_it_where_no_header_is_read(tmp_path: Path, authorities: Path, authority: Authority) -> None:
+    """A proxy whose own certificate is a service's lends it to nobody: only clients' own connections count."""
+    gate = gate_for(tmp_path, client_ca=authorities, trusted_proxies=PROXY)
+    async with gate.running():
+        account = await a_service(gate, "gateway", ("uri", SPIFFE), roles=frozenset())
+        made = authority.client(uri(SPIFFE))
+        for peer, sub in ((PROXY, ""), (STRANGER, account.id)):
+            state = await attribute(gate, {**scope_of([], peer, tls=made), "method": "GET"})
+            assert (state.principal.sub, state.rejection) == (sub, None)
 
 
 @pytest.mark.parametrize("kind", SPELLINGS)

@@ -1,12 +1,12 @@
 """Where the certificates of clients come from, as the settings say."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from limen.authn.client_certificate import CertificateSource, tls_certificate
 from limen.core.clock import Clock
-from limen.core.errors import ConfigurationError
-from limen.crypto.certificates import TrustAnchors
+from limen.core.errors import ConfigurationError, LimenError
+from limen.crypto.certificates import ClientCertificate, TrustAnchors
 from limen.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def certificates_of(settings: Settings, proxies: "Callable[[], TrustedProxies]",
     if settings.client_ca is None:
         return Certificates(None, None)
     if settings.client_cert_header == "none":
-        return Certificates(tls_certificate, None)
+        return Certificates(_of_clients(proxies()) if settings.trusted_proxies else tls_certificate, None)
     from limen.web.certificates import ProxiedCertificates
 
     try:
@@ -44,3 +44,12 @@ def certificates_of(settings: Settings, proxies: "Callable[[], TrustedProxies]",
         raise ConfigurationError(f"LIMEN_CLIENT_CA cannot be read: {error.strerror}") from None
     found = ProxiedCertificates(settings.client_cert_header, proxies(), TrustAnchors(pem), clock)
     return Certificates(found, found.strip)
+
+
+def _of_clients(proxies: "TrustedProxies") -> CertificateSource:
+    """Find certificates of connections that clients make: a proxy's own would stand for whoever is behind it."""
+
+    def source(scope: Mapping[str, Any]) -> ClientCertificate | LimenError | None:
+        return None if proxies.trusts(scope) else tls_certificate(scope)
+
+    return source
