@@ -8,26 +8,27 @@ from typing import Any
 
 import pytest
 
-from limen import Limen
+from limen import Limen, OwnStrategy, PresentedCredential
 from limen.authn.client_certificate import FRESH_SECONDS, OPEN_SECONDS, CertificateCredential
 from limen.core.errors import (
     AccountNotActive,
     CertificateRejected,
     Conflict,
     CredentialMalformed,
+    CredentialsConflict,
     InvalidInput,
     NotFound,
     SessionEnded,
     Unavailable,
 )
-from limen.core.principal import ANONYMOUS, PrincipalKind
+from limen.core.principal import ANONYMOUS, Principal, PrincipalKind
 from limen.features.accounts.service import AccountView
 from limen.features.roles.service import OPERATOR
 from limen.testing.clock import TurnableClock
 from tests.mtls.authority import DAY, SERVER, Authority, Made, dns, uri
 from tests.mtls.conftest import SPIFFE, a_service
 from tests.mtls.presenting import State, attribute, bearer, opened_with, present, scope_of, token_of
-from tests.support.gates import PASSWORD, gate_for
+from tests.support.gates import PASSWORD, ROLES, gate_for, settings_for
 
 BOUND = 2.0
 """Seconds within which a change has to be felt."""
@@ -301,3 +302,27 @@ async def test_names_are_registered_once_and_for_services(gate: Limen, billing: 
         with pytest.raises(NotFound):
             await service.remove(OPERATOR, account, registration)
     assert len(await service.of_service(billing.id)) == 1
+
+
+class Tickets(OwnStrategy):
+    """The id of a service is a ticket of its."""
+
+    name = "ticket"
+    header = "X-Ticket"
+
+    async def authenticate(self, credential: PresentedCredential) -> Principal:
+        return Principal(credential.value.decode("ascii"), PrincipalKind.SERVICE)
+
+
+async def test_a_service_by_the_applications_strategy(tmp_path: Path, authorities: Path, authority: Authority) -> None:
+    """On the connection of another service it is a conflict, and a cookie beside it that is over hides nothing."""
+    gate = Limen(settings_for(tmp_path, client_ca=authorities), roles=ROLES, strategies=[Tickets()])
+    async with gate.running():
+        billing = await a_service(gate, "billing", ("uri", SPIFFE), roles=frozenset())
+        other = await a_service(gate, "other", roles=frozenset())
+        made = authority.client(uri(SPIFFE))
+        for cookie in ((), (("cookie", "__Host-limen=" + "A" * 64),)):
+            state = await present(gate, made, ("x-ticket", billing.id), *cookie)
+            assert (state.principal.sub, state.rejection) == (billing.id, None)
+            state = await present(gate, made, ("x-ticket", other.id), *cookie)
+            assert (state.principal, type(state.rejection)) == (ANONYMOUS, CredentialsConflict)

@@ -214,11 +214,11 @@ class OwnStrategyAdapter:
         if isinstance(outcome, Rejected):
             state.rejection = outcome.error
             return
-        # Whose is the cookie, or the certificate? Without a method that changes something no proof is asked for it.
-        beside = _Beside(state.origin)
-        pending = otherwise({**scope, "method": "GET"}, beside)
-        if pending is not None:
-            await pending
+        beside = await _presented_beside(scope, scope["headers"], state, otherwise)
+        if isinstance(beside.rejection, SessionEnded):
+            # A cookie that is over must not hide whose the connection is.
+            others = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
+            beside = await _presented_beside(scope, others, state, otherwise)
         if isinstance(beside.rejection, Unavailable | CredentialMalformed | CredentialsConflict):
             state.rejection = beside.rejection
         elif _is_somebody_else(outcome.principal, beside.principal):
@@ -341,6 +341,15 @@ def _require_usable(strategy: object) -> None:
         raise ConfigurationError(f"{called}.scheme has at most 32 characters")
     if strategy.lifetime <= 0:
         raise ConfigurationError(f"{called}.lifetime is a number of seconds")
+
+
+async def _presented_beside(scope: Mapping[str, Any], headers: object, state: Attribution, ask: Attribute) -> _Beside:
+    """Find out whose the cookie is, or the certificate: without a method that changes something no proof is asked."""
+    beside = _Beside(state.origin)
+    pending = ask({**scope, "headers": headers, "method": "GET"}, beside)
+    if pending is not None:
+        await pending
+    return beside
 
 
 def _is_whole(principal: Principal) -> bool:
