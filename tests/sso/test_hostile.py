@@ -124,6 +124,8 @@ ANSWERS: dict[str, Callable[[Claims], Any]] = {
     "another token_type": lambda told: {**told, "token_type": "DPoP"},
     "no token_type": lambda told: {**told, "token_type": None},
     "an error with 200": lambda told: {**told, "error": "invalid_grant"},
+    "an error that is a list": lambda told: {**told, "error": ["invalid_grant"]},
+    "an error that is an object": lambda told: {**told, "error": {}},
 }
 
 
@@ -170,6 +172,8 @@ METADATA: dict[str, Callable[[Claims], Any]] = {
     "ten megabytes": lambda told: json.dumps(told | {"x": "x" * 10_000_000}).encode(),
     "a name twice": lambda told: b'{"issuer":"a","issuer":"b"}',
     "a redirect inside": lambda told: (302, "http://169.254.169.254/latest/meta-data"),
+    "a name that is none": lambda told: told | {"token_endpoint": "https://xn--/"},
+    "an address that no header holds": lambda told: told | {"authorization_endpoint": f"{told['issuer']}/\u2603"},
     "no method for a secret": lambda told: told | {"token_endpoint_auth_methods_supported": ["private_key_jwt"]},
 }
 
@@ -191,6 +195,7 @@ KEYS: dict[str, Callable[[Claims], Any]] = {
     "a redirect inside": lambda told: (302, "http://127.0.0.1:1/"),
     "no keys": lambda told: {"keys": []},
     "a key for encryption": lambda told: {"keys": [jwk_of(0, use="enc")]},
+    "a curve that is a list": lambda told: {"keys": [jwk_of(1, crv=["P-256"], alg=None)]},
 }
 
 

@@ -75,7 +75,8 @@ def _key_of(jwk: Mapping[str, Any]) -> VerificationKey:
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         raise ConfigurationError("This key is not one to verify with (RFC 7517, section 4.3).")
-    alg = jwk.get("alg", _ALG_OF.get((str(jwk.get("kty")), jwk.get("crv"))))
+    kty, crv = jwk.get("kty"), jwk.get("crv")
+    alg = jwk.get("alg", _ALG_OF.get((str(kty), None if crv is None else str(crv))))
     kid = jwk.get("kid")
     if kid is None:
         # Only to have its thumbprint: whoever names no key is given this one where it is the only one of its kind.

@@ -295,9 +295,10 @@ def _place(url: str) -> "httpx.URL":
     library = _httpx()
     try:
         place: httpx.URL = library.URL(url)
+        host = place.host  # decodes the name, which may be none that can be written (RFC 5891, section 5.4)
     except (library.InvalidURL, TypeError, ValueError):
         raise OutboundError("refused_address", "This is no address.") from None
-    is_web = place.scheme in {"https", "http"} and place.host and 0 < (place.port or 443) < 2**16
+    is_web = place.scheme in {"https", "http"} and host and 0 < (place.port or 443) < 2**16
     if not is_web or place.userinfo or place.fragment:
         raise OutboundError("refused_address", "Only https addresses without credentials are called.")
     return place

@@ -200,7 +200,7 @@ class ProviderClient:
             raise self._silent("token", OutboundError("status", f"The answer is {status}."))
         if status != 200 or "error" in answer:
             fault = answer.get("error")
-            raise refused(provider, f"token_{fault}" if fault in _TOKEN_FAULTS else "token_refused")
+            raise refused(provider, f"token_{fault}" if str(fault) in _TOKEN_FAULTS else "token_refused")
         return answer
 
     async def _userinfo(self, metadata: Metadata, access_token: str) -> Mapping[str, Any]:

@@ -127,6 +127,9 @@ def _checked(document: Mapping[str, Any], provider: SSOProvider) -> Metadata:
         given = document.get(name)
         if not isinstance(given, str):
             raise ConfigurationError(f"{name} is not there.")
+        if not given.isascii():
+            # It goes into a header as it is: Location, which has no other characters (RFC 3986, section 2).
+            raise ConfigurationError(f"{name} is not written in ASCII.")
         require_callable_url(given, name)
         if provider.issuer.startswith("https:") and not given.startswith("https:"):
             raise ConfigurationError(f"{name} is not https, as the issuer is.")
