@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.features.api_keys.service import ApiKeyService, KeyPage, KeyView
     from limen.wiring import Limen
 
-app = typer.Typer(no_args_is_help=True, help="API keys: make, list, rotate and revoke them.")
+app = typer.Typer(no_args_is_help=True, help="API keys: make, list, rotate, revoke and confirm them.")
 
 Owner = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The owner's name: a service, or somebody.")]
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as listed.")]

@@ -1,6 +1,7 @@
 """``limen demo``: everything at once, with an example application, four accounts and what to try."""
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +61,8 @@ def demo(
         say("Single sign-on takes a provider: docs/guides/single-sign-on.md has lines for one on this machine.")
         say("Messages take a queue: docs/guides/messages.md has a handler and a sender.")
         say(f"Try it in a browser: {address}/docs")
-        say(f"Manage its accounts: LIMEN_ENV_FILE={shlex.quote(str(prepared.settings_file))} limen accounts list")
+        command = f"{shlex.quote(sys.executable)} -m limen.cli accounts list"
+        say(f"Manage its accounts: LIMEN_ENV_FILE={shlex.quote(str(prepared.settings_file))} {command}")
         say(f"limen demo listens on {address} (Ctrl-C ends it)")
 
     run(data, host=host, port=port, on_prepared=on_prepared, on_ready=on_ready)
