@@ -218,3 +218,5 @@ async def test_a_page_does_not_use_a_browsers_certificate(
     state = await present(gate, authority.client(uri(SPIFFE)), *headers, method=method)
     assert state.principal.is_authenticated is passes
     assert isinstance(state.rejection, CsrfFailed) is not passes
+    # What was let in for its method alone is refused where middleware makes another one of it.
+    assert state.safe_only is (method == "GET")

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from limen.authn.client_certificate_records import CertificateLookUp, CertificateState
+from limen.authn.cookie import SAFE_METHODS
 from limen.authn.ended import EndedSessions
 from limen.authn.strategy import (
     NOT_MINE,
@@ -44,7 +45,7 @@ MOST_OPEN: Final = 10_000
 """Certificates of open sockets that are remembered."""
 
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"cookie"})
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "QUERY"})
+_SAFE_METHODS: Final = SAFE_METHODS | {"QUERY"}
 _OWN_PAGES: Final = frozenset({b"same-origin", b"none"})
 _RANK: Final = {"sha256": 0, "uri": 1, "dns": 2}
 
@@ -209,6 +210,9 @@ class ClientCertificateStrategy:
         if fault is not None:
             state.rejection = fault
             return None
+        if scope.get("method") in SAFE_METHODS and foreign_page(scope, "POST") is not None:
+            # Middleware may still make another method of it, which was not judged.
+            state.safe_only = True
         known = self._recalled(found)
         if known is None:
             return self._look_up_alone(found, state)
@@ -374,12 +378,16 @@ def _one_of(rows: Sequence[CertificateState]) -> tuple[CertificateState | None, 
     return row, None if row.account_status == "active" else AccountNotActive()
 
 
-def foreign_page(scope: Mapping[str, Any]) -> LimenError | None:
+def foreign_page(scope: Mapping[str, Any], method: str | None = None) -> LimenError | None:
     """Return a refusal for what a page of a foreign origin asks of a browser that holds a certificate.
 
     A browser sends its certificate along whoever asks, as it does a cookie; a program sends neither of these headers.
+
+    Args:
+        scope: of the request.
+        method: another one than the request's.
     """
-    if scope.get("method", "GET") in _SAFE_METHODS:
+    if (method or scope.get("method", "GET")) in _SAFE_METHODS:
         return None
     site = origin = None
     for name, value in scope["headers"]:

@@ -123,7 +123,8 @@ class GuardState(msgspec.Struct, eq=False):
         live_leaf: the leaf for which the store was asked again in this request.
         asked_leaf: the leaf for which everything was asked that takes an await.
         passed: the functions of the application's own that have said yes in this request.
-        safe_only: it was let in by a cookie without proof of whose page asks, since its method changes nothing.
+        safe_only: it was let in by what a browser sends unasked, without proof of whose page asks, since its method
+            changes nothing.
         attributes: what `limen.web.attributes` has asked the application's loader.
     """
 
