@@ -203,11 +203,12 @@ def test_tokens_of_an_exchange_die_too(browser: TestClient, gate: Limen, provide
     assert code_of(refreshed) == (401, "invalid_refresh_token")
 
 
-def test_a_code_that_is_under_way_dies_too(browser: TestClient, provider: Provider) -> None:
-    """Whoever logged out at the provider gets no tokens afterwards."""
+@pytest.mark.parametrize("named", [{}, {"sub": None, "sid": "op-Ann-1"}], ids=["person", "session"])
+def test_a_code_that_is_under_way_dies_too(browser: TestClient, provider: Provider, named: Any) -> None:
+    """Whoever logged out at the provider gets no tokens afterwards, whether the token names them or the session."""
     challenge = f"&code_challenge={challenge_of(VERIFIER)}&code_challenge_method=S256"
     location = log_in(browser, provider, f"?next=/spa{challenge}").headers["location"]
-    assert back_channel(browser, provider.logout_token()).status_code == 200
+    assert back_channel(browser, provider.logout_token(**named)).status_code == 200
     body = {"code": location.partition("code=")[2], "code_verifier": VERIFIER}
     assert code_of(browser.post("/auth/sso/exchange", json=body)) == (400, "sso_code_invalid")
 

@@ -84,7 +84,8 @@ class NewCode:
         account_id: whose session it will open.
         account_epoch: that account's ``session_epoch`` at the login.
         challenge: the S256 challenge that the verifier has to fit (RFC 7636, section 4.6).
-        content: what the provider said of the login, as JSON without secrets.
+        content: what the provider said of the login, as a list in JSON without secrets; its fifth is the provider's
+            session.
         hint: the sealed ID token, for the logout at the provider; None where it is not kept.
         lifetime_ms: how long it may take.
     """
@@ -204,7 +205,7 @@ class IdentityStore(Protocol):
         ...
 
     async def unlink(self, identity_id: str, *, account_id: str, event: Event) -> bool | None:
-        """Unlink an identity of this account; None where there is none.
+        """Unlink an identity of this account, and delete its one-time codes; None where there is none.
 
         False, and nothing is changed, where it is the account's last way in: it has no password and no other identity.
         """
@@ -229,7 +230,7 @@ class ProviderSessionStore(Protocol):
         event: Event,
         keep_ended_ms: int,
     ) -> int | None:
-        """End the sessions that a logout token names, and delete the one-time codes of that subject.
+        """End the sessions that a logout token names, and delete the one-time codes of that subject or session.
 
         Args:
             issuer: of the token.

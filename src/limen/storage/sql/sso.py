@@ -93,7 +93,9 @@ SELECT id, provider, issuer, created_at FROM limen_sso_identities WHERE account_
 
 _LOCK_ACCOUNT = Statement("SELECT password_hash IS NOT NULL FROM limen_accounts WHERE id = :account_id @for_update")
 
-_UNLINK = Statement("DELETE FROM limen_sso_identities WHERE id = :id AND account_id = :account_id RETURNING id")
+_UNLINK = Statement("""
+DELETE FROM limen_sso_identities WHERE id = :id AND account_id = :account_id RETURNING issuer, subject
+""")
 
 _LOGIN_OF = Statement("SELECT provider, issuer, subject, hint FROM limen_sso_sessions WHERE session_id = :sid")
 
@@ -113,7 +115,20 @@ _LOCK_NAMED = Statement(f"SELECT id FROM limen_sessions WHERE id IN ({_NAMED}) O
 
 _DELETE = Statement("DELETE FROM limen_sessions WHERE id = :sid RETURNING account_id")
 
-_DELETE_CODES = Statement("DELETE FROM limen_sso_codes WHERE issuer = :issuer AND subject = CAST(:subject AS text)")
+# Without a subject those of the provider's session, which is the fifth of what a code keeps of its login.
+_DELETE_CODES = Statement(
+    """
+DELETE FROM limen_sso_codes
+ WHERE issuer = :issuer
+   AND (subject = :subject OR (:subject IS NULL AND json_extract(content, '$[4]') = :provider_sid))
+""",
+    postgres="""
+DELETE FROM limen_sso_codes
+ WHERE issuer = :issuer
+   AND (subject = CAST(:subject AS text)
+        OR (CAST(:subject AS text) IS NULL AND CAST(content AS jsonb) ->> 4 = CAST(:provider_sid AS text)))
+""",
+)
 
 
 class _IdentityTaken(Conflict):
@@ -262,7 +277,10 @@ def _unlinked(identity_id: str, account_id: str, event: Event) -> Steps[bool | N
         return None
     if not account[0] and len(found) == 1:
         return False
-    yield from row(_UNLINK, id=identity_id, account_id=account_id)
+    unlinked = yield from row(_UNLINK, id=identity_id, account_id=account_id)
+    if unlinked is not None:
+        # A code that it was handed a moment ago would open a session of this account for a minute more.
+        yield from run(_DELETE_CODES, issuer=unlinked[0], subject=unlinked[1], provider_sid=None)
     yield from record(event)
     return True
 
@@ -286,7 +304,7 @@ def _ended(
                 [str(sid)], account_id=account_id, reason=EndReason.SSO_LOGOUT, keep_ended_ms=keep_ended_ms
             )
             count += 1
-    yield from run(_DELETE_CODES, issuer=named["issuer"], subject=named["subject"])
+    yield from run(_DELETE_CODES, **named)
     if count:
         yield from record(event)
     return count

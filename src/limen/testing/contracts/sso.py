@@ -1,6 +1,7 @@
 """The contract of single sign-on: what is under way, identities, and the sessions that a provider vouched for."""
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -335,6 +336,31 @@ class SsoSessionsContract(Contract):
         for code in (mine, others):
             await storage.sso.keep_code(code)
         assert await ended_by_provider(storage, subject=mine.identity.subject) == 0
+        assert await storage.sso.take_code(mine.code_hash) is None
+        assert await storage.sso.take_code(others.code_hash) is not None
+
+    async def test_a_logout_of_one_session_takes_its_codes_along(self, storage: Storage) -> None:
+        """Where a token names the provider's session and no subject, codes of that session alone open nothing."""
+        account = await an_account(storage)
+        mine, others = (
+            a_code(account, content=json.dumps(["corp", [], None, None, sid, 1])) for sid in ("op-'1", "op-'2")
+        )
+        for code in (mine, others):
+            await storage.sso.keep_code(code)
+        assert await ended_by_provider(storage, provider_sid="op-'1") == 0
+        assert await storage.sso.take_code(mine.code_hash) is None
+        assert await storage.sso.take_code(others.code_hash) is not None
+
+    async def test_an_identity_that_is_unlinked_takes_its_codes_along(self, storage: Storage) -> None:
+        """Who is not let in any more has no minute left; a code of the account's other identity holds."""
+        account, gone, stays = await an_account(storage), somebody(), somebody()
+        for identity in (gone, stays):
+            await linked(storage, account, identity)
+        mine, others = a_code(account, identity=gone), a_code(account, identity=stays)
+        for code in (mine, others):
+            await storage.sso.keep_code(code)
+        listed, _ = await storage.sso.of_account(account.id)
+        assert await storage.sso.unlink(listed.id, account_id=account.id, event=event()) is True
         assert await storage.sso.take_code(mine.code_hash) is None
         assert await storage.sso.take_code(others.code_hash) is not None
 
