@@ -29,6 +29,8 @@ LONGEST_TOKEN: Final = 900
 """Seconds: no limen issues an access token that lives longer."""
 CLOCK_LEEWAY: Final = 30
 """Seconds by which the clocks of two machines may differ."""
+COOL_DOWN: Final = 3.0
+"""Seconds between two fetches of keys that tokens may cause: a key that is replaced every five is followed."""
 
 
 class ResourceServer:
@@ -63,7 +65,8 @@ class ResourceServer:
         self.proxies = TrustedProxies(trusted_proxies)
         # The addresses are the operator's own words, and most issuers of one's own are inside.
         self.outbound = Outbound(allow_private=OWN_NETWORKS)
-        self.keys = IssuerKeys(jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json", self.outbound, use=self._use)
+        address = jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json"
+        self.keys = IssuerKeys(address, self.outbound, use=self._use, cool_down=COOL_DOWN)
         self.ended = EndedSessions()
         self._watch: EndedFollower | None = None
         if watch_key is not None:

@@ -175,4 +175,4 @@ def verify_paths(prefix: str) -> Paths:
         parameter("permissions", text(minLength=1), description="separated by commas; all of them must be held"),
     )
     answer = operation("May this request pass", {200: None}, 401, 403, 422, 503, parameters=names, security=BEARER)
-    return {f"{prefix}/verify": {"get": answer}}
+    return {f"{prefix}/verify": {method.lower(): answer for method in _METHODS}}
