@@ -264,7 +264,7 @@ def test_each_own_route_is_in_the_manual() -> None:
 
     described = paths_of_schema("/auth", registration_open=True, health=True)
     known = {f"{method.upper()} {path}" for path, operations in described.items() for method in operations}
-    request = re.compile(r"(?:GET|POST|PUT|DELETE) /[\w./{}-]+")
+    request = re.compile(r"(?:GET|POST|PUT|PATCH|DELETE) /[\w./{}-]+")
     told = {found for cells in rows(HTTP, "request") for found in request.findall(cells[0])}
     assert told - {"GET /docs", "GET /openapi.json"} == known
 
