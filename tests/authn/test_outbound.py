@@ -198,13 +198,14 @@ PRIVATE = [
     "127.0.0.1", "10.0.0.5", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
     "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::", "::1", "fe80::1", "fc00::1", "ff02::1", "ff0e::1",
     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::1",
-    "2001:0:7f00:1::1", "2001:db8::1", "::7f00:1", "fec0::1", "100::1",
+    "2001:0:7f00:1::1", "2001:db8::1", "::7f00:1", "fec0::1", "100::1", "192.0.0.192", "168.63.129.16",
+    "::ffff:192.0.0.192", "64:ff9b::a83f:8110",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 async def test_addresses_that_are_not_public_are_not_called(address: str) -> None:
-    """Private, loopback, link-local, shared, reserved and multicast ones, however they are written."""
+    """Private, loopback, link-local, shared, reserved and multicast ones, and clouds' own, however they are written."""
     assert not is_public(ip_address(address))
     outbound = Outbound(resolve=names([address]))
     assert await fault(outbound.get_json("https://issuer.example/")) == "refused_address"

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from limen.core.errors import ConfigurationError
@@ -31,6 +31,9 @@ OWN_NETWORKS: Final = (
 """What an organisation has for itself. Link-local addresses are not among them: clouds hand out credentials there."""
 
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")  # RFC 4291, section 2.4
+# Oracle's older cloud hands out credentials at 192.0.0.192, which not every release of Python calls private, and Azure
+# answers its machines at an address that is public by its number.
+_NOT_PUBLIC: Final = (IPv4Network("192.0.0.0/24"), IPv4Network("168.63.129.16/32"))
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052: the last four bytes are the IPv4 address that is meant
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
@@ -256,6 +259,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address) and (
         address not in _GLOBAL_UNICAST or address.sixtofour is not None or address.teredo is not None
     ):
+        return False
+    if any(address in network for network in _NOT_PUBLIC):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
