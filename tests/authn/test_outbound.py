@@ -194,6 +194,33 @@ async def test_a_slow_resolver_is_within_the_time() -> None:
     assert await fault(Outbound(timeout=0.1, resolve=never).get_json("https://issuer.example/")) == "timeout"
 
 
+async def test_an_answer_in_many_parts_holds_up_nobody() -> None:
+    """Parts of one byte each: whatever else runs in the process has its turn between them, and so has the deadline."""
+    parts, turns = 5_000, 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * parts + b"0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        outbound = Outbound(allow_private=LOOPBACK, timeout=30.0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        await outbound.get(url)  # reads the certificates, which takes a while
+        beside = asyncio.create_task(others())
+        body, _ = await outbound.get(url)
+        beside.cancel()
+    assert body == b"x" * parts
+    assert turns >= parts
+
+
 PRIVATE = [
     "127.0.0.1", "10.0.0.5", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
     "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::", "::1", "fe80::1", "fc00::1", "ff02::1", "ff0e::1",

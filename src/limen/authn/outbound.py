@@ -234,6 +234,8 @@ class Outbound:
             # As it came: what unpacks to a thousand times its size is not unpacked.
             async for part in answer.aiter_raw():
                 body += part
+                # One read may hold ten thousand parts of a byte each, and nobody else would have a turn meanwhile.
+                await asyncio.sleep(0)
                 if len(body) > limit:
                     raise self._noted(place, "too_large", f"The answer is longer than {limit} bytes.")
             return answer.status_code, body, dict(answer.headers)
