@@ -12,7 +12,7 @@ from tests.support.gates import settings_for
 
 
 def test_what_cannot_be_declared(tmp_path: Path) -> None:
-    """An issuer without audience, over plain http, by a secret, twice, or limen itself, is refused at the start."""
+    """An issuer without audience, over http, by a secret, of all tenants, twice, or limen itself is refused at once."""
     good = ExternalIssuer(issuer="https://op.example", audience="api")
     odd: list[dict[str, Any]] = [
         {"issuer": "http://op.example"}, {"issuer": "op"}, {"issuer": ""}, {"audience": ""}, {"audience": []},
@@ -20,6 +20,8 @@ def test_what_cannot_be_declared(tmp_path: Path) -> None:
         {"algorithms": "RS256"}, {"types": ["logout+jwt"]}, {"types": "at+jwt"}, {"types": []}, {"scopes": "orders"},
         {"max_lifetime": 86_401}, {"max_lifetime": 0}, {"leeway": 61}, {"leeway": -1}, {"jwks_uri": "http://10.0.0.1/"},
         {"metadata_url": "ftp://op.example"}, {"issuer": "https://op.example/{tenantid}"},
+        {"issuer": "https://op.example/{tenantid}", "jwks_uri": "https://op.example/keys"},
+        {"issuer": "https://op.example/{tenantid}", "jwks_uri": "https://op.example/keys", "require": {"tid": []}},
     ]  # fmt: skip
     for wrong in odd:
         values: dict[str, Any] = {"issuer": "https://op.example", "audience": "api", **wrong}

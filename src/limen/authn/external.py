@@ -117,6 +117,9 @@ class ExternalIssuer:
                 require_callable_url(url, name)
         if TENANT in self.issuer and self.jwks_uri is None and self.metadata_url is None:
             raise ConfigurationError(f"The keys of {self.issuer} are where jwks_uri or metadata_url says.")
+        if TENANT in self.issuer and not self.require.get("tid"):
+            # Whoever makes a tenant of their own gives the application's roles there to whom they like.
+            raise ConfigurationError(f"Which tenants of {self.issuer} count, require says: {{'tid': [the tenants]}}.")
         audience = (self.audience,) if isinstance(self.audience, str) else tuple(self.audience)
         if not audience or not all(audience):
             raise ConfigurationError("An external issuer needs the audience that its tokens are for: this service.")
