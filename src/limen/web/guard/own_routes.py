@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, NoMatchFound, compile_path, request_response
+from starlette.routing import BaseRoute, Match, NoMatchFound, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.core.errors import MethodNotAllowed
@@ -25,7 +25,7 @@ class _Resource:
         self.path = path
         self.endpoints = {method.upper(): endpoint for method, endpoint in endpoints.items()}
         self.apps: dict[str, ASGIApp] = {
-            method: measured(request_response(endpoint), method, path) for method, endpoint in self.endpoints.items()
+            method: measured(_served(endpoint), method, path) for method, endpoint in self.endpoints.items()
         }
         if "GET" in self.endpoints:
             self.endpoints.setdefault("HEAD", self.endpoints["GET"])
@@ -33,6 +33,19 @@ class _Resource:
         self.any_endpoint = next(iter(self.endpoints.values()))
         self.allow = ", ".join(sorted(self.endpoints))
         self.pattern, _, self.convertors = compile_path(path)
+
+
+def _served(endpoint: Endpoint) -> ASGIApp:
+    """Return the endpoint as an application.
+
+    Starlette's own way wraps it in what calls the application's exception handlers: none of them is asked here.
+    """
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return serve
 
 
 class OwnRoutes(BaseRoute):
