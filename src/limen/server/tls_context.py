@@ -64,7 +64,7 @@ def _require_private(key: Path) -> None:
     try:
         status = key.stat()
     except OSError as error:
-        raise ConfigurationError(f"LIMEN_TLS_KEY cannot be read: {error.strerror}") from None
+        raise ConfigurationError(f"LIMEN_TLS_KEY cannot be read: {key}: {error.strerror}") from None
     # Secret stores mount links to files of root's that a group may read; then it is the mode that has to be right.
     if not stat.S_ISREG(status.st_mode):
         raise ConfigurationError("LIMEN_TLS_KEY names no plain file")
