@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from limen import Limen
-from limen.authn.api_key import OPEN_SECONDS, ApiKeyStrategy, KeyCredential
+from limen.authn.api_key import ApiKeyStrategy, KeyCredential
 from limen.authn.api_key_issuing import IssuedKey
+from limen.authn.open_sockets import OPEN_SECONDS
 from limen.core.errors import Unavailable
 from limen.core.events import Origin
 from limen.core.ids import uuid7
@@ -112,10 +113,10 @@ async def test_a_store_that_does_not_answer(gate: Limen, service: Account, monke
     assert isinstance(refused.rejection, Unavailable)
     assert not refused.principal.is_authenticated
     now = strategy._monotonic()
-    monkeypatch.setattr(strategy, "_monotonic", lambda: now + 2)
+    monkeypatch.setattr(strategy._open, "_monotonic", lambda: now + 2)
     assert strategy.still_valid(known)
     await asyncio.sleep(0.1)
-    monkeypatch.setattr(strategy, "_monotonic", lambda: now + OPEN_SECONDS + 1)
+    monkeypatch.setattr(strategy._open, "_monotonic", lambda: now + OPEN_SECONDS + 1)
     assert not strategy.still_valid(known)
     await gate.storage.start()
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from limen import Limen, OwnStrategy, PresentedCredential
-from limen.authn.client_certificate import FRESH_SECONDS, OPEN_SECONDS, CertificateCredential
+from limen.authn.client_certificate import CertificateCredential
+from limen.authn.open_sockets import FRESH_SECONDS, OPEN_SECONDS
 from limen.core.errors import (
     AccountNotActive,
     CertificateRejected,
@@ -255,10 +256,10 @@ async def test_a_store_that_does_not_answer(
     assert isinstance(refused.rejection, Unavailable)
     assert not refused.principal.is_authenticated
     now = strategy._monotonic()
-    monkeypatch.setattr(strategy, "_monotonic", lambda: now + 2)
+    monkeypatch.setattr(strategy._open, "_monotonic", lambda: now + 2)
     assert strategy.still_valid(known)
     await asyncio.sleep(0.1)
-    monkeypatch.setattr(strategy, "_monotonic", lambda: now + OPEN_SECONDS + 1)
+    monkeypatch.setattr(strategy._open, "_monotonic", lambda: now + OPEN_SECONDS + 1)
     assert not strategy.still_valid(known)
     await gate.storage.start()
 

@@ -8,12 +8,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from limen.authn.api_key_records import KeyState
 from limen.authn.ended import EndedSessions
 from limen.authn.extractor import read_authorization
+from limen.authn.open_sockets import FRESH_SECONDS, OpenSockets
 from limen.authn.strategy import (
     NOT_MINE,
     Attribute,
@@ -40,16 +40,10 @@ from limen.crypto.claims_cache import ClaimsCache
 HEADER: Final = b"x-api-key"
 METHOD: Final = "api_key"
 """The authentication method of a key. It is no method by which a person proves to be there (RFC 8176)."""
-FRESH_SECONDS: Final = 1.0
-"""How long what the store said of a key is believed; the promise is two seconds."""
-OPEN_SECONDS: Final = 10.0
-"""How long an open socket outlives the last answer of the store about its key."""
 TOUCH_MS: Final = 300_000
 """The time of the last use is noted at most this often."""
 MOST_TOUCHES: Final = 100
 """Notes of uses that may wait at once; further ones are dropped."""
-MOST_OPEN: Final = 10_000
-"""Keys of open sockets that are remembered."""
 
 _SPELLING: Final = b"Bearer lim_"
 _INVALID: Final = "The API key is not valid."
@@ -79,16 +73,6 @@ class KeyCredential(Authenticated, frozen=True, kw_only=True):
 
     networks: tuple[str, ...] | None
     asked_at: float
-
-
-@dataclass(slots=True)
-class _Open:
-    """What is known of the key of an open socket: the last answer, and whether another one is on its way."""
-
-    fault: LimenError | None
-    principal: Principal | None
-    asked_at: float
-    is_asking: bool = False
 
 
 class ApiKeyStrategy:
@@ -133,7 +117,7 @@ class ApiKeyStrategy:
         self._monotonic = monotonic
         self._seen: ClaimsCache[KeyCredential] = ClaimsCache()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open: dict[str, _Open] = {}
+        self._open = OpenSockets(self.live, self._monotonic)
 
     def forget(self) -> None:
         """Ask the store about every key again: what a role gives has changed, or a key was revoked here."""
@@ -262,34 +246,9 @@ class ApiKeyStrategy:
 
         The answer is at most a second old, and a bit; where the store has not answered for ten seconds, it is no.
         """
-        sid, now = known.principal.sid or "", self._monotonic()
-        if self._clock() >= known.expires_at or sid in self._ended:
+        if self._clock() >= known.expires_at or (known.principal.sid or "") in self._ended:
             return False
-        entry = self._open.get(sid)
-        if entry is None or entry.asked_at < known.asked_at:
-            while len(self._open) >= MOST_OPEN:
-                del self._open[next(iter(self._open))]
-            entry = self._open[sid] = _Open(None, known.principal, known.asked_at)
-        if now - entry.asked_at >= FRESH_SECONDS and not entry.is_asking:
-            entry.is_asking = True
-            self._beside(self._ask_again(known.principal, entry))
-        if entry.fault is not None or now - entry.asked_at > OPEN_SECONDS or entry.principal is None:
-            return False
-        is_same = entry.principal.permissions == known.principal.permissions
-        return is_same and entry.principal.roles == known.principal.roles
-
-    async def _ask_again(self, principal: Principal, entry: _Open) -> None:
-        asked_at = self._monotonic()
-        try:
-            entry.principal, entry.fault = await self.live(principal), None
-        except (TokenRejected, TokenExpired, AccountNotActive) as error:
-            entry.fault = error
-        except LimenError as error:
-            _log.warning("the key of an open socket could not be asked about", extra={"code": error.code})
-            return
-        finally:
-            entry.is_asking = False
-        entry.asked_at = asked_at
+        return self._open.may_stay(known.principal, known.asked_at)
 
     # --- noting its use
 

@@ -5,7 +5,6 @@ remembered under the SHA-256 of the whole certificate. So a name that is taken a
 loses a role is felt in every process within that second (ASVS 8.3.1), and the certificate's own time at each use.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Final
 from limen.authn.client_certificate_records import CertificateLookUp, CertificateState
 from limen.authn.cookie import SAFE_METHODS
 from limen.authn.ended import EndedSessions
+from limen.authn.open_sockets import FRESH_SECONDS, OpenSockets
 from limen.authn.strategy import (
     NOT_MINE,
     Attribute,
@@ -36,13 +36,6 @@ from limen.core.errors import (
 from limen.core.principal import ANONYMOUS, BY_CERTIFICATE, Authentication, Principal, PrincipalKind
 from limen.crypto.certificates import CertificateError, ClientCertificate, der_of_pem, read_der
 from limen.crypto.claims_cache import ClaimsCache
-
-FRESH_SECONDS: Final = 1.0
-"""How long what the store said of a certificate is believed; the promise is two seconds."""
-OPEN_SECONDS: Final = 10.0
-"""How long an open socket outlives the last answer of the store about its certificate."""
-MOST_OPEN: Final = 10_000
-"""Certificates of open sockets that are remembered."""
 
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"cookie"})
 _SAFE_METHODS: Final = SAFE_METHODS | {"QUERY"}
@@ -118,15 +111,6 @@ class _Refused:
     asked_at: float
 
 
-@dataclass(slots=True)
-class _Open:
-    """What is known of the certificate of an open socket: the last answer, and whether another is on its way."""
-
-    principal: Principal | None
-    asked_at: float
-    is_asking: bool = False
-
-
 class ClientCertificateStrategy:
     """Finds the service that a client certificate stands for.
 
@@ -162,8 +146,7 @@ class ClientCertificateStrategy:
         self._clock = clock
         self._monotonic = monotonic
         self._seen: ClaimsCache[CertificateCredential | _Refused] = ClaimsCache()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._open: dict[str, _Open] = {}
+        self._open = OpenSockets(self.live, self._monotonic)
 
     def forget(self) -> None:
         """Ask the store about every certificate again: what a role gives has changed, or a name was taken away here."""
@@ -328,36 +311,10 @@ class ClientCertificateStrategy:
 
         The answer is at most a second old, and a bit; where the store has not answered for ten seconds, it is no.
         """
-        sid, now = known.principal.sid or "", self._monotonic()
+        sid = known.principal.sid or ""
         if known.certificate.fault_at(self._clock()) is not None or sid in self._ended:
             return False
-        entry = self._open.get(sid)
-        if entry is None or entry.asked_at < known.asked_at:
-            while len(self._open) >= MOST_OPEN:
-                del self._open[next(iter(self._open))]
-            entry = self._open[sid] = _Open(known.principal, known.asked_at)
-        if now - entry.asked_at >= FRESH_SECONDS and not entry.is_asking:
-            entry.is_asking = True
-            task = asyncio.get_running_loop().create_task(self._ask_again(known.principal, entry))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        if now - entry.asked_at > OPEN_SECONDS or entry.principal is None:
-            return False
-        is_same = entry.principal.permissions == known.principal.permissions
-        return is_same and entry.principal.roles == known.principal.roles
-
-    async def _ask_again(self, principal: Principal, entry: _Open) -> None:
-        asked_at = self._monotonic()
-        try:
-            entry.principal = await self.live(principal)
-        except (CertificateRejected, AccountNotActive):
-            entry.principal = None
-        except LimenError as error:
-            _log.warning("the certificate of an open socket could not be asked about", extra={"code": error.code})
-            return
-        finally:
-            entry.is_asking = False
-        entry.asked_at = asked_at
+        return self._open.may_stay(known.principal, known.asked_at)
 
 
 def is_by_certificate_alone(principal: Principal) -> bool:
