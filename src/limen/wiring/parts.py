@@ -137,16 +137,29 @@ class Parts:
         return TrustedProxies(self.settings.trusted_proxies, self.settings.forwarded_header)
 
     def _build(self, settings: Settings) -> None:
-        cookie_terms = CookieTerms(
+        self._cookie_terms = CookieTerms(
             idle=settings.cookie_idle_ttl,
             most=settings.cookie_max_ttl,
             remembered_idle=settings.remembered_idle_ttl,
             remembered_most=settings.remembered_max_ttl,
         )
-        keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
+        self._keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
         # Keys that are kept in the database come at the start.
         secrets = () if settings.keeps_keys else (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
         access_keys = _signing_keys(secrets)
+        self._build_sessions(settings, access_keys)
+        self._build_accounts(settings, self._keep_ended_ms)
+        self._build_administration()
+        self.forwarding = ForwardingService(self.door, clock=self._clock)
+        self.signing_keys = self._signing_key_service(settings, self._keep_ended_ms)
+        self.external = self._external(settings)
+        self.bearer = self._bearer(settings, access_keys)
+        self._build_messages(settings)
+        self._build_browsers(settings)
+        self._build_machines(settings)
+        self._build_chain()
+
+    def _build_sessions(self, settings: Settings, access_keys: Sequence[SigningKey]) -> None:
         refresh_signing_keys = _signing_keys((settings.jwt_refresh_secret, *settings.jwt_refresh_secrets_accepted))
         refresh_keys = RefreshKeys(
             settings.jwt_refresh_secret.get_secret_value(),
@@ -164,7 +177,7 @@ class Parts:
             access_key=access_keys[0] if access_keys else None,
             refresh_keys=refresh_keys,
             refresh_signing_keys=refresh_signing_keys,
-            cookie_terms=cookie_terms,
+            cookie_terms=self._cookie_terms,
             told_roles=self.changed.correct,
         )
         self.sessions = SessionService(
@@ -183,13 +196,14 @@ class Parts:
             ),
             ended=self.ended,
             leeway=settings.refresh_leeway,
-            keep_ended_ms=keep_ended_ms,
+            keep_ended_ms=self._keep_ended_ms,
             clock=self._clock,
         )
         self.ended_feed = EndedFeed(self.storage.sessions)
-        self._build_accounts(settings, keep_ended_ms)
+
+    def _build_administration(self) -> None:
         self.maintenance = MaintenanceService(
-            self.storage.maintenance, record=self.sessions.record, keep_ended_ms=keep_ended_ms
+            self.storage.maintenance, record=self.sessions.record, keep_ended_ms=self._keep_ended_ms
         )
         self._watch = RollbackWatch(self.storage.maintenance, record=self.sessions.record)
         self._role_watch = RoleWatch(self.storage.roles, self.changed, self._use)
@@ -197,7 +211,7 @@ class Parts:
             self.storage.roles,
             record=self.sessions.record,
             roles_changed=self._role_watch.catch_up,
-            keep_ended_ms=keep_ended_ms,
+            keep_ended_ms=self._keep_ended_ms,
         )
         self.administration = AccountAdministration(
             self.accounts,
@@ -205,14 +219,12 @@ class Parts:
             sessions=self.sessions,
             roles=self.roles,
             record=self.sessions.record,
-            keep_ended_ms=keep_ended_ms,
+            keep_ended_ms=self._keep_ended_ms,
             roles_changed=self._role_watch.catch_up,
         )
         self.events = EventService(self.storage.trail)
-        self.forwarding = ForwardingService(self.door, clock=self._clock)
-        self.signing_keys = self._signing_key_service(settings, keep_ended_ms)
-        self.external = self._external(settings)
-        self.bearer = self._bearer(settings, access_keys)
+
+    def _build_messages(self, settings: Settings) -> None:
         self.messages = build_messages(
             Verifying(
                 self.bearer.keys,
@@ -231,10 +243,13 @@ class Parts:
             known_roles=self._role_names,
             clock=self._clock,
         )
+
+    def _build_browsers(self, settings: Settings) -> None:
+        """Make the ways of people with a browser: cookies, and logins at a provider."""
         self.cookies = CookieStrategy(
             self.storage.cookies,
             self.ended,
-            terms=cookie_terms,
+            terms=self._cookie_terms,
             proof=self._cookie_fault,
             permissions_of=self._permissions_of,
             known_roles=self._role_names,
@@ -247,7 +262,7 @@ class Parts:
                 settings.public_url or "",
                 frozenset(settings.sso_redirects),
                 settings.audience,
-                keep_ended_ms,
+                self._keep_ended_ms,
             ),
             self._providers,
             self.storage.sso,
@@ -260,13 +275,16 @@ class Parts:
             known_roles=self._role_names,
             clock=self._clock,
         )
+
+    def _build_machines(self, settings: Settings) -> None:
+        """Make the ways of programs: API keys and client certificates."""
         self.api_keys = build_api_keys(
             KeySettings(
                 [secret.get_secret_value() for secret in settings.data_secrets],
                 settings.api_key_environment,
                 settings.api_key_ttl,
                 settings.api_key_max_ttl,
-                keep_ended_ms,
+                self._keep_ended_ms,
             ),
             self.storage.api_keys,
             self.storage.issuing_keys,
@@ -289,8 +307,10 @@ class Parts:
             permissions_of=self._permissions_of,
             known_roles=self._role_names,
             clock=self._clock,
-            keep_ended_ms=keep_ended_ms,
+            keep_ended_ms=self._keep_ended_ms,
         )
+
+    def _build_chain(self) -> None:
         # The certificate is there on every request of a connection, so it is looked at first, and decides last.
         certificates = [] if self.client_certificates.strategy is None else [self.client_certificates.strategy]
         external = [] if self.external is None else [self.external]
