@@ -225,13 +225,21 @@ def test_a_link_is_not_ended_by_somebody_else(browser: TestClient, provider: Pro
     assert code_of(browser.get(callback(provider.authorize(location)))) == (400, "sso_state_invalid")
 
 
-def test_a_link_ends_with_the_session_it_was_begun_in(browser: TestClient, provider: Provider) -> None:
-    """Whoever logged out everywhere meanwhile has ended it too."""
+@pytest.mark.parametrize("out", ["logout", "logout-all"])
+@pytest.mark.parametrize("again", [False, True], ids=["out", "in again"])
+def test_a_link_ends_with_the_session_it_was_begun_in(
+    browser: TestClient, provider: Provider, out: str, again: bool
+) -> None:
+    """Whoever logged out meanwhile, there or everywhere, has ended it too, also after another login."""
     with_password(browser)
     proof = log_in_here(browser)
     location = browser.post("/auth/sso/corp/link", json={}, headers=proof).json()["location"]
-    assert browser.post("/auth/logout-all", headers=proof).status_code == 204
-    assert code_of(browser.get(callback(provider.authorize(location)))) == (401, "account_not_active")
+    assert browser.post(f"/auth/{out}", headers=proof).status_code == 204
+    if again:
+        log_in_here(browser)
+    assert code_of(browser.get(callback(provider.authorize(location)))) == (400, "sso_state_invalid")
+    log_in_here(browser)
+    assert browser.get("/auth/sso/identities").json()["items"] == []
 
 
 def test_identities_are_unlinked_but_for_the_last_way_in(browser: TestClient, provider: Provider) -> None:

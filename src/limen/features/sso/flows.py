@@ -86,7 +86,7 @@ class Flows:
         redirect_uri: str,
         browser: str | None,
         challenge: str | None = None,
-        account: tuple[str, int] | None = None,
+        account: tuple[str, int, str | None] | None = None,
     ) -> Begun:
         """Begin a login.
 
@@ -96,7 +96,7 @@ class Flows:
             redirect_uri: where the provider sends the browser back to.
             browser: what the browser's cookie holds, if it has one; several tabs then share it.
             challenge: of a client that will exchange a code.
-            account: id and epoch of the account that the identity is to be linked to.
+            account: id, epoch and session of the account that the identity is to be linked to.
 
         Raises:
             NotFound: no such provider.
@@ -111,7 +111,7 @@ class Flows:
             verifier=proofs.verifier_of(kept, state),
             redirect_uri=redirect_uri,
         )
-        account_id, epoch = account or (None, None)
+        account_id, epoch, session_id = account or (None, None, None)
         await self._store.begin(
             NewFlow(
                 state_hash=proofs.hash_of(state),
@@ -122,6 +122,7 @@ class Flows:
                 challenge=challenge,
                 account_id=account_id,
                 account_epoch=epoch,
+                session_id=session_id,
                 lifetime_ms=FLOW_SECONDS * 1000,
             )
         )

@@ -310,7 +310,7 @@ class SsoService:
     async def begin_link(
         self, principal: Principal, name: str, *, following: str, redirect_uri: str, browser: str | None
     ) -> Begun:
-        """Begin to link an identity at a provider to the principal's account, which was proved by its session.
+        """Begin to link an identity at a provider to the principal's account; it ends with the principal's session.
 
         Raises:
             SessionEnded, AccountNotActive: who asks is not there any more.
@@ -322,7 +322,7 @@ class SsoService:
             following=following,
             redirect_uri=redirect_uri,
             browser=browser,
-            account=(principal.sub, state.account_epoch),
+            account=(principal.sub, state.account_epoch, principal.sid),
         )
 
     async def _link(
@@ -345,11 +345,13 @@ class SsoService:
             origin=origin,
             data={"provider": provider.name},
         )
-        done = await self._store.link(account_id, epoch, assertion.identity, provider=provider.name, event=event)
+        done = await self._store.link(
+            account_id, epoch, assertion.identity, sid=flow.session_id, provider=provider.name, event=event
+        )
         if done is Linked.ANOTHERS:
             raise Conflict("This identity is linked to another account.")
-        if done is Linked.NO_ACCOUNT:
-            raise AccountNotActive()
+        if done is Linked.ENDED:
+            raise SsoStateInvalid()
         return Completed(flow.next)
 
     async def identities(self, principal: Principal) -> Sequence[LinkedIdentity]:

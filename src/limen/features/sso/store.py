@@ -33,6 +33,7 @@ class NewFlow:
         challenge: the S256 challenge of a client that will exchange a code; None where the browser gets a cookie.
         account_id: the account that the identity is to be linked to; None for a login.
         account_epoch: that account's ``session_epoch`` when the linking was begun.
+        session_id: the session in which the linking was begun; it ends with that session.
         lifetime_ms: how long it may take.
     """
 
@@ -44,6 +45,7 @@ class NewFlow:
     challenge: str | None
     account_id: str | None
     account_epoch: int | None
+    session_id: str | None
     lifetime_ms: int
 
 
@@ -57,6 +59,7 @@ class Flow:
     challenge: str | None
     account_id: str | None
     account_epoch: int | None
+    session_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +133,11 @@ class Created(StrEnum):
 
 
 class Linked(StrEnum):
-    """What became of a link: done, also where it was there already; another account's; or no such active account."""
+    """What became of a link: done, also where it was there already; another account's; or its session has ended."""
 
     DONE = "done"
     ANOTHERS = "anothers"
-    NO_ACCOUNT = "no_account"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +198,12 @@ class IdentityStore(Protocol):
         ...
 
     async def link(
-        self, account_id: str, account_epoch: int, identity: Identity, *, provider: str, event: Event
+        self, account_id: str, account_epoch: int, identity: Identity, *, sid: str | None, provider: str, event: Event
     ) -> Linked:
-        """Link the identity to an active account of this epoch, by one conditional INSERT, and record it."""
+        """Link the identity to an active account of this epoch, by one conditional INSERT, and record it.
+
+        Nothing is written where the account's session ``sid`` is not there any more, or is over; without one neither.
+        """
         ...
 
     async def of_account(self, account_id: str) -> Sequence[LinkedIdentity]:

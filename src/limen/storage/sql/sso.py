@@ -29,16 +29,17 @@ from limen.storage.sql.statement import Statement, Steps, row, rows, run
 
 _BEGIN = Statement("""
 INSERT INTO limen_sso_flows (
-    state_hash, browser_hash, provider, issuer, next_url, challenge, account_id, account_epoch, expires_at)
+    state_hash, browser_hash, provider, issuer, next_url, challenge, account_id, account_epoch,
+    session_id, expires_at)
 VALUES (:state_hash, :browser_hash, :provider, :issuer, :next, :challenge, :account_id, :account_epoch,
-        @now + :lifetime_ms)
+        :session_id, @now + :lifetime_ms)
 """)
 
 # One statement: of fifty that bring the same state, one gets the row.
 _TAKE = Statement("""
 DELETE FROM limen_sso_flows
  WHERE state_hash = :state_hash AND browser_hash = :browser_hash AND provider = :provider AND expires_at > @now
-RETURNING provider, issuer, next_url, challenge, account_id, account_epoch
+RETURNING provider, issuer, next_url, challenge, account_id, account_epoch, session_id
 """)
 
 _KEEP_CODE = Statement("""
@@ -66,24 +67,35 @@ INSERT INTO limen_accounts (id, username, email, status, created_at) VALUES (:id
 ON CONFLICT (username) DO NOTHING RETURNING id
 """)
 
-# The account's row is locked on PostgreSQL, as the door does: one that is disabled meanwhile is not linked.
-_LINK = Statement(
-    """
+
+def _linking(alive: str = "") -> Statement:
+    """Return the INSERT of an identity; on PostgreSQL it locks the account's row, as the door does."""
+    return Statement(
+        f"""
 INSERT INTO limen_sso_identities (issuer, subject, id, account_id, provider, created_at)
 SELECT :issuer, :subject, :id, a.id, :provider, @now FROM limen_accounts a
- WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'person'
+ WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'person'{alive}
 ON CONFLICT DO NOTHING RETURNING id
-""",
-    postgres="""
+""",  # noqa: S608
+        postgres=f"""
 WITH account AS (
-    SELECT id FROM limen_accounts
-     WHERE id = :account_id AND status = 'active' AND session_epoch = :epoch AND account_kind = 'person' FOR SHARE)
+    SELECT a.id FROM limen_accounts a
+     WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'person'{alive}
+       FOR SHARE)
 INSERT INTO limen_sso_identities (issuer, subject, id, account_id, provider, created_at)
 SELECT CAST(:issuer AS text), CAST(:subject AS text), CAST(:id AS uuid), account.id, CAST(:provider AS text), @now
   FROM account
 ON CONFLICT DO NOTHING RETURNING id
-""",
-)
+""",  # noqa: S608
+    )
+
+
+_LINK_NEW = _linking()
+# A link that was begun is worth no more than the session that began it.
+_LINK = _linking("""
+   AND EXISTS (SELECT 1 FROM limen_sessions s
+                WHERE s.id = :sid AND s.account_id = a.id AND s.account_epoch = :epoch
+                  AND @now < s.idle_until AND @now < s.ends_at)""")
 
 _HOLDER = Statement("SELECT account_id FROM limen_sso_identities WHERE issuer = :issuer AND subject = :subject")
 
@@ -175,10 +187,10 @@ class SQLSso:
             return Created.IDENTITY_TAKEN
 
     async def link(
-        self, account_id: str, account_epoch: int, identity: Identity, *, provider: str, event: Event
+        self, account_id: str, account_epoch: int, identity: Identity, *, sid: str | None, provider: str, event: Event
     ) -> Linked:
-        """Link the identity to an active account of this epoch."""
-        return await self._database.write(partial(_linked, account_id, account_epoch, identity, provider, event))
+        """Link the identity to an active account of this epoch, while its session lives."""
+        return await self._database.write(partial(_linked, account_id, account_epoch, identity, sid, provider, event))
 
     async def of_account(self, account_id: str) -> Sequence[LinkedIdentity]:
         """List the identities of an account, the oldest first."""
@@ -212,8 +224,9 @@ def _taken(state_hash: bytes, browser_hash: bytes, provider: str) -> Steps[Flow 
     found = yield from row(_TAKE, state_hash=state_hash, browser_hash=browser_hash, provider=provider)
     if found is None:
         return None
-    name, issuer, following, challenge, account_id, epoch = found
-    return Flow(name, issuer, following, challenge, None if account_id is None else str(account_id), epoch)
+    name, issuer, following, challenge, account_id, epoch, sid = found
+    account_id, sid = (None if each is None else str(each) for each in (account_id, sid))
+    return Flow(name, issuer, following, challenge, account_id, epoch, sid)
 
 
 def _code_taken(code_hash: bytes) -> Steps[Code | None]:
@@ -233,35 +246,35 @@ def _created(person: NewPerson, identity: Identity, provider: str, event: Event)
     made = yield from row(_CREATE, id=person.id, username=person.username, email=person.email)
     if made is None:
         return Created.NAME_TAKEN
-    linked = yield from _inserted(person.id, 0, identity, provider)
-    if not linked:
+    linked = yield from row(_LINK_NEW, **_link_of(person.id, 0, identity, provider))
+    if linked is None:
         raise _IdentityTaken
     yield from record(event)
     return Created.DONE
 
 
-def _linked(account_id: str, epoch: int, identity: Identity, provider: str, event: Event) -> Steps[Linked]:
-    linked = yield from _inserted(account_id, epoch, identity, provider)
-    if linked:
+def _linked(
+    account_id: str, epoch: int, identity: Identity, sid: str | None, provider: str, event: Event
+) -> Steps[Linked]:
+    linked = yield from row(_LINK, sid=sid, **_link_of(account_id, epoch, identity, provider))
+    if linked is not None:
         yield from record(event)
         return Linked.DONE
     holder = yield from row(_HOLDER, issuer=identity.issuer, subject=identity.subject)
     if holder is None:
-        return Linked.NO_ACCOUNT
+        return Linked.ENDED
     return Linked.DONE if str(holder[0]) == account_id else Linked.ANOTHERS
 
 
-def _inserted(account_id: str, epoch: int, identity: Identity, provider: str) -> Steps[bool]:
-    found = yield from row(
-        _LINK,
-        issuer=identity.issuer,
-        subject=identity.subject,
-        id=uuid7(),
-        account_id=account_id,
-        provider=provider,
-        epoch=epoch,
-    )
-    return found is not None
+def _link_of(account_id: str, epoch: int, identity: Identity, provider: str) -> dict[str, str | int]:
+    return {
+        "issuer": identity.issuer,
+        "subject": identity.subject,
+        "id": uuid7(),
+        "account_id": account_id,
+        "provider": provider,
+        "epoch": epoch,
+    }
 
 
 def _of_account(account_id: str) -> Steps[Sequence[LinkedIdentity]]:

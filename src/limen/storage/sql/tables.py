@@ -255,9 +255,11 @@ SSO_FLOWS = Table(
     Column("issuer", String(255), nullable=False),
     Column("next_url", String(1024), nullable=False),
     Column("challenge", String(64)),
-    # Of the account that the identity is to be linked to; no foreign key: the link asks for the account anyway.
+    # Of the account that the identity is to be linked to, and the session in which that was begun; no foreign keys: the
+    # link asks for both anyway.
     Column("account_id", IDENTIFIER),
     Column("account_epoch", Integer),
+    Column("session_id", IDENTIFIER),
     Column("expires_at", BigInteger, nullable=False, index=True),
     sqlite_with_rowid=False,
 )

@@ -35,7 +35,7 @@ MINUTE = 60 * SECOND
 
 def a_flow(**changes: object) -> NewFlow:
     """Return a login that begins."""
-    flow = NewFlow(os.urandom(32), digest(b"browser"), "corp", ISSUER, "/next", None, None, None, 10 * MINUTE)
+    flow = NewFlow(os.urandom(32), digest(b"browser"), "corp", ISSUER, "/next", None, None, None, None, 10 * MINUTE)
     return replace(flow, **changes)  # type: ignore[arg-type]
 
 
@@ -51,12 +51,13 @@ def a_code(account: Account, **changes: object) -> NewCode:
 
 
 async def linked(storage: Storage, account: Account, identity: Identity, **changes: object) -> Linked:
-    """Link an identity to an account as it was read."""
+    """Link an identity to an account as it was read, in a session of its own where none is given."""
     epoch = changes.get("epoch", account.session_epoch)
     assert isinstance(epoch, int)
-    return await storage.sso.link(
-        account.id, epoch, identity, provider="corp", event=event(EventName.IDENTITY_LINKED, target=account.id)
-    )
+    sid = changes["sid"] if "sid" in changes else (await a_session(storage, account)).sid
+    assert sid is None or isinstance(sid, str)
+    told = event(EventName.IDENTITY_LINKED, target=account.id)
+    return await storage.sso.link(account.id, epoch, identity, sid=sid, provider="corp", event=told)
 
 
 async def vouched_session(storage: Storage, account: Account, identity: Identity, provider_sid: str | None) -> str:
@@ -85,12 +86,14 @@ class SsoFlowsContract(Contract):
     async def test_a_login_is_taken_once(self, storage: Storage) -> None:
         """Everything comes back as it was given, and then there is nothing any more."""
         account = await an_account(storage)
-        flow = a_flow(challenge="c" * 43, account_id=account.id, account_epoch=3)
+        sid = uuid7()
+        flow = a_flow(challenge="c" * 43, account_id=account.id, account_epoch=3, session_id=sid)
         await storage.sso.begin(flow)
         found = await storage.sso.take(flow.state_hash, flow.browser_hash, "corp")
         assert found is not None
         assert (found.provider, found.issuer, found.next) == ("corp", ISSUER, "/next")
         assert (found.challenge, found.account_id, found.account_epoch) == ("c" * 43, account.id, 3)
+        assert found.session_id == sid
         assert await storage.sso.take(flow.state_hash, flow.browser_hash, "corp") is None
 
     @pytest.mark.parametrize("other", ["state", "browser", "provider"])
@@ -186,14 +189,44 @@ class SsoIdentitiesContract(Contract):
     ) -> None:
         """Nothing is linked to an account that must not be used."""
         account = await an_account(storage)
+        sid = (await a_session(storage, account)).sid
         await set_status(account.id, status)
-        assert await linked(storage, account, somebody()) is Linked.NO_ACCOUNT
+        assert await linked(storage, account, somebody(), sid=sid) is Linked.ENDED
 
     async def test_a_link_is_of_the_epoch_it_was_begun_in(self, storage: Storage) -> None:
         """Whoever had all sessions ended since has also ended the linking."""
         account = await an_account(storage)
         await storage.sessions.end_all(account.id, reason=EndReason.LOGOUT_ALL, event=event(), keep_ended_ms=KEEP_ENDED)
-        assert await linked(storage, account, somebody()) is Linked.NO_ACCOUNT
+        now = await storage.accounts.by_id(account.id)
+        assert now is not None
+        sid = (await a_session(storage, now)).sid
+        assert await linked(storage, account, somebody(), sid=sid) is Linked.ENDED
+
+    async def test_a_link_takes_the_session_it_was_begun_in(self, storage: Storage) -> None:
+        """While another session of the account goes on, one that has ended, another's, or none at all links nothing."""
+        account, identity = await an_account(storage), somebody()
+        mine, other = await a_session(storage, account), await a_session(storage, await an_account(storage))
+        await a_session(storage, account)
+        before = len(await all_events(storage, EventName.IDENTITY_LINKED))
+        for sid in (None, uuid7(), other.sid):
+            assert await linked(storage, account, identity, sid=sid) is Linked.ENDED
+        await storage.sessions.end(
+            mine.sid, account_id=account.id, reason=EndReason.LOGOUT, event=event(), keep_ended_ms=KEEP_ENDED
+        )
+        assert await linked(storage, account, identity, sid=mine.sid) is Linked.ENDED
+        assert await storage.sso.find(identity) is None
+        assert len(await all_events(storage, EventName.IDENTITY_LINKED)) == before
+
+    async def test_a_session_that_is_over_links_nothing(
+        self, storage: Storage, turn_clock: Callable[[int], None]
+    ) -> None:
+        """Its row stays until it is swept, and counts for nothing from the moment in which it is over."""
+        account = await an_account(storage)
+        sid = (await a_session(storage, account, refresh_ttl_ms=MINUTE)).sid
+        turn_clock(MINUTE - 10 * SECOND)
+        assert await linked(storage, account, somebody(), sid=sid) is Linked.DONE
+        turn_clock(11 * SECOND)
+        assert await linked(storage, account, somebody(), sid=sid) is Linked.ENDED
 
     async def test_fifty_first_logins_make_one_account(self, storage: Storage, peer: Storage) -> None:
         """Of fifty who make an account for one identity, one is done; the other accounts are taken back."""

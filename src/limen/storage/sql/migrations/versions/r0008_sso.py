@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("challenge", sa.String(64)),
         sa.Column("account_id", identifier),
         sa.Column("account_epoch", sa.Integer()),
+        sa.Column("session_id", identifier),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("state_hash", name="pk_limen_sso_flows"),
         sqlite_with_rowid=False,
