@@ -245,6 +245,20 @@ async def test_addresses_that_are_nobodys_are_never_called(address: str) -> None
     assert await fault(outbound.get_json("https://issuer.example/")) == "refused_address"
 
 
+@pytest.mark.parametrize(
+    "networks",
+    [OWN_NETWORKS, ("0.0.0.0/0", "::/0"), ("fd00:ec2::254/128", "100.100.100.200/32")],
+    ids=["own", "all", "named"],
+)
+@pytest.mark.parametrize(
+    "address", ["fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "::ffff:100.100.100.200", "64:ff9b::6464:64c8"]
+)
+async def test_metadata_of_clouds_are_never_called(address: str, networks: Sequence[str]) -> None:
+    """Credentials are handed out at addresses inside of private networks too: no network that is allowed opens them."""
+    outbound = Outbound(allow_private=networks, resolve=names([address]), timeout=0.2)
+    assert await fault(outbound.get_json("https://issuer.example/")) == "refused_address"
+
+
 @pytest.mark.parametrize("address", ["8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::808:808", "2606:4700::1111"])
 def test_public_addresses(address: str) -> None:
     """Those of the Internet at large, and those that stand for one of them."""

@@ -28,12 +28,15 @@ MOST_ADDRESSES: Final = 4
 OWN_NETWORKS: Final = (
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "::1/128", "fc00::/7",
 )  # fmt: skip
-"""What an organisation has for itself. Link-local addresses are not among them: clouds hand out credentials there."""
+"""What an organisation has for itself. Link-local addresses are not among them: clouds hand out credentials there.
+Those at which they do it inside of these networks are never called."""
 
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")  # RFC 4291, section 2.4
 # Oracle's older cloud hands out credentials at 192.0.0.192, which not every release of Python calls private, and Azure
 # answers its machines at an address that is public by its number.
 _NOT_PUBLIC: Final = (IPv4Network("192.0.0.0/24"), IPv4Network("168.63.129.16/32"))
+# Clouds' credentials inside of what an organisation has for itself: AWS and Google over IPv6, Alibaba in RFC 6598's.
+_METADATA: Final = frozenset(ip_address(each) for each in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200"))
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052: the last four bytes are the IPv4 address that is meant
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
@@ -65,8 +68,8 @@ class Outbound:
     that the environment names are not used, since they would look up the name again.
 
     Args:
-        allow_private: networks that may be called though they are not public, in CIDR notation. Multicast addresses and
-            the unspecified one are never called.
+        allow_private: networks that may be called though they are not public, in CIDR notation. Multicast addresses,
+            the unspecified one, and those at which clouds hand out credentials inside a network are never called.
         timeout: seconds for one call as a whole, looking up the name included.
         max_bytes: the most bytes of an answer.
         verify: the certificates that are trusted; True stands for those of the system's default (``SSL_CERT_FILE``).
@@ -201,7 +204,7 @@ class Outbound:
             address = _meant(ip_address(text))
         except ValueError:
             return False
-        if address.is_multicast or address.is_unspecified:
+        if address.is_multicast or address.is_unspecified or address in _METADATA:
             return False
         return is_public(address) or is_within(str(address), self._allowed)
 
