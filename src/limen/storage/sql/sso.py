@@ -67,35 +67,28 @@ INSERT INTO limen_accounts (id, username, email, status, created_at) VALUES (:id
 ON CONFLICT (username) DO NOTHING RETURNING id
 """)
 
-
-def _linking(alive: str = "") -> Statement:
-    """Return the INSERT of an identity; on PostgreSQL it locks the account's row, as the door does."""
-    return Statement(
-        f"""
-INSERT INTO limen_sso_identities (issuer, subject, id, account_id, provider, created_at)
-SELECT :issuer, :subject, :id, a.id, :provider, @now FROM limen_accounts a
- WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'person'{alive}
-ON CONFLICT DO NOTHING RETURNING id
-""",  # noqa: S608
-        postgres=f"""
-WITH account AS (
-    SELECT a.id FROM limen_accounts a
-     WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'person'{alive}
-       FOR SHARE)
-INSERT INTO limen_sso_identities (issuer, subject, id, account_id, provider, created_at)
-SELECT CAST(:issuer AS text), CAST(:subject AS text), CAST(:id AS uuid), account.id, CAST(:provider AS text), @now
-  FROM account
-ON CONFLICT DO NOTHING RETURNING id
-""",  # noqa: S608
-    )
-
-
-_LINK_NEW = _linking()
+_INTO = "INSERT INTO limen_sso_identities (issuer, subject, id, account_id, provider, created_at)"
+_ACCOUNT = """
+  FROM limen_accounts a
+ WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'person'
+"""
 # A link that was begun is worth no more than the session that began it.
-_LINK = _linking("""
+_ALIVE = """
    AND EXISTS (SELECT 1 FROM limen_sessions s
                 WHERE s.id = :sid AND s.account_id = a.id AND s.account_epoch = :epoch
-                  AND @now < s.idle_until AND @now < s.ends_at)""")
+                  AND @now < s.idle_until AND @now < s.ends_at)
+"""
+_DIRECTLY = f"{_INTO} SELECT :issuer, :subject, :id, a.id, :provider, @now {_ACCOUNT}"
+# The account's row is locked on PostgreSQL, as the door does: one that is disabled meanwhile is not linked.
+_BEFORE = f"WITH account AS (SELECT a.id {_ACCOUNT}"
+_LOCKED = f"""FOR SHARE)
+{_INTO}
+SELECT CAST(:issuer AS text), CAST(:subject AS text), CAST(:id AS uuid), account.id, CAST(:provider AS text), @now
+  FROM account
+"""  # noqa: S608
+_ONCE = "ON CONFLICT DO NOTHING RETURNING id"
+_LINK = Statement(_DIRECTLY + _ALIVE + _ONCE, postgres=_BEFORE + _ALIVE + _LOCKED + _ONCE)
+_LINK_NEW = Statement(_DIRECTLY + _ONCE, postgres=_BEFORE + _LOCKED + _ONCE)
 
 _HOLDER = Statement("SELECT account_id FROM limen_sso_identities WHERE issuer = :issuer AND subject = :subject")
 
