@@ -42,35 +42,33 @@ _ACCOUNT_HOLDS = """
 """
 
 
-def _recorded(update: str) -> Statement:
-    """Make the statement of an act. On PostgreSQL it records the act as well: one round trip, one commit."""
-    changing = f"{update}{_ACCOUNT_HOLDS} RETURNING {COLUMNS}, ({HELD_BY_SESSION}) AS roles"
-    return Statement(
-        changing,
-        postgres=f"""
-WITH done AS ({changing}),
-recorded AS (
+_CHANGED = f"{_ACCOUNT_HOLDS} RETURNING {COLUMNS}, ({HELD_BY_SESSION}) AS roles"
+
+# On PostgreSQL the statement of an act records it as well: one round trip, one commit.
+_RECORDED = f"""
+, recorded AS (
     INSERT INTO limen_events (time, event, outcome, actor, source, user_agent, target, request_id, data)
     SELECT @now, :event, :outcome, :actor, :source, :user_agent, :target, :request_id, :data FROM done)
 SELECT {COLUMNS}, roles FROM done
-""",  # noqa: S608
-    )
-
+"""  # noqa: S608
 
 # The highest generation there was, and its secret: a Valkey that fell behind, or was written to by somebody else, is
 # found out. It never goes back, also where the records of two rotations arrive in the other order.
-ROTATED: Final = _recorded("""
+_ROTATE = f"""
 UPDATE limen_sessions
    SET generation = CASE WHEN generation > :generation THEN generation ELSE :generation END,
        token_hash = CASE WHEN generation > :generation THEN token_hash ELSE :token_hash END,
        parent_hash = :parent_hash, nonce = :nonce, kid = :kid, rotated_at = :rotated_at, idle_until = :idle_until
- WHERE id = :sid AND kind = 'refresh' AND account_id = :account_id
-""")
+ WHERE id = :sid AND kind = 'refresh' AND account_id = :account_id {_CHANGED}
+"""  # noqa: S608
 
-RENEWED: Final = _recorded("""
+_RENEW = f"""
 UPDATE limen_sessions SET token_hash = :token_hash, rotated_at = :rotated_at, auth_time = :auth_time
- WHERE id = :sid AND kind = 'cookie' AND token_hash = :presented_hash AND account_id = :account_id
-""")
+ WHERE id = :sid AND kind = 'cookie' AND token_hash = :presented_hash AND account_id = :account_id {_CHANGED}
+"""  # noqa: S608
+
+ROTATED: Final = Statement(_ROTATE, postgres=f"WITH done AS ({_ROTATE}) {_RECORDED}")
+RENEWED: Final = Statement(_RENEW, postgres=f"WITH done AS ({_RENEW}) {_RECORDED}")
 
 
 @dataclass(frozen=True, slots=True)
