@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from limen import ADMINISTRATION, Limen
-from limen.authn.api_key import FRESH_SECONDS
+from limen.authn.open_sockets import FRESH_SECONDS
 from limen.starlette import interactive, live, permissions, public, roles
 from tests.support.gates import PASSWORD, settings_for
 
