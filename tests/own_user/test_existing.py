@@ -5,15 +5,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
 
 from limen import ExistingAccount, Limen
-from limen.core.errors import InvalidCredentials, LimenError, NotFound, Unavailable, UsernameTaken
-from limen.core.events import NOWHERE
+from limen.core.errors import Conflict, InvalidCredentials, LimenError, NotFound, Unavailable, UsernameTaken
+from limen.core.events import NOWHERE, Event
 from limen.core.ids import is_uuid7
 from limen.features.accounts import existing as existing_module
+from limen.features.accounts.store import NewAccount
 from limen.features.roles.service import OPERATOR
 from tests.support.gates import PASSWORD, ROLES, settings_for
 
@@ -100,6 +102,19 @@ class TestTheFirstLogin:
         found = await asyncio.gather(*(_login(gate) for _ in range(12)))
         assert len(set(found)) == 1
         assert await _accounts(gate) == ["ann"]
+
+    async def test_one_that_came_a_moment_later_gets_in(self, gate: Limen, monkeypatch: pytest.MonkeyPatch) -> None:
+        """PostgreSQL fails the second insert of one id where both began in the same moment; the account is there."""
+        store = gate.storage.accounts
+        create = store.create
+
+        async def a_moment_later(account: NewAccount, event: Event, **more: Any) -> bool:
+            assert await create(account, event, **more)
+            raise Conflict
+
+        monkeypatch.setattr(store, "create", a_moment_later)
+        first = await _login(gate)
+        assert await _login(gate) == first
 
     async def test_a_login_that_died_goes_on(self, gate: Limen, table: Table) -> None:
         """Where the process ended after the row had its sub, the next login makes the account of that very sub."""

@@ -7,6 +7,7 @@ a name that limen has no account of; who proves the password gets one. From then
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
@@ -130,11 +131,10 @@ class TakingOver:
             origin=origin,
             data={"roles": sorted(roles), "taken_over": True},
         )
-        try:
+        # Of two who come at once one has made it, and both find it. PostgreSQL fails the second where both were about to
+        # insert the same id in the same moment; so it is the account that decides, and not whether this one made it.
+        with suppress(Conflict):
             await self._store.create(new, event)
-        except Conflict:
-            return None
-        # Of two who come at once one has made it, and both find it.
         account = await self._store.by_username(name)
         return account if account is not None and account.id == sub else None
 
