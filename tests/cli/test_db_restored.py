@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import Run
 
-ACCOUNTS = 30_000
+ACCOUNTS = 100_000
 FILL = f"""
 WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {ACCOUNTS})
 INSERT INTO limen_accounts (id, username, status, created_at)

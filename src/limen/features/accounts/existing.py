@@ -131,8 +131,8 @@ class TakingOver:
             origin=origin,
             data={"roles": sorted(roles), "taken_over": True},
         )
-        # Of two who come at once one has made it, and both find it. PostgreSQL fails the second where both were about to
-        # insert the same id in the same moment; so it is the account that decides, and not whether this one made it.
+        # Of two who come at once one has made it, and both find it. PostgreSQL fails the second where both insert the
+        # same id in the same moment; so it is the account that decides, and not whether this one made it.
         with suppress(Conflict):
             await self._store.create(new, event)
         account = await self._store.by_username(name)
