@@ -35,7 +35,7 @@ async def turned(storage: SQLiteStorage, sessions: list[Opened], secret: bytes) 
     return [isinstance(answer, CurrentSession) for answer in answers]
 
 
-async def fills_up(path: str) -> dict[str, object]:
+async def fills_up(path: str, room: int) -> dict[str, object]:
     """In a process whose files may not grow beyond a size: fill the disk, fail, make room, go on."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     storage = SQLiteStorage(path)
@@ -43,8 +43,7 @@ async def fills_up(path: str) -> dict[str, object]:
     account = await an_account(storage)
     sessions = [await a_session(storage, account) for _ in range(10)]
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Little more than there is: what a checkpoint has to move into the file finds no room there either.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(path).stat().st_size + 64 * 1024, most))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
     await until_full(storage)
     acknowledged = await turned(storage, sessions, b"full")
     generations = [(await state(storage, opened.sid)).generation for opened in sessions]
@@ -61,13 +60,16 @@ import asyncio, json, logging, sys
 from tests.storage.test_disk_full import fills_up
 
 logging.disable()
-print(json.dumps(asyncio.run(fills_up(sys.argv[1]))))
+print(json.dumps(asyncio.run(fills_up(sys.argv[1], int(sys.argv[2])))))
 """
 
 
 def test_files_that_may_not_grow(prepared: Path) -> None:
     """With a real limit on the size of files: only what is acknowledged is stored; with room it goes on."""
-    answer = subprocess.run([sys.executable, "-c", CHILD, str(prepared)], capture_output=True, text=True, timeout=100)
+    # Little more than there is: what a checkpoint has to move into the file finds no room there either.
+    room = prepared.stat().st_size + 64 * 1024
+    command = [sys.executable, "-c", CHILD, str(prepared), str(room)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert answer.returncode == 0, answer.stderr
     told = json.loads(answer.stdout)
     assert not all(told["acknowledged"])
