@@ -72,7 +72,7 @@ async def test_a_statement_has_an_end(database: Database) -> None:
     tasks = _begun(database, range(201))
     database.open.set()
     assert len(set(await asyncio.gather(*tasks))) == 201
-    assert [len(batch) for batch in database.together] == [64, 64, 64, 8]
+    assert [len(batch) for batch in database.together] == [16] * 12 + [8]
 
 
 async def test_it_is_at_rest_after_its_work(database: Database) -> None:

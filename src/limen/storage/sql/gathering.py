@@ -11,8 +11,8 @@ from limen.storage.sql.postgres_faults import is_lost
 Act = TypeVar("Act")
 Found = TypeVar("Found")
 
-MOST_TOGETHER: Final = 64
-"""Acts in one statement at most."""
+MOST_TOGETHER: Final = 16
+"""Acts in one statement at most: more save little, and leave too little room on a page for all the rows of it."""
 STUCK_SECONDS: Final = 0.25
 """Nobody waits for a statement that has been under way for longer: the server hangs, or the network."""
 PATIENCE_SECONDS: Final = 1.0
