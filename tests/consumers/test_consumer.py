@@ -20,7 +20,7 @@ from tests.consumers.conftest import AUDIENCE, Sender, Work, counted
 from tests.support.gates import PASSWORD, gate_for
 
 
-async def refused(sender: Sender, message: Message, code: str, work: Work | None = None) -> None:
+async def assert_refused(sender: Sender, message: Message, code: str, work: Work | None = None) -> None:
     """See that a message is refused with this code, comes back whole, and no handler ran."""
     done = work or Work()
     outcome = await sender.consumer(done).handle(message)
@@ -99,8 +99,10 @@ def _part(token: str, number: int, **changes: object) -> str:
 class TestHostileAttributes:
     async def test_no_token(self, sender: Sender) -> None:
         """Without one nobody is proved to have sent it."""
-        await refused(sender, Message(b"body"), "credential_missing")
-        await refused(sender, Message(b"body", {"authorization": "Bearer x", "token": "y"}), "credential_missing")
+        await assert_refused(sender, Message(b"body"), "credential_missing")
+        await assert_refused(
+            sender, Message(b"body", {"authorization": "Bearer x", "token": "y"}), "credential_missing"
+        )
 
     @pytest.mark.parametrize(
         "value",
@@ -109,19 +111,19 @@ class TestHostileAttributes:
     )
     async def test_what_is_no_text_of_a_sane_length(self, sender: Sender, value: object) -> None:
         """It is malformed, which never counts as missing."""
-        await refused(sender, Message(b"body", {"limen-token": value}), "credential_malformed")
+        await assert_refused(sender, Message(b"body", {"limen-token": value}), "credential_malformed")
 
     @pytest.mark.parametrize("second", ["limen-token", "LIMEN-TOKEN", "Limen-Token"])
     async def test_two_tokens(self, sender: Sender, second: str) -> None:
         """Also where both are right: which of them counts would depend on who reads."""
         token = (await sender.attributes())["limen-token"]
         message = Message(b"body", [("limen-token", token), (second, token)])
-        await refused(sender, message, "credential_malformed")
+        await assert_refused(sender, message, "credential_malformed")
 
     @pytest.mark.parametrize("value", ["x", "a.b.c", "..", "ä.ö.ü", b"\xff\xfe.x.y", "x" * MAX_TOKEN, " "])
     async def test_what_is_no_token(self, sender: Sender, value: object) -> None:
         """Whatever text it is."""
-        await refused(sender, Message(b"body", {"limen-token": value}), "token_invalid")
+        await assert_refused(sender, Message(b"body", {"limen-token": value}), "token_invalid")
 
     @pytest.mark.parametrize(
         ("number", "changes"),
@@ -142,19 +144,21 @@ class TestHostileAttributes:
         """Every part is under the signature."""
         token = (await sender.attributes())["limen-token"]
         assert _part(token, number) == token
-        await refused(sender, Message(b"body", {"limen-token": _part(token, number, **changes)}), "token_invalid")
+        await assert_refused(
+            sender, Message(b"body", {"limen-token": _part(token, number, **changes)}), "token_invalid"
+        )
 
     async def test_another_body(self, sender: Sender) -> None:
         """A token is of its message: whoever can read the queue cannot send another one with it."""
         attributes = await sender.attributes(b"pay 10")
-        await refused(sender, Message(b"pay 1000", attributes), "token_invalid")
-        await refused(sender, Message(b"pay 10 ", attributes), "token_invalid")
+        await assert_refused(sender, Message(b"pay 1000", attributes), "token_invalid")
+        await assert_refused(sender, Message(b"pay 10 ", attributes), "token_invalid")
         assert (await sender.consumer(Work()).handle(Message(b"pay 10", attributes))).is_over
 
     async def test_another_audience(self, sender: Sender) -> None:
         """A message for one queue is none for another."""
-        await refused(sender, await sender.message(audience="payments"), "token_invalid")
-        await refused(sender, await sender.message(audience=sender.gate.settings.audience), "token_invalid")
+        await assert_refused(sender, await sender.message(audience="payments"), "token_invalid")
+        await assert_refused(sender, await sender.message(audience=sender.gate.settings.audience), "token_invalid")
 
     async def test_another_installation(self, sender: Sender, tmp_path: Any) -> None:
         """What another one has signed, with the same names, is nothing here."""
@@ -164,7 +168,7 @@ class TestHostileAttributes:
             assert other.api_keys is not None
             await other.api_keys.services.create(OPERATOR, "shop")
             attributes = await other.messages.attributes(service="shop", audience=AUDIENCE, body=b"body")
-            await refused(sender, Message(b"body", attributes), "token_invalid")
+            await assert_refused(sender, Message(b"body", attributes), "token_invalid")
 
     async def test_expired(self, sender: Sender) -> None:
         """Its time is over, but for the two seconds by which clocks differ."""
@@ -174,7 +178,7 @@ class TestHostileAttributes:
         sender.clock.stopped_at = now + 61
         assert (await sender.consumer(Work()).handle(message)).is_over
         sender.clock.stopped_at = now + 62
-        await refused(sender, message, "token_expired")
+        await assert_refused(sender, message, "token_expired")
 
     async def test_a_message_may_lie_for_as_long_as_was_said(self, sender: Sender) -> None:
         """A fortnight at most."""
@@ -197,7 +201,7 @@ class TestOtherTokens:
 
     async def test_an_api_key_is_no_token_of_a_message(self, sender: Sender) -> None:
         """A key would be worth as much in whatever message it was found in."""
-        await refused(sender, Message(b"body", {"limen-token": "lim_live_0123_456789"}), "token_invalid")
+        await assert_refused(sender, Message(b"body", {"limen-token": "lim_live_0123_456789"}), "token_invalid")
 
     async def test_the_token_of_a_message_opens_no_route(self, sender: Sender) -> None:
         """Whoever reads the queue cannot call as the service."""
@@ -222,7 +226,7 @@ class TestWhatChangedMeanwhile:
         """Ending what a service has ends its messages under way; what it sends afterwards is taken."""
         before = await sender.message()
         await sender.gate.sessions.logout_everywhere(sender.service.id, actor="test", origin=NOWHERE)
-        await refused(sender, before, "session_ended")
+        await assert_refused(sender, before, "session_ended")
         assert (await sender.consumer(Work()).handle(await sender.message())).is_over
 
     async def test_a_lost_role(self, sender: Sender) -> None:
@@ -265,7 +269,7 @@ class TestWhatChangedMeanwhile:
             iat=int(sender.clock()), ttl=300,
         )  # fmt: skip
         token = sender.gate.door.sign_message(claims)
-        await refused(sender, Message(b"body", {"limen-token": token}), "token_invalid")
+        await assert_refused(sender, Message(b"body", {"limen-token": token}), "token_invalid")
 
     async def test_live_asks_each_time(self, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
         """Not even for a second is it believed what was said before."""
@@ -372,7 +376,7 @@ class TestStated:
         """An undecorated handler runs for whoever is authenticated, and for nobody else."""
         work = Work()
         assert (await sender.consumer(work).handle(await sender.message())).is_over
-        await refused(sender, Message(b"body"), "credential_missing", Work())
+        await assert_refused(sender, Message(b"body"), "credential_missing", Work())
 
     async def test_roles_and_permissions(self, sender: Sender) -> None:
         """One of the roles, all of the permissions, one of some; what stacks must all hold."""

@@ -6,13 +6,14 @@ wraps the handler; `public` counts only on the very object that the consumer is 
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar, overload
 
 from limen.consumers.message import GuardedMessage
 from limen.core.errors import ConfigurationError, PolicyDenied
 from limen.guard import AUTHENTICATED, PUBLIC, Requirement, decide
+from limen.guard.layers import layers
 
 MARK = "__limen_message__"
 _MARK_OF_THE_WEB = "__limen__"
@@ -129,7 +130,7 @@ def stated_of(handler: object) -> Stated:
     """
     restriction: Requirement | None = None
     public_here = stray = is_once = False
-    for layer in _layers(handler):
+    for layer in layers(handler):
         if _MARK_OF_THE_WEB in getattr(layer, "__dict__", {}):
             raise ConfigurationError(f"{handler!r} bears a requirement of routes: import it from limen.consumers.")
         mark = getattr(layer, "__dict__", {}).get(MARK)
@@ -154,26 +155,6 @@ def _own(handler: object) -> Mark:
 
 def _write(handler: Any, mark: Mark) -> None:
     setattr(handler, MARK, mark)
-
-
-def _layers(handler: object) -> Iterator[object]:
-    """Yield the handler and, from the outside in, everything it wraps."""
-    seen: set[int] = set()
-    waiting: list[object] = [handler]
-    while waiting:
-        layer = waiting.pop()
-        if layer is None or id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        yield layer
-        if isinstance(layer, functools.partial):
-            waiting.append(layer.func)
-        elif inspect.ismethod(layer):
-            waiting.append(layer.__func__)
-        else:
-            if not (inspect.isroutine(layer) or inspect.isclass(layer)):
-                waiting.append(getattr(type(layer), "__call__", None))  # noqa: B004 - what a call of the object runs
-            waiting.append(getattr(layer, "__wrapped__", None))
 
 
 def _wrapped(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, get_args, get_origin
 
+from limen.guard.layers import layers
 from limen.guard.requirements import Requirement
 from limen.web.guard.declarations import Declaration, Enforcement
-from limen.web.guard.marks import NOTHING_STATED, Statement, joined, layers, read_marks
+from limen.web.guard.marks import NOTHING_STATED, Statement, joined, read_marks
 from limen.web.guard.wrapping import resolved_signature
 
 

@@ -6,12 +6,12 @@ registered: ``functools.wraps`` copies ``__dict__``, and classes inherit, so a m
 nobody opened.
 """
 
-import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from limen.guard.layers import layers
 from limen.guard.requirements import Requirement
 
 MARK = "__limen__"
@@ -89,26 +89,6 @@ def own_mark(target: object) -> Mark | None:
     """Return the mark that was written on this very object."""
     mark = getattr(target, "__dict__", {}).get(MARK)
     return mark if isinstance(mark, Mark) and mark.owner is target else None
-
-
-def layers(endpoint: object) -> Iterator[object]:
-    """Yield the endpoint and, from the outside in, everything it wraps."""
-    seen: set[int] = set()
-    waiting: list[object] = [endpoint]
-    while waiting:
-        layer = waiting.pop()
-        if layer is None or id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        yield layer
-        if isinstance(layer, functools.partial):
-            waiting.append(layer.func)
-        elif inspect.ismethod(layer):
-            waiting.append(layer.__func__)
-        else:
-            if not (inspect.isroutine(layer) or inspect.isclass(layer)):
-                waiting.append(getattr(type(layer), "__call__", None))  # noqa: B004 - what a call of the object runs
-            waiting.append(getattr(layer, "__wrapped__", None))
 
 
 def read_marks(endpoint: object) -> Statement:
