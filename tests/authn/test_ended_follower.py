@@ -149,7 +149,7 @@ async def test_a_place_that_is_refused_is_forgotten(issuer: Issuer) -> None:
 
 async def test_it_is_told_once_that_nobody_answers(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
     """One line when it begins and one when it is over, and none with the key."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="limen")
     issuer.parts = [[]]
     watch = follower(issuer, EndedSessions())
     task = asyncio.create_task(watch.follow())
