@@ -1,0 +1,1 @@
+"""The tree of a policy as a condition of SQLAlchemy."""

@@ -1,0 +1,1 @@
+"""Policies as Python values: what one writes, and the tree it becomes."""

@@ -1,0 +1,85 @@
+"""What is known of a model whose fields a policy names: a plain value, whatever the model was written with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+Model = type[Any]
+"""A class of the application's: a SQLAlchemy model, a dataclass, a pydantic model, or a TypedDict."""
+
+
+class Kind(Enum):
+    """What the values of a field are. Only those of kinds that compare the same in Python and in SQL are compared."""
+
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    FLOAT = "float"
+    DECIMAL = "decimal"
+    TEXT = "text"
+    BYTES = "bytes"
+    AWARE = "datetime with a time zone"
+    NAIVE = "datetime without a time zone"
+    DATE = "date"
+    TIME = "time"
+    DURATION = "duration"
+    UUID = "UUID"
+    ENUM = "enumeration"
+    COLLECTION = "collection"
+    RELATION = "relation"
+    ANY = "undeclared"
+
+
+ORDERED: Final = frozenset(
+    {
+        Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL, Kind.TEXT, Kind.AWARE, Kind.NAIVE, Kind.DATE, Kind.TIME,
+        Kind.DURATION, Kind.ANY,
+    }
+)  # fmt: skip
+"""The kinds of which one value is less than another, in Python and in SQL alike."""
+
+NUMBERS: Final = frozenset({Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL})
+
+
+@dataclass(frozen=True, slots=True)
+class FieldShape:
+    """One field of a model.
+
+    Attributes:
+        name: as the model has it.
+        kind: what its values are.
+        nullable: whether it may be None, or NULL.
+        enum: the class of its members, where it is an enumeration.
+        element: what a collection holds.
+        related: the model at the other end, where it is a relation.
+        to_many: whether that relation leads to many rows.
+        refused: why no policy may read it, such as a collation that ignores case; empty where it may.
+    """
+
+    name: str
+    kind: Kind
+    nullable: bool = True
+    enum: type[Enum] | None = None
+    element: Kind | None = None
+    related: Model | None = None
+    to_many: bool = False
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model, as far as policies are concerned.
+
+    Attributes:
+        model: the class.
+        name: what messages call it.
+        fields: by name.
+        is_mapped: whether SQLAlchemy maps it, so that its rows can be filtered.
+        is_mapping: whether its instances are plain mappings, which do not tell what they are.
+    """
+
+    model: Model
+    name: str
+    fields: Mapping[str, FieldShape]
+    is_mapped: bool = False
+    is_mapping: bool = False
