@@ -1,5 +1,6 @@
 """Whom an action is attributed to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -58,6 +59,8 @@ class Principal:
             an id made of issuer and subject.
         subject: what that issuer calls it.
         authentication: how and when the principal proved who it is; None for the anonymous principal.
+        attributes: what the application's loader told about it, for policies; None where nobody asked the loader. Two
+            principals are the same whatever was loaded about them.
     """
 
     sub: str
@@ -69,6 +72,7 @@ class Principal:
     authentication: Authentication | None = field(default=None, repr=False)
     issuer: str | None = None
     subject: str | None = field(default=None, repr=False)
+    attributes: Mapping[str, object] | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_authenticated(self) -> bool:
