@@ -197,6 +197,9 @@ async def test_live_asks_the_strategy(gate: Limen) -> None:
         name = "plain"
         header = "X-Plain"
 
+        async def authenticate(self, credential: PresentedCredential) -> Principal | Authenticated | None:
+            return None
+
     with pytest.raises(LimenError):
         await Plain().live(Principal("ann", PrincipalKind.PERSON))
     assert (await call(app, "/live", await _token(gate, "eve"))).status == 200
@@ -327,7 +330,26 @@ async def test_a_starlette_application_has_it_too(gate: Limen) -> None:
 
 
 def _made(**values: Any) -> OwnStrategy:
-    return type("Made", (OwnStrategy,), values)()  # type: ignore[no-any-return]
+    return type("Made", (Tickets,), {"name": "", "header": None, **values})()  # type: ignore[no-any-return]
+
+
+def test_a_strategy_that_looks_at_nothing_is_refused() -> None:
+    """A class without `authenticate`, or with it under another name, is told what to write where it is made."""
+
+    class Misspelt(OwnStrategy):
+        name = "misspelt"
+        header = "X-Ticket"
+
+        def __init__(self, secret: str) -> None:
+            self.secret = secret
+
+        async def authentcate(self, credential: PresentedCredential) -> Principal | None:
+            return None
+
+    with pytest.raises(ConfigurationError, match=r"Misspelt has no authenticate\. Write in it: async def authenticate"):
+        Misspelt("x")  # type: ignore[abstract]
+    with pytest.raises(ConfigurationError, match="OwnStrategy has no authenticate"):
+        OwnStrategy()  # type: ignore[abstract]
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_detail_and_errors() -> None:
         (errors.InvalidCredentials(), 'Bearer realm="limen"'),
         (
             errors.TokenExpired("Not told in the challenge."),
-            'Bearer realm="limen", error="invalid_token", error_description="The access token has expired."',
+            'Bearer realm="limen", error="invalid_token", error_description="The credential has expired."',
         ),
         (
             errors.CredentialMalformed(),

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from limen.authn.client_certificate import ThumbprintOf
 from limen.authn.ended import EndedSessions
@@ -65,7 +66,7 @@ _OF_BROWSERS: Final = frozenset({"basic", "digest", "kerberos", "mutual", "negot
 _log = logging.getLogger(__name__)
 
 
-class OwnStrategy:
+class OwnStrategy(ABC):
     """A way of one's own to say who is calling; an application derives from it, and gives it to ``strategies=``.
 
     Attributes:
@@ -73,6 +74,9 @@ class OwnStrategy:
         scheme: the scheme of an Authorization header that is its own, such as ``"Ticket"``; or
         header: the name of a header that is its own, such as ``"X-Ticket"``. One of the two.
         lifetime: seconds for which an open socket outlives the look at its credential.
+
+    Raises:
+        ConfigurationError: a class without a way to look at a credential is made an object of.
     """
 
     name: str = ""
@@ -80,6 +84,16 @@ class OwnStrategy:
     header: str | None = None
     lifetime: int = 300
 
+    def __new__(cls, *_args: object, **_named: object) -> Self:
+        """Refuse a class that has not written what it has to, in words that say what that is."""
+        if getattr(cls, "__abstractmethods__", None):
+            raise ConfigurationError(
+                f"{cls.__name__} has no authenticate. Write in it: "
+                "async def authenticate(self, credential): return the principal, or None where it is not valid"
+            )
+        return super().__new__(cls)
+
+    @abstractmethod
     async def authenticate(self, credential: PresentedCredential) -> Principal | Authenticated | None:
         """Say whom a credential stands for.
 
@@ -92,7 +106,6 @@ class OwnStrategy:
         Raises:
             LimenError: it is refused, such as `TokenRejected`. Anything else is answered 503.
         """
-        raise NotImplementedError
 
     async def live(self, principal: Principal) -> Principal:
         """Say who the principal is at this moment, for ``@live``; a strategy that cannot tell refuses.

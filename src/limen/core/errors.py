@@ -82,20 +82,20 @@ class CredentialMalformed(Unauthenticated):
 
 
 class TokenRejected(Unauthenticated):
-    """The access token is not one that this verifier accepts."""
+    """The credential, a token or a key, is none that is accepted here."""
 
     code = "token_invalid"
-    title = "The access token is not valid."
-    hint = "Signature, issuer, audience, type or claims do not fit; the log has the reason."
+    title = "The credential is not valid."
+    hint = "A token's signature, issuer, audience, type or claims do not fit, or there is no such key; the log has why."
     oauth_error = "invalid_token"
 
 
 class TokenExpired(Unauthenticated):
-    """The access token was valid once."""
+    """The credential, a token or a key, was valid once."""
 
     code = "token_expired"
-    title = "The access token has expired."
-    hint = "Refresh it, or log in again."
+    title = "The credential has expired."
+    hint = "An access token is refreshed; a key is replaced by another one."
     oauth_error = "invalid_token"
 
 
