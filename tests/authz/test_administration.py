@@ -19,6 +19,7 @@ def test_the_permissions_of_administration() -> None:
         "events:read",
         "services:write",
         "api-keys:own",
+        "approvals:read",
     } == ADMINISTRATION
     assert limen.ADMINISTRATION is ADMINISTRATION
     assert {type(name) for name in ADMINISTRATION} == {str}

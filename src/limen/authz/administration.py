@@ -20,6 +20,7 @@ class Administration(StrEnum):
     EVENTS_READ = "events:read"
     SERVICES_WRITE = "services:write"
     API_KEYS_OWN = "api-keys:own"
+    APPROVALS_READ = "approvals:read"
 
 
 ADMINISTRATION: Final[frozenset[str]] = frozenset(permission.value for permission in Administration)

@@ -369,6 +369,14 @@ class MessageInDoubt(Conflict):
     hint = "A consumer is at it, or it ended in the middle; look at its work before it is sent again."
 
 
+class AlreadyDecided(Conflict):
+    """What is to be decided was decided, withdrawn or over before, or this person has said yes to it already."""
+
+    code = "already_decided"
+    title = "This was decided already."
+    hint = "Read it again: somebody else was first, its time is over, or you have approved it before."
+
+
 class UsernameTaken(Conflict):
     """The one answer that tells that an account exists: a free name cannot be hidden."""
 

@@ -48,6 +48,13 @@ class EventName(StrEnum):
     API_KEY_CONFIRMED = "api_key_confirmed"
     IDENTITY_LINKED = "identity_linked"
     IDENTITY_UNLINKED = "identity_unlinked"
+    APPROVAL_REQUESTED = "approval_requested"
+    APPROVAL_APPROVED = "approval_approved"
+    APPROVAL_REJECTED = "approval_rejected"
+    APPROVAL_WITHDRAWN = "approval_withdrawn"
+    APPROVAL_EXPIRED = "approval_expired"
+    APPROVAL_EXECUTED = "approval_executed"
+    APPROVAL_FAILED = "approval_failed"
 
 
 class Outcome(StrEnum):

@@ -13,6 +13,7 @@ from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
 from limen.features.accounts.store import AccountAdministrationStore, AccountStore
 from limen.features.api_keys.store import ApiKeyStore
+from limen.features.approvals.store import Approvals
 from limen.features.client_certificates.store import ClientCertificateStore
 from limen.features.events.store import EventStore, StoredEvent
 from limen.features.maintenance.store import MaintenanceStore
@@ -109,6 +110,11 @@ class Storage(Protocol):
         ...
 
     @property
+    def approvals(self) -> Approvals:
+        """Requests that take others' yes, and what is still to be executed."""
+        ...
+
+    @property
     def sso(self) -> SsoStore:
         """Single sign-on: what is under way, identities, and the sessions of providers."""
         ...
@@ -142,6 +148,10 @@ class Storage(Protocol):
 
         Verbs that issue tokens are refused there. Raises ConfigurationError for a connection that does not fit.
         """
+        ...
+
+    def borrowed(self) -> "ApplicationConnection | None":
+        """Return what this task has handed to `using`, in whose block it is; None outside of one."""
         ...
 
     async def ping(self) -> None:

@@ -93,11 +93,21 @@ class Borrowed:
         own: what it stands for.
         transaction: the one that was open when the block began.
         host: how the engine is spoken to.
+        given: what the application has handed in: the connection, or the session that it is of.
+
+    Attributes:
+        given: the same.
     """
 
     def __init__(
-        self, connection: "AsyncConnection", own: "Connection", transaction: "Transaction", host: Host
+        self,
+        connection: "AsyncConnection",
+        own: "Connection",
+        transaction: "Transaction",
+        host: Host,
+        given: ApplicationConnection,
     ) -> None:
+        self.given = given
         self._connection = connection
         self._own = own
         self._transaction = transaction
@@ -241,7 +251,7 @@ async def _borrowed(given: ApplicationConnection, host: Host) -> Borrowed:
     transaction = None if own is None else own.get_transaction()
     if own is None or transaction is None or isinstance(transaction, TwoPhaseTransaction):
         raise ConfigurationError("gate.using takes a connection in a plain transaction, which is not of two phases.")
-    return Borrowed(connection, own, transaction, host)
+    return Borrowed(connection, own, transaction, host, given)
 
 
 def _translated(error: "DBAPIError") -> Exception:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 
+from limen.storage.sql.approvals import expired as expired_approvals
 from limen.storage.sql.database import Database
 from limen.storage.sql.statement import NOBODY, Statement, Steps, rows, run
 
@@ -81,6 +82,14 @@ DELETE FROM limen_seen_messages
                             ORDER BY keep_until LIMIT :limit @skip_locked)
 """)
 
+# What was decided is shown for three months; what is still to be executed stays.
+_DELETE_APPROVALS = Statement(f"""
+DELETE FROM limen_approvals
+ WHERE id IN (SELECT id FROM limen_approvals
+               WHERE decided_at < @now - {90 * MARGIN_MS} AND (execution IS NULL OR execution <> 'queued')
+               ORDER BY decided_at LIMIT :limit @skip_locked)
+""")  # noqa: S608
+
 _LISTS = (
     _DELETE_ENDED,
     _DELETE_CHANGED,
@@ -89,6 +98,7 @@ _LISTS = (
     _DELETE_CODES,
     _DELETE_LOGOUTS,
     _DELETE_SEEN,
+    _DELETE_APPROVALS,
 )
 
 
@@ -104,8 +114,14 @@ class Housekeeping:
         self._after = NOBODY
 
     async def sweep(self, limit: int) -> int:
-        """Delete what is past its time, ``limit`` rows at most; return how many went."""
+        """Delete what is past its time, ``limit`` rows at most, and turn requests that are; return how many went."""
         swept = 0
+        while swept < limit:
+            size = min(BATCH, limit - swept)
+            turned = await self._database.write(partial(expired_approvals, size))
+            swept += turned
+            if turned < size:
+                break
         for statement in _LISTS:
             swept += await self._sweep_list(statement, limit - swept)
         return swept + await self._sweep_expired(limit - swept)

@@ -17,6 +17,7 @@ from limen.features.events.store import StoredEvent
 from limen.storage.sql import events, migrations
 from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
+from limen.storage.sql.approvals import SQLApprovals
 from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
 from limen.storage.sql.borrowed_hosts import BorrowedPostgres, place
 from limen.storage.sql.client_certificates import SQLClientCertificates
@@ -90,6 +91,7 @@ class PostgresStorage:
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)
+        self.approvals = SQLApprovals(self)
         self.messages = SQLMessages(self, borrowed=self._borrowings.here)
 
     @property
@@ -205,6 +207,11 @@ class PostgresStorage:
     def using(self, connection: ApplicationConnection) -> AbstractAsyncContextManager[None]:
         """Run what this task asks on the application's own connection until the block ends; see `Limen.using`."""
         return self._borrowings.using(connection, self._host)
+
+    def borrowed(self) -> "ApplicationConnection | None":
+        """Return what this task has handed to `using`, in whose block it is; None outside of one."""
+        borrowed = self._borrowings.here()
+        return None if borrowed is None else borrowed.given
 
     async def _reading(self, operation: Operation[T]) -> T:
         return await self._attempted(operation, PostgresConnection.drive)

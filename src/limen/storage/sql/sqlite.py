@@ -16,6 +16,7 @@ from limen.features.events.store import StoredEvent
 from limen.storage.sql import events, migrations, sqlite_file
 from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
+from limen.storage.sql.approvals import SQLApprovals
 from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
 from limen.storage.sql.borrowed_hosts import BorrowedSQLite
 from limen.storage.sql.client_certificates import SQLClientCertificates
@@ -72,6 +73,7 @@ class SQLiteStorage:
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)
+        self.approvals = SQLApprovals(self)
         self.messages = SQLMessages(self, borrowed=self._borrowings.here)
         self._writer = Writer(self.path, clock, queue_size=queue_size)
         self._reader = Reader(self.path, clock, queue_size=queue_size)
@@ -177,6 +179,11 @@ class SQLiteStorage:
     def using(self, connection: ApplicationConnection) -> AbstractAsyncContextManager[None]:
         """Run what this task asks on the application's own connection until the block ends; see `Limen.using`."""
         return self._borrowings.using(connection, self._host)
+
+    def borrowed(self) -> "ApplicationConnection | None":
+        """Return what this task has handed to `using`, in whose block it is; None outside of one."""
+        borrowed = self._borrowings.here()
+        return None if borrowed is None else borrowed.given
 
 
 def _driven(operation: Operation[T], connection: Connection) -> T:
