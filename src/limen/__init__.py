@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from limen.authn.own_strategy import OwnStrategy
     from limen.authn.strategy import Authenticated, PresentedCredential
     from limen.authz.administration import ADMINISTRATION
-    from limen.core.decision import Decision, allow, deny
+    from limen.authz.policy.expressions import context, python, resource, subject
+    from limen.authz.policy.rules import PolicySet, allow, deny, expect
+    from limen.core.decision import Decision
     from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
     from limen.core.principal import Principal, PrincipalKind
     from limen.features.accounts.existing import ExistingAccount, ExistingAccounts
@@ -37,6 +39,7 @@ __all__ = [
     "LimenError",
     "NotFound",
     "OwnStrategy",
+    "PolicySet",
     "PresentedCredential",
     "Principal",
     "PrincipalKind",
@@ -44,7 +47,12 @@ __all__ = [
     "Settings",
     "Unauthenticated",
     "allow",
+    "context",
     "deny",
+    "expect",
+    "python",
+    "resource",
+    "subject",
 ]
 
 _HOMES = {
@@ -57,13 +65,19 @@ _HOMES = {
     "ExternalIssuer": "limen.authn.external",
     "Limen": "limen.wiring",
     "OwnStrategy": "limen.authn.own_strategy",
+    "PolicySet": "limen.authz.policy.rules",
     "PresentedCredential": "limen.authn.strategy",
     "Principal": "limen.core.principal",
     "PrincipalKind": "limen.core.principal",
     "SSOProvider": "limen.features.sso.providers",
     "Settings": "limen.settings",
-    "allow": "limen.core.decision",
-    "deny": "limen.core.decision",
+    "allow": "limen.authz.policy.rules",
+    "context": "limen.authz.policy.expressions",
+    "deny": "limen.authz.policy.rules",
+    "expect": "limen.authz.policy.rules",
+    "python": "limen.authz.policy.expressions",
+    "resource": "limen.authz.policy.expressions",
+    "subject": "limen.authz.policy.expressions",
 }
 
 

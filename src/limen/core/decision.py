@@ -20,20 +20,20 @@ class Decision:
     def __bool__(self) -> bool:
         return self.allowed
 
+    @classmethod
+    def allow(cls) -> "Decision":
+        """Say yes, in a function of one's own that is asked by `guard`."""
+        return ALLOWED
+
+    @classmethod
+    def deny(cls, reason: str = "", *, code: str = "policy_denied") -> "Decision":
+        """Say no.
+
+        Args:
+            reason: one sentence for the caller, or a word that a client can act on: the ``detail`` of the answer.
+            code: ``policy_denied``, ``role_required``, ``permission_required`` (403) or ``step_up_required`` (401).
+        """
+        return cls(allowed=False, code=code, reason=reason)
+
 
 ALLOWED = Decision(allowed=True)
-
-
-def allow() -> Decision:
-    """Say yes, in a function of one's own that is asked by `guard`."""
-    return ALLOWED
-
-
-def deny(reason: str = "", *, code: str = "policy_denied") -> Decision:
-    """Say no.
-
-    Args:
-        reason: one sentence for the caller, or a word that a client can act on: the ``detail`` of the answer.
-        code: ``policy_denied``, ``role_required``, ``permission_required`` (403) or ``step_up_required`` (401).
-    """
-    return Decision(allowed=False, code=code, reason=reason)

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from limen import Decision, Principal, allow, deny
+from limen import Decision, Principal
 from limen.core.errors import ConfigurationError, Forbidden
 from limen.fastapi import ResponseStart, guard, intercept, roles
 from limen.web.guard import protect
@@ -66,7 +66,7 @@ async def test_it_sees_the_request_and_how_the_answer_begins(where: str) -> None
 async def test_before_may_refuse(where: str) -> None:
     """Its reason is told, the handler does not run, and nothing is seen of the refusal."""
     counted, seen = Counted(), Seen()
-    no = intercept(before=lambda principal, request: deny("closed_today"), after=seen.after)
+    no = intercept(before=lambda principal, request: Decision.deny("closed_today"), after=seen.after)
     app = _app(where, no(counted.endpoint()))
     protect(app, SmallGate())
     reply = await call(app, "/leaf", "maker")
@@ -102,7 +102,11 @@ async def test_a_fault_after_keeps_the_answer_back(name: str, where: str) -> Non
     def changes(principal: Principal, request: HTTPConnection, start: Any) -> None:
         start.status = 200
 
-    faults: dict[str, Any] = {"an exception": _too_late, "a Decision": lambda a, b, c: allow(), "a change": changes}
+    faults: dict[str, Any] = {
+        "an exception": _too_late,
+        "a Decision": lambda a, b, c: Decision.allow(),
+        "a change": changes,
+    }
     counted = Counted()
     app = _app(where, intercept(after=faults[name])(counted.endpoint()))
     protect(app, SmallGate())
@@ -227,7 +231,8 @@ async def test_beside_a_check_it_comes_second() -> None:
     seen, counted = Seen(), Counted()
     app = Starlette()
     app.add_route(
-        "/leaf", intercept(before=seen.before)(guard(lambda principal, request: deny("no"))(counted.endpoint()))
+        "/leaf",
+        intercept(before=seen.before)(guard(lambda principal, request: Decision.deny("no"))(counted.endpoint())),
     )
     protect(app, SmallGate())
     assert (await call(app, "/leaf", "maker")).status == 403

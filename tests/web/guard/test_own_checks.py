@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from limen import Decision, Principal, allow, deny
+from limen import Decision, Principal
 from limen.core.errors import ConfigurationError, NotFound
 from limen.fastapi import guard, live, public, roles
 from limen.web.guard import own_code, protect
@@ -29,7 +29,11 @@ class Asked:
 
     def __call__(self, principal: Principal, request: HTTPConnection) -> Decision:
         self.calls.append((principal.sub, request.url.path, request.path_params.get("who")))
-        return allow() if principal.sub == f"id-of-{request.path_params.get('who')}" else deny("not_yours")
+        return (
+            Decision.allow()
+            if principal.sub == f"id-of-{request.path_params.get('who')}"
+            else Decision.deny("not_yours")
+        )
 
 
 def _decorated(app: Any, counted: Counted, asked: Asked) -> str:
@@ -184,7 +188,7 @@ async def test_with_a_live_check_it_is_given_the_principal_of_now() -> None:
 
     async def look(principal: Principal, request: HTTPConnection) -> Decision:
         seen.append(principal.roles)
-        return allow()
+        return Decision.allow()
 
     app.get("/of/{who}")(live(guard(look)(_handler(counted))))
     protect(app, gate)
@@ -199,26 +203,26 @@ async def _fails(principal: Principal, request: HTTPConnection) -> Decision:
 
 async def _never(principal: Principal, request: HTTPConnection) -> Decision:
     await asyncio.sleep(60)
-    return allow()
+    return Decision.allow()
 
 
 async def _body(principal: Principal, request: Request) -> Decision:
     await request.body()
-    return allow()
+    return Decision.allow()
 
 
 NOT_A_YES: dict[str, Any] = {
-    "no": lambda principal, request: deny(),
+    "no": lambda principal, request: Decision.deny(),
     "True": lambda principal, request: True,
     "None": lambda principal, request: None,
     "the class": lambda principal, request: Decision,
     "1 for True": lambda principal, request: Decision(allowed=1),  # type: ignore[arg-type]
-    "an unknown code": lambda principal, request: deny(code="whatever"),
+    "an unknown code": lambda principal, request: Decision.deny(code="whatever"),
     "an exception": _fails,
     "an exception in a thread": lambda principal, request: 1 / 0,
     "too slow": _never,
     "a look at the body": _body,
-    "a function for True": lambda principal, request: allow,
+    "a function for True": lambda principal, request: Decision.allow,
 }
 
 
@@ -248,7 +252,7 @@ async def test_a_refusal_of_limens_own_is_answered_as_such() -> None:
         raise NotFound()
 
     def asks(principal: Principal, request: HTTPConnection) -> Decision:
-        return deny("Log in again.", code="step_up_required")
+        return Decision.deny("Log in again.", code="step_up_required")
 
     app, counted = FastAPI(), Counted()
     app.get("/hidden")(guard(hides)(counted.handler()))
@@ -271,9 +275,11 @@ async def test_all_of_several_have_to_say_yes() -> None:
 
         return check
 
-    app, counted = FastAPI(dependencies=[guard(says("application", allow()))]), Counted()
-    router = APIRouter(dependencies=[guard(says("router", allow()))])
-    router.get("/no")(guard(says("first", deny("first")))(guard(says("second", allow()))(counted.handler())))
+    app, counted = FastAPI(dependencies=[guard(says("application", Decision.allow()))]), Counted()
+    router = APIRouter(dependencies=[guard(says("router", Decision.allow()))])
+    router.get("/no")(
+        guard(says("first", Decision.deny("first")))(guard(says("second", Decision.allow()))(counted.handler()))
+    )
     app.include_router(router)
     protect(app, SmallGate())
     reply = await call(app, "/no", "maker")
@@ -287,7 +293,7 @@ async def test_a_function_that_is_not_asynchronous_does_not_stop_the_others() ->
 
     def check(principal: Principal, request: HTTPConnection) -> Decision:
         threads.append(threading.get_ident())
-        return allow()
+        return Decision.allow()
 
     app, counted = Starlette(), Counted()
     app.add_route("/leaf", guard(check)(counted.endpoint()))
@@ -333,7 +339,7 @@ async def test_one_yes_is_good_for_one_dispatch(included: bool) -> None:
 
 async def test_overriding_dependencies_switches_nothing_off() -> None:
     """The guard reads what was registered."""
-    app, counted, requirement = FastAPI(), Counted(), guard(lambda principal, request: deny())
+    app, counted, requirement = FastAPI(), Counted(), guard(lambda principal, request: Decision.deny())
     assert requirement.dependency is not None
     app.get("/leaf", dependencies=[requirement])(counted.handler())
     app.dependency_overrides[requirement.dependency] = lambda: None
@@ -347,12 +353,12 @@ async def test_called_by_another_function_it_is_asked_as_well(kind: str) -> None
     """A decorated function that no route led to asks for itself where it can wait, and refuses where it cannot."""
     app, counted = Starlette(), Counted()
 
-    @guard(lambda principal, request: allow() if principal.sub == "id-of-maker" else deny("inner"))
+    @guard(lambda principal, request: Decision.allow() if principal.sub == "id-of-maker" else Decision.deny("inner"))
     async def waiting(request: Request) -> Response:
         counted.ran.append("inner")
         return PlainTextResponse("")
 
-    @guard(lambda principal, request: allow())
+    @guard(lambda principal, request: Decision.allow())
     def at_once(request: Request) -> Response:
         counted.ran.append("inner")
         return PlainTextResponse("")
@@ -373,7 +379,7 @@ async def test_both_of_two_gates_are_asked_about() -> None:
 
     def check(principal: Principal, request: HTTPConnection) -> Decision:
         seen.append(principal.sub)
-        return allow() if principal.sub == "id-of-maker" else deny("not_both")
+        return Decision.allow() if principal.sub == "id-of-maker" else Decision.deny("not_both")
 
     inner.add_route("/leaf", guard(check)(counted.endpoint()))
     gate = SmallGate()
@@ -388,7 +394,7 @@ async def test_both_of_two_gates_are_asked_about() -> None:
 async def test_public_beside_it_is_refused() -> None:
     """It is a restriction like any other."""
     app = FastAPI()
-    app.get("/leaf")(public(guard(lambda principal, request: allow())(Counted().handler())))
+    app.get("/leaf")(public(guard(lambda principal, request: Decision.allow())(Counted().handler())))
     protect(app, SmallGate())
     with pytest.raises(ConfigurationError, match="public and restricted at once"):
         await call(app, "/leaf", "maker")
@@ -397,7 +403,7 @@ async def test_public_beside_it_is_refused() -> None:
 async def test_it_refuses_where_no_guard_stands() -> None:
     """In an application that nobody protected the function is not even asked."""
     app, counted = Starlette(), Counted()
-    app.add_route("/leaf", guard(lambda principal, request: allow())(counted.endpoint()))
+    app.add_route("/leaf", guard(lambda principal, request: Decision.allow())(counted.endpoint()))
     with pytest.raises(ConfigurationError, match="not protected"):
         await call(app, "/leaf")
     assert counted.ran == []
@@ -413,7 +419,9 @@ async def test_a_rule_with_a_check_opens_nothing_where_there_is_no_leaf() -> Non
     assert (asked.calls, counted.ran) == ([], [])
 
 
-@pytest.mark.parametrize("wrong", [None, 3, allow, lambda principal: allow(), lambda a, b, c: allow(), []])
+@pytest.mark.parametrize(
+    "wrong", [None, 3, Decision.allow, lambda principal: Decision.allow(), lambda a, b, c: Decision.allow(), []]
+)
 def test_what_cannot_be_asked_is_refused_at_once(wrong: Any) -> None:
     """No function, or one that does not take a principal and a request."""
     with pytest.raises(ConfigurationError, match="takes a function of 2 arguments"):
@@ -425,7 +433,7 @@ def test_it_is_told_in_openapi() -> None:
     app = FastAPI()
 
     def works_here(principal: Principal, request: HTTPConnection) -> Decision:
-        return allow()
+        return Decision.allow()
 
     app.get("/leaf")(guard(works_here)(Counted().handler()))
     protect(app, SmallGate())

@@ -129,7 +129,7 @@ class GuardFactory(Generic[_Made]):
     def __call__(self, check: Check) -> _Made:
         """Require that ``check(principal, request)`` says yes, once everything else holds.
 
-        It returns `limen.allow()` or `limen.deny(reason)`, and may be asynchronous; any other function runs in a
+        It returns `Decision.allow()` or `Decision.deny(reason)`, and may be asynchronous; any other function runs in a
         thread. What it raises, what it returns instead of a `Decision`, and what takes longer than five seconds, is a
         no: 403 ``policy_denied``. It sees the request, path parameters and all, but not the body.
 

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from limen.authz.roles import RoleCatalogue
-from limen.core.decision import Decision, deny
+from limen.core.decision import Decision
 from limen.core.errors import ConfigurationError
 from limen.core.principal import Principal, PrincipalKind
 from limen.guard.requirements import PUBLIC, Requirement
@@ -61,7 +61,7 @@ class _SentinelGate:
 
 
 def _nobody(principal: Principal, request: Any) -> Decision:
-    return deny(f"{principal.sub} {request.url.path}")
+    return Decision.deny(f"{principal.sub} {request.url.path}")
 
 
 class _Scratch:
