@@ -9,6 +9,8 @@ from limen.testing.contracts.account_administration import (
 )
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
 from limen.testing.contracts.api_keys import ApiKeysContract, IssueKeysContract
+from limen.testing.contracts.approval_decisions import DecidingContract, ExecutionContract
+from limen.testing.contracts.approvals import RequestsContract
 from limen.testing.contracts.client_certificates import ClientCertificatesContract, OpenBoundContract
 from limen.testing.contracts.cookies import CookieContract, RenewContract
 from limen.testing.contracts.events import EventsContract
@@ -140,4 +142,16 @@ class TestSsoIdentities(SsoIdentitiesContract):
 
 
 class TestSsoSessions(SsoSessionsContract):
+    pass
+
+
+class TestApprovalRequests(RequestsContract):
+    pass
+
+
+class TestApprovalDeciding(DecidingContract):
+    pass
+
+
+class TestApprovalExecution(ExecutionContract):
     pass

@@ -148,19 +148,22 @@ UPDATE limen_approvals SET status = 'expired', decided_at = @now
 RETURNING id, action, maker_id
 """)
 
+# Chosen once and for all: PostgreSQL may otherwise run the part with the limit again for each row.
 EXPIRE_SOME: Final = Statement("""
+WITH chosen AS MATERIALIZED (
+    SELECT id FROM limen_approvals WHERE status = 'pending' AND expires_at <= @now
+     ORDER BY expires_at LIMIT :limit @skip_locked)
 UPDATE limen_approvals SET status = 'expired', decided_at = @now
- WHERE id IN (SELECT id FROM limen_approvals WHERE status = 'pending' AND expires_at <= @now
-               ORDER BY expires_at LIMIT :limit @skip_locked)
-   AND status = 'pending'
+ WHERE id IN (SELECT id FROM chosen) AND status = 'pending'
 RETURNING id, action, maker_id
 """)
 
 CANCEL_SOME: Final = Statement("""
+WITH chosen AS MATERIALIZED (
+    SELECT id FROM limen_approvals WHERE status = 'pending' ORDER BY id LIMIT :limit @for_update)
 UPDATE limen_approvals
    SET status = 'withdrawn', decided_at = @now, decided_by = CAST(:actor AS text), reason = 'restored'
- WHERE id IN (SELECT id FROM limen_approvals WHERE status = 'pending' ORDER BY id LIMIT :limit @for_update)
-   AND status = 'pending'
+ WHERE id IN (SELECT id FROM chosen) AND status = 'pending'
 RETURNING id, action, maker_id
 """)
 

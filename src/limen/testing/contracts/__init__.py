@@ -26,6 +26,8 @@ pytest.register_assert_rewrite(
         for suite in (
             "account_administration",
             "accounts",
+            "approval_decisions",
+            "approvals",
             "client_certificates",
             "contract",
             "cookies",
