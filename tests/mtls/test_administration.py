@@ -71,6 +71,36 @@ def test_over_http(administered: Limen) -> None:
         assert client.get(f"{SERVICES}/nothing/certificates", headers=boss).status_code == 404
 
 
+def test_refusals_are_recorded(administered: Limen) -> None:
+    """Who may administer services, but not what this one may, registers nothing and takes nothing away, on record."""
+    app = Starlette()
+    administered.protect(app, administration=True)
+    with TestClient(app) as client:
+        boss = login(client, "boss")
+        role = client.put("/admin/api/roles/helpdesk", json={"permissions": ["services:write"]}, headers=boss)
+        assert role.status_code in (200, 201)
+        ann = client.get("/auth/me", headers=login(client, "ann")).json()["sub"]
+        answer = client.patch(f"/admin/api/accounts/{ann}", json={"roles": ["maker", "helpdesk"]}, headers=boss)
+        assert answer.status_code == 200, answer.text
+        clerk = login(client, "ann")
+        service = client.post(SERVICES, json={"name": "billing", "roles": ["admin"]}, headers=boss).json()["id"]
+        path = f"{SERVICES}/{service}/certificates"
+        wanted = {"kind": "uri", "value": SPIFFE}
+        made = client.post(path, json=wanted, headers=boss).json()["id"]
+        assert client.post(path, json={"kind": "dns", "value": "a.example"}, headers=clerk).status_code == 403
+        assert client.delete(f"{path}/{made}", headers=clerk).status_code == 403
+        assert client.post(path, json=wanted, headers=boss).status_code == 409
+        events = client.portal.call(administered.storage.events)  # type: ignore[union-attr]
+    told = [(each.event, each.target, each.data) for each in events if each.outcome == "failure"]
+    about, refused = {"account": service}, {"reason": "permission_required"}
+    assert told == [
+        ("client_certificate_added", "", {**about, "name": "dns:a.example", **refused}),
+        ("client_certificate_removed", made, {**about, **refused}),
+        ("client_certificate_added", "", {**about, "name": f"uri:{SPIFFE}", "reason": "conflict"}),
+    ]
+    assert {each.actor for each in events if each.outcome == "failure"} >= {ann}
+
+
 def test_a_key_registers_nothing(administered: Limen) -> None:
     """It takes a person: a leaked key, or a certificate, must not make itself permanent."""
     app = Starlette()

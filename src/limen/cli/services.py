@@ -77,7 +77,7 @@ def _services(gate: "Limen") -> "ServiceAccounts":
     from limen.features.api_keys.services import ServiceAccounts
 
     # Accounts of services can be made before there is a data secret, under which keys are stored.
-    return ServiceAccounts(gate.accounts, gate.roles)
+    return ServiceAccounts(gate.accounts, gate.roles, record=gate.sessions.record)
 
 
 def _show(account: "AccountView", what: str, *, json: bool) -> None:

@@ -212,6 +212,10 @@ def test_a_revoked_key_is_dead_at_once(client: TestClient, maker: Person) -> Non
     assert maker.ask("DELETE", f"{KEYS}/{made['id']}").status_code == 204
     answer = present(client, made["key"])
     assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
+    assert (answer.json()["title"], answer.json()["detail"]) == (
+        "The credential is not valid.",
+        "The API key is not valid.",
+    )
     assert maker.ask("GET", KEYS).json()["items"] == []
     assert maker.ask("DELETE", f"{KEYS}/{made['id']}").status_code == 404
     assert maker.ask("POST", f"{KEYS}/{made['id']}/rotate").status_code == 404
@@ -535,6 +539,43 @@ def test_nobody_makes_a_key_for_a_service_that_may_more(
     assert clerk.ask("POST", f"{SERVICES}/{empty}/api-keys", {"name": "x"}).status_code == 201
     wanted = {"name": "x", "scopes": ["order:read"]}
     assert clerk.ask("POST", f"{SERVICES}/{empty}/api-keys", wanted).status_code == 403
+
+
+def test_refusals_on_services_and_their_keys_are_recorded(
+    gate: Limen, client: TestClient, admin: Person, log_in: Callable[[str, str], Person]
+) -> None:
+    """As those on accounts are: who, on which one, from where and why; also what does not fit the state."""
+    assert admin.ask("PUT", "/admin/api/roles/helpdesk", {"permissions": ["services:write"]}).status_code in (200, 201)
+    clerk = log_in("carl", "helpdesk")
+    service = admin.ask("POST", SERVICES, {"name": "billing", "roles": ["robot"]}).json()["id"]
+    path = f"{SERVICES}/{service}"
+    key = admin.ask("POST", f"{path}/api-keys", {"name": "night"}).json()["id"]
+    assert clerk.ask("POST", SERVICES, {"name": "own", "roles": ["robot"]}).status_code == 403
+    for verb, ending in (("POST", "disable"), ("POST", "enable"), ("POST", "api-keys")):
+        assert clerk.ask(verb, f"{path}/{ending}", {"name": "x"} if ending == "api-keys" else None).status_code == 403
+    for verb, ending in (("POST", "/rotate"), ("POST", "/confirm"), ("DELETE", "")):
+        assert clerk.ask(verb, f"{path}/api-keys/{key}{ending}").status_code == 403
+    wanted = {"name": "x", "scopes": ["order:approve"]}
+    assert admin.ask("POST", f"{path}/api-keys", wanted).status_code == 403
+    assert admin.ask("POST", f"{path}/disable").status_code == 204
+    assert admin.ask("POST", f"{path}/api-keys", {"name": "x"}).status_code == 409
+
+    events = client.portal.call(gate.storage.events)  # type: ignore[union-attr]
+    told = [(each.event, each.actor, each.target, each.data) for each in events if each.outcome == "failure"]
+    refused = {"reason": "permission_required"}
+    of_key = {"account": service, **refused}
+    assert told == [
+        ("account_created", clerk.id, "", {"roles": ["robot"], **refused}),
+        ("account_disabled", clerk.id, service, refused),
+        ("account_enabled", clerk.id, service, refused),
+        ("api_key_created", clerk.id, "", of_key),
+        ("api_key_rotated", clerk.id, key, of_key),
+        ("api_key_confirmed", clerk.id, key, of_key),
+        ("api_key_revoked", clerk.id, key, of_key),
+        ("api_key_created", admin.id, "", of_key),
+        ("api_key_created", admin.id, "", {"account": service, "reason": "conflict"}),
+    ]
+    assert {each.source for each in events if each.outcome == "failure"} == {"192.0.2.7"}
 
 
 def test_without_a_data_secret_there_are_no_keys(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ meanwhile is not overlooked.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from limen.authz.administration import Administration
-from limen.authz.authority import Authority, AuthorityMoved
-from limen.core.errors import Conflict, Forbidden, NotFound, OwnRequest, Unavailable, UsernameTaken
-from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
+from limen.authz.authority import Authority, judged
+from limen.core.errors import NotFound, OwnRequest
+from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin
 from limen.core.principal import Principal
 from limen.features.accounts.service import AccountService
 from limen.features.accounts.store import Account, AccountAdministrationStore, StatusChange
@@ -20,9 +21,6 @@ from limen.features.roles.service import Actor, Operator, RoleService
 from limen.features.sessions.service import SessionService
 
 T = TypeVar("T")
-
-ATTEMPTS: Final = 5
-"""How often an act is judged anew, when what it was judged by has moved."""
 
 _WRITE, _DELETE, _END = Administration.ACCOUNTS_WRITE, Administration.ACCOUNTS_DELETE, Administration.SESSIONS_END
 
@@ -261,25 +259,11 @@ class AccountAdministration:
         over: str | None = None,
         granting: frozenset[str] = frozenset(),
     ) -> T:
-        """Judge and try until what was judged by still held in the transaction; a refusal is recorded.
+        async def judge() -> Authority | None:
+            return await self._roles.authority(actor, *needed, over=over, granting=granting)
 
-        Raises:
-            Unavailable: it moved each time.
-        """
-        for _ in range(ATTEMPTS):
-            try:
-                authority = await self._roles.authority(actor, *needed, over=over, granting=granting)
-                return await attempt(authority)
-            except AuthorityMoved:
-                continue
-            except UsernameTaken:
-                raise
-            except (Forbidden, Conflict) as error:
-                data = {**refused.data, "reason": error.code}
-                name = _name_of(actor)
-                await self._record(Event(refused.name, Outcome.FAILURE, name, refused.target, origin, data))
-                raise
-        raise Unavailable("The roles are being changed by others; try again.")
+        told = replace(refused, actor=_name_of(actor), origin=origin)
+        return await judged(judge, attempt, record=self._record, refused=told)
 
 
 async def _nothing(_authority: Authority | None) -> None:

@@ -71,7 +71,7 @@ def build_api_keys(
         return None
     hasher = KeyHasher(told.secrets)
     door = KeyDoor(issuing, hasher=hasher, environment=told.environment, overlap_ms=OVERLAP_MS)
-    services = ServiceAccounts(accounts, roles)
+    services = ServiceAccounts(accounts, roles, record=sessions.record)
 
     async def used(row: KeyState) -> None:
         await service.used(row)

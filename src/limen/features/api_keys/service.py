@@ -12,7 +12,7 @@ from limen.authn.api_key_issuing import IssuedKey, KeyDoor, KeyTerms
 from limen.authn.api_key_records import KeyState
 from limen.authn.issuing import Grant, Proof
 from limen.authz.administration import Administration
-from limen.authz.authority import Authority, AuthorityMoved
+from limen.authz.authority import Authority, judged
 from limen.authz.permissions import is_permission_name
 from limen.core.errors import (
     Conflict,
@@ -21,7 +21,6 @@ from limen.core.errors import (
     NotFound,
     PermissionRequired,
     SessionEnded,
-    Unavailable,
 )
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin
 from limen.core.ids import is_uuid7
@@ -38,8 +37,6 @@ T = TypeVar("T")
 KeyView: TypeAlias = StoredKey
 """A key as it is shown: nothing of its secret is in it."""
 
-ATTEMPTS: Final = 5
-"""How often an act is judged anew, when what it was judged by has moved."""
 OVERLAP_MS: Final = 24 * 60 * 60 * 1000
 """How long the secret before a rotation goes on being accepted."""
 SHORTEST: Final = 60
@@ -204,7 +201,8 @@ class ApiKeyService:
                 raise Conflict("The account is not active.")
             return issued
 
-        return await self._judged(actor, account_id, attempt)
+        refused = Event(EventName.API_KEY_CREATED, actor=_name_of(actor), origin=origin, data={"account": account_id})
+        return await self._judged(actor, account_id, attempt, refused)
 
     async def rotate_for(self, actor: Actor, account_id: str, key_id: str, *, origin: Origin = NOWHERE) -> IssuedKey:
         """Give a key of a service's account a new secret; see `create_for` and `rotate_own`."""
@@ -214,7 +212,8 @@ class ApiKeyService:
             proof = _proof(Grant.API_KEY_ROTATION, account.id, account.session_epoch, origin)
             return await self._rotate(proof, key_id, _name_of(actor), authority)
 
-        return await self._judged(actor, account_id, attempt)
+        refused = _event(EventName.API_KEY_ROTATED, account_id, key_id, _name_of(actor), origin)
+        return await self._judged(actor, account_id, attempt, refused)
 
     async def revoke_for(self, actor: Actor, account_id: str, key_id: str, *, origin: Origin = NOWHERE) -> None:
         """Revoke a key of a service's account; see `create_for`."""
@@ -223,7 +222,8 @@ class ApiKeyService:
             await self._account(actor, account_id)
             await self._revoke(account_id, key_id, _name_of(actor), origin, authority)
 
-        await self._judged(actor, account_id, attempt)
+        refused = _event(EventName.API_KEY_REVOKED, account_id, key_id, _name_of(actor), origin)
+        await self._judged(actor, account_id, attempt, refused)
 
     async def confirm_for(self, actor: Actor, account_id: str, key_id: str, *, origin: Origin = NOWHERE) -> None:
         """Let a key of a service's account be used again that came back with a restored database; see `create_for`."""
@@ -232,7 +232,8 @@ class ApiKeyService:
             await self._account(actor, account_id)
             await self._confirm(account_id, key_id, _name_of(actor), origin, authority)
 
-        await self._judged(actor, account_id, attempt)
+        refused = _event(EventName.API_KEY_CONFIRMED, account_id, key_id, _name_of(actor), origin)
+        await self._judged(actor, account_id, attempt, refused)
 
     async def page_for(
         self, actor: Actor, account_id: str, *, limit: int = DEFAULT_PAGE, after: str | None = None
@@ -260,14 +261,13 @@ class ApiKeyService:
             raise NotFound("There is no such service.")
         return account
 
-    async def _judged(self, actor: Actor, account_id: str, attempt: Callable[[Authority | None], Awaitable[T]]) -> T:
-        for _ in range(ATTEMPTS):
-            try:
-                authority = await self._roles.authority(actor, Administration.SERVICES_WRITE, over=account_id)
-                return await attempt(authority)
-            except AuthorityMoved:
-                continue
-        raise Unavailable("The roles are being changed by others; try again.")
+    async def _judged(
+        self, actor: Actor, account_id: str, attempt: Callable[[Authority | None], Awaitable[T]], refused: Event
+    ) -> T:
+        async def judge() -> Authority | None:
+            return await self._roles.authority(actor, Administration.SERVICES_WRITE, over=account_id)
+
+        return await judged(judge, attempt, record=self._record, refused=refused)
 
     async def _rotate(self, proof: Proof, key_id: str, actor: str, authority: Authority | None) -> IssuedKey:
         row = await self._store.look_up(key_id) if is_uuid7(key_id) else None
@@ -283,9 +283,7 @@ class ApiKeyService:
     async def _revoke(
         self, account_id: str, key_id: str, actor: str, origin: Origin, authority: Authority | None
     ) -> None:
-        event = Event(
-            EventName.API_KEY_REVOKED, actor=actor, target=key_id[:128], origin=origin, data={"account": account_id}
-        )
+        event = _event(EventName.API_KEY_REVOKED, account_id, key_id, actor, origin)
         done = is_uuid7(key_id) and await self._store.revoke(
             key_id, account_id=account_id, event=event, keep_ended_ms=self._keep_ended_ms, authority=authority
         )
@@ -297,8 +295,7 @@ class ApiKeyService:
     async def _confirm(
         self, account_id: str, key_id: str, actor: str, origin: Origin, authority: Authority | None
     ) -> None:
-        data = {"account": account_id}
-        event = Event(EventName.API_KEY_CONFIRMED, actor=actor, target=key_id[:128], origin=origin, data=data)
+        event = _event(EventName.API_KEY_CONFIRMED, account_id, key_id, actor, origin)
         done = is_uuid7(key_id) and await self._store.confirm(
             key_id, account_id=account_id, event=event, authority=authority
         )
@@ -313,6 +310,10 @@ class ApiKeyService:
         if not SHORTEST <= seconds <= self._max_ttl:
             raise _fault("expires_in", "out_of_range", f"A key lives for {SHORTEST} to {self._max_ttl} seconds.")
         return KeyTerms(name, _scopes(wanted.scopes), _networks(wanted.networks), seconds * 1000)
+
+
+def _event(name: EventName, account_id: str, key_id: str, actor: str, origin: Origin) -> Event:
+    return Event(name, actor=actor, target=key_id[:128], origin=origin, data={"account": account_id})
 
 
 def _scopes(given: Collection[str] | None) -> tuple[str, ...] | None:

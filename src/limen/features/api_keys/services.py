@@ -4,17 +4,15 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from limen.authz.administration import Administration
-from limen.authz.authority import Authority, AuthorityMoved
-from limen.core.errors import NotFound, Unavailable
-from limen.core.events import NOWHERE, Origin
+from limen.authz.authority import Authority, judged
+from limen.core.errors import NotFound
+from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin
 from limen.features.accounts.service import AccountPage, AccountService, AccountView
 from limen.features.roles.service import Actor, Operator, RoleService
 
 T = TypeVar("T")
 
 KIND: Final = "service"
-ATTEMPTS: Final = 5
-"""How often an act is judged anew, when what it was judged by has moved."""
 
 
 class ServiceAccounts:
@@ -23,11 +21,13 @@ class ServiceAccounts:
     Args:
         accounts: makes and finds them.
         roles: judges who may act on whom.
+        record: writes the event of a refusal.
     """
 
-    def __init__(self, accounts: AccountService, roles: RoleService) -> None:
+    def __init__(self, accounts: AccountService, roles: RoleService, *, record: EventSink) -> None:
         self._accounts = accounts
         self._roles = roles
+        self._record = record
 
     async def create(
         self, actor: Actor, name: str, *, roles: frozenset[str] = frozenset(), origin: Origin = NOWHERE
@@ -45,7 +45,8 @@ class ServiceAccounts:
                 name, None, roles=roles, actor=_name_of(actor), origin=origin, authority=authority, kind=KIND
             )
 
-        return await self._judged(actor, attempt, granting=roles)
+        refused = Event(EventName.ACCOUNT_CREATED, actor=_name_of(actor), origin=origin, data={"roles": sorted(roles)})
+        return await self._judged(actor, attempt, refused, granting=roles)
 
     async def page(self, *, limit: int = 50, after: str | None = None) -> AccountPage:
         """List them by name: at most ``limit`` (1 to 200) after the one named ``after``."""
@@ -75,7 +76,8 @@ class ServiceAccounts:
             account = await self.by_id(account_id)
             await self._accounts.disable(account, actor=_name_of(actor), origin=origin, authority=authority)
 
-        await self._judged(actor, attempt, over=account_id)
+        refused = Event(EventName.ACCOUNT_DISABLED, actor=_name_of(actor), target=account_id[:128], origin=origin)
+        await self._judged(actor, attempt, refused, over=account_id)
 
     async def enable(self, actor: Actor, account_id: str, *, origin: Origin = NOWHERE) -> None:
         """Switch it on again; its keys open again what they opened before. See `disable`."""
@@ -84,25 +86,22 @@ class ServiceAccounts:
             account = await self.by_id(account_id)
             await self._accounts.enable(account, actor=_name_of(actor), origin=origin, authority=authority)
 
-        await self._judged(actor, attempt, over=account_id)
+        refused = Event(EventName.ACCOUNT_ENABLED, actor=_name_of(actor), target=account_id[:128], origin=origin)
+        await self._judged(actor, attempt, refused, over=account_id)
 
     async def _judged(
         self,
         actor: Actor,
         attempt: Callable[[Authority | None], Awaitable[T]],
+        refused: Event,
         *,
         over: str | None = None,
         granting: frozenset[str] = frozenset(),
     ) -> T:
-        for _ in range(ATTEMPTS):
-            try:
-                authority = await self._roles.authority(
-                    actor, Administration.SERVICES_WRITE, over=over, granting=granting
-                )
-                return await attempt(authority)
-            except AuthorityMoved:
-                continue
-        raise Unavailable("The roles are being changed by others; try again.")
+        async def judge() -> Authority | None:
+            return await self._roles.authority(actor, Administration.SERVICES_WRITE, over=over, granting=granting)
+
+        return await judged(judge, attempt, record=self._record, refused=refused)
 
 
 def _name_of(actor: Actor) -> str:

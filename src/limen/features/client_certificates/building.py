@@ -53,6 +53,7 @@ def build_client_certificates(
         accounts=accounts,
         sessions=sessions,
         roles=roles,
+        record=sessions.record,
         keep_ended_ms=keep_ended_ms,
         removed=(lambda: None) if strategy is None else strategy.forget,
     )

@@ -1,12 +1,13 @@
 """Client certificates of services: registered, listed, taken away, and exchanged for tokens that are bound to them."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import TypeAlias, TypeVar
 
 from limen.authn.client_certificate import CertificateCredential
 from limen.authn.issuing import BoundToken, Door, Grant, Proof
 from limen.authz.administration import Administration
-from limen.authz.authority import Authority, AuthorityMoved
+from limen.authz.authority import Authority, judged
 from limen.core.errors import (
     CertificateRejected,
     CertificateRequired,
@@ -14,9 +15,8 @@ from limen.core.errors import (
     InputFault,
     InvalidInput,
     NotFound,
-    Unavailable,
 )
-from limen.core.events import NOWHERE, Event, EventName, Origin
+from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin
 from limen.core.ids import is_uuid7, uuid7
 from limen.core.principal import BY_CERTIFICATE
 from limen.crypto.certificates import certificate_name
@@ -30,9 +30,6 @@ T = TypeVar("T")
 RegistrationView: TypeAlias = Registration
 """A name as it is shown; nothing of it is secret."""
 
-ATTEMPTS: Final = 5
-"""How often an act is judged anew, when what it was judged by has moved."""
-
 
 class ClientCertificateService:
     """The use cases of client certificates. Administering them takes ``services:write``, and all that the service may.
@@ -43,6 +40,7 @@ class ClientCertificateService:
         accounts: finds the services.
         sessions: told of what ended.
         roles: judges who may act on whom.
+        record: writes the event of a refusal.
         keep_ended_ms: how long a name that was taken away stays on the list of what ended.
         removed: called after a name was taken away, so that this process knows at once.
     """
@@ -55,6 +53,7 @@ class ClientCertificateService:
         accounts: AccountService,
         sessions: SessionService,
         roles: RoleService,
+        record: EventSink,
         keep_ended_ms: int,
         removed: Callable[[], None],
     ) -> None:
@@ -63,6 +62,7 @@ class ClientCertificateService:
         self._accounts = accounts
         self._sessions = sessions
         self._roles = roles
+        self._record = record
         self._keep_ended_ms = keep_ended_ms
         self._removed = removed
 
@@ -119,22 +119,18 @@ class ClientCertificateService:
             fault = InputFault(("body", "value"), "invalid_value", f"The value {error}.")
             raise InvalidInput("The name of the certificate is not usable.", errors=[fault]) from None
 
+        data = {"account": account_id, "name": name}
+        event = Event(EventName.CLIENT_CERTIFICATE_ADDED, actor=_name_of(actor), origin=origin, data=data)
+
         async def attempt(authority: Authority | None) -> Registration:
             await self._service(account_id)
             new = NewRegistration(uuid7(), account_id, name, _name_of(actor), authority)
-            event = Event(
-                EventName.CLIENT_CERTIFICATE_ADDED,
-                actor=_name_of(actor),
-                target=new.id,
-                origin=origin,
-                data={"account": account_id, "name": name},
-            )
-            made = await self._store.add(new, event)
+            made = await self._store.add(new, replace(event, target=new.id))
             if made is None:
                 raise Conflict("The account is not active.")
             return made
 
-        return await self._judged(actor, account_id, attempt)
+        return await self._judged(actor, account_id, attempt, event)
 
     async def of_service(self, account_id: str) -> Sequence[Registration]:
         """List the names of a service, the newest first.
@@ -152,16 +148,16 @@ class ClientCertificateService:
             NotFound: there is no such service, or the name is not its.
             PermissionRequired: who acts may not.
         """
+        event = Event(
+            EventName.CLIENT_CERTIFICATE_REMOVED,
+            actor=_name_of(actor),
+            target=registration[:128],
+            origin=origin,
+            data={"account": account_id},
+        )
 
         async def attempt(authority: Authority | None) -> None:
             await self._service(account_id)
-            event = Event(
-                EventName.CLIENT_CERTIFICATE_REMOVED,
-                actor=_name_of(actor),
-                target=registration[:128],
-                origin=origin,
-                data={"account": account_id},
-            )
             done = is_uuid7(registration) and await self._store.remove(
                 registration,
                 account_id=account_id,
@@ -172,7 +168,7 @@ class ClientCertificateService:
             if not done:
                 raise NotFound("The service has no such certificate.")
 
-        await self._judged(actor, account_id, attempt)
+        await self._judged(actor, account_id, attempt, event)
         self._removed()
         await self._sessions.catch_up()
 
@@ -182,14 +178,13 @@ class ClientCertificateService:
             raise NotFound("There is no such service.")
         return account
 
-    async def _judged(self, actor: Actor, account_id: str, attempt: Callable[[Authority | None], Awaitable[T]]) -> T:
-        for _ in range(ATTEMPTS):
-            try:
-                authority = await self._roles.authority(actor, Administration.SERVICES_WRITE, over=account_id)
-                return await attempt(authority)
-            except AuthorityMoved:
-                continue
-        raise Unavailable("The roles are being changed by others; try again.")
+    async def _judged(
+        self, actor: Actor, account_id: str, attempt: Callable[[Authority | None], Awaitable[T]], refused: Event
+    ) -> T:
+        async def judge() -> Authority | None:
+            return await self._roles.authority(actor, Administration.SERVICES_WRITE, over=account_id)
+
+        return await judged(judge, attempt, record=self._record, refused=refused)
 
 
 def _name_of(actor: Actor) -> str:
