@@ -20,7 +20,7 @@ from limen.core.errors import AccountNotActive, ConfigurationError, LimenError, 
 from limen.core.events import NOWHERE
 from limen.core.principal import ANONYMOUS, Principal, PrincipalKind
 from limen.starlette import live, public
-from limen.web.attributes import attributes_in
+from limen.web.guard.attributes import attributes_in
 from limen.web.guard.rules import PathRules
 from limen.web.guard.state import GUARD_KEY, GuardState
 from tests.support.gates import PASSWORD, ROLES, settings_for

@@ -173,6 +173,12 @@ REFRESHES = Counter(
     [(word,) for word in ("rotated", "restated", "refused", "reused", "rolled_back")],
 )
 REFUSALS = Counter("limen_refusals_total", "Answers that refuse, by the code of the error.", ("code",))
+POLICY_DECISIONS = Counter(
+    "limen_policy_decisions_total",
+    "Decisions of policies on requests and messages.",
+    ("outcome",),
+    [("allowed",), ("denied",)],
+)
 REQUESTS = Counter(
     "limen_requests_total", "Requests that a route of limen's own answered.", ("method", "route", "status")
 )

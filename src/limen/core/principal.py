@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 
@@ -106,4 +107,4 @@ class Principal:
         return self.sub
 
 
-ANONYMOUS = Principal(sub="", kind=PrincipalKind.ANONYMOUS)
+ANONYMOUS = Principal(sub="", kind=PrincipalKind.ANONYMOUS, attributes=MappingProxyType({}))

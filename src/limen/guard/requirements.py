@@ -1,8 +1,8 @@
 """What a route asks of whoever calls it, as a plain value."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from limen.authz.permissions import permission_name
 from limen.authz.roles import role_name
@@ -13,6 +13,21 @@ _T = TypeVar("_T")
 
 Names = tuple[str, ...]
 """Names in the order in which they were written, so that a refusal lists them as the code does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the policies: whether whoever calls may do this, to that.
+
+    Attributes:
+        action: ``resource:action``.
+        load: what brings the resource that is acted on; None where there is none, and only who calls, and when, decide.
+        hide: a refusal looks as if there were no such thing.
+    """
+
+    action: str
+    load: Callable[..., Any] | None = None
+    hide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,7 @@ class Requirement:
         permissions_any: sets of permissions; of each set at least one must be held.
         checks: functions of the application's own, asked in this order once all the others hold.
         intercepts: functions of the application's own around the handler, the outermost first.
+        questions: what the policies have to allow; those with a resource are decided once it is there.
     """
 
     public: bool = False
@@ -40,6 +56,18 @@ class Requirement:
     permissions_any: tuple[Names, ...] = ()
     checks: tuple[Check, ...] = ()
     intercepts: tuple[Intercept, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+    @classmethod
+    def of_question(cls, action: str, *, load: Callable[..., Any] | None = None, hide: bool = False) -> Self:
+        """Require that the policies allow an action.
+
+        Raises:
+            ConfigurationError: the action is malformed, or what is to load its resource is no function.
+        """
+        if load is not None and not callable(load):
+            raise ConfigurationError(f"policy(load=…) takes a function, not {load!r}")
+        return cls(questions=(Question(permission_name(action), load, hide),))
 
     @classmethod
     def of_check(cls, check: Check) -> Self:
@@ -104,12 +132,13 @@ class Requirement:
             permissions_any=_merged(self.permissions_any, other.permissions_any),
             checks=_merged(self.checks, other.checks),
             intercepts=_merged(self.intercepts, other.intercepts),
+            questions=_merged(self.questions, other.questions),
         )
 
     @property
     def is_asked(self) -> bool:
         """Tell whether something has to be awaited before it is known whether it holds."""
-        return self.live or bool(self.checks) or bool(self.intercepts)
+        return self.live or bool(self.checks) or bool(self.intercepts) or bool(self.questions)
 
     @property
     def is_by_names(self) -> bool:
@@ -123,6 +152,11 @@ class Requirement:
             permissions_all=self.permissions_all,
             permissions_any=self.permissions_any,
         )
+
+    @property
+    def loading(self) -> tuple[Question, ...]:
+        """The questions about a resource, which somebody has to load before they can be decided."""
+        return tuple(question for question in self.questions if question.load is not None)
 
     @property
     def role_names(self) -> frozenset[str]:

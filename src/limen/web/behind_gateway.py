@@ -1,15 +1,20 @@
 """A service behind a gateway that asks limen: it verifies the token that the gateway hands on, and nothing else."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from limen.authn.forwarded import Forwarded, ForwardedStrategy
 from limen.authn.strategy import Attribution
+from limen.authz.attributes import AttributeLoader
 from limen.core.clock import Clock, system_clock
 from limen.crypto.forwarded_claims import FORWARDED_TTL, FORWARDED_TYP, ForwardedClaims, forwarded_audience
 from limen.crypto.jwt import TokenVerifier
 from limen.crypto.keys import KeySet
+from limen.web.deciding import PolicyContext
 from limen.web.resource_server import ResourceServer
+
+if TYPE_CHECKING:
+    from limen.authz.policy.rules import PolicySet, Rule
 
 CLOCK_LEEWAY: Final = 5
 """Seconds by which the clocks of limen and of the service may differ: the token lives for no more than thirty."""
@@ -26,6 +31,9 @@ class BehindGateway(ResourceServer):
         roles: Mapping[str, Iterable[str]] | None = None,
         cors_origins: Iterable[str] = (),
         trusted_proxies: Sequence[str] = (),
+        attributes: AttributeLoader | None = None,
+        policies: "PolicySet | Iterable[Rule] | None" = None,
+        policy_context: PolicyContext | None = None,
         clock: Clock = system_clock,
     ) -> None:
         audience = forwarded_audience(issuer)
@@ -36,6 +44,9 @@ class BehindGateway(ResourceServer):
             roles=roles,
             cors_origins=cors_origins,
             trusted_proxies=trusted_proxies,
+            attributes=attributes,
+            policies=policies,
+            policy_context=policy_context,
             clock=clock,
         )
         self.forwarded = ForwardedStrategy(

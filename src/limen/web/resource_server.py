@@ -1,9 +1,9 @@
 """An application that verifies the tokens of a limen elsewhere, and has neither its database nor its secrets."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
@@ -13,6 +13,7 @@ from limen.authn.issuer_keys import IssuerKeys
 from limen.authn.outbound import OWN_NETWORKS, Outbound
 from limen.authn.resource_server import EndedFollower
 from limen.authn.strategy import Attribution, Authenticated
+from limen.authz.attributes import AttributeLoader
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, LimenError, Unavailable
@@ -22,8 +23,12 @@ from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.jwt import TokenVerifier
 from limen.crypto.keys import KeySet
 from limen.web.cors import CorsPolicy
+from limen.web.deciding import DecidingGate, PolicyContext
 from limen.web.guard import Protection, protect
 from limen.web.peers import TrustedProxies
+
+if TYPE_CHECKING:
+    from limen.authz.policy.rules import PolicySet, Rule
 
 LONGEST_TOKEN: Final = 900
 """Seconds: no limen issues an access token that lives longer."""
@@ -33,7 +38,7 @@ COOL_DOWN: Final = 3.0
 """Seconds between two fetches of keys that tokens may cause: a key that is replaced every five is followed."""
 
 
-class ResourceServer:
+class ResourceServer(DecidingGate):
     """Guards an application by the access tokens of an issuer elsewhere; see `limen.Limen.resource_server`.
 
     Attributes:
@@ -56,6 +61,9 @@ class ResourceServer:
         watch_key: str | None = None,
         watch_url: str | None = None,
         when_blind: Literal["serve", "refuse"] = "serve",
+        attributes: AttributeLoader | None = None,
+        policies: "PolicySet | Iterable[Rule] | None" = None,
+        policy_context: PolicyContext | None = None,
         clock: Clock = system_clock,
     ) -> None:
         if when_blind not in {"serve", "refuse"} or (watch_key is None and (when_blind != "serve" or watch_url)):
@@ -100,6 +108,14 @@ class ResourceServer:
         self.challenges = chain.challenges
         self._following: tuple[asyncio.Task[None], ...] = ()
         self._protections: list[Protection] = []
+        self._prepare_policies(policies, attributes, policy_context, clock)
+        self._load_declared()
+
+    def _known_permissions(self) -> frozenset[str]:
+        return self.catalogue.permissions
+
+    def _permissions_of_roles(self) -> Callable[[frozenset[str]], frozenset[str]]:
+        return self.catalogue.permissions_of
 
     def _use(self, keys: KeySet) -> None:
         self.bearer.use_keys(keys)

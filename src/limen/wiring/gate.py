@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from limen.authn.api_key import KeyCredential, is_by_key
@@ -17,7 +16,8 @@ from limen.authn.external_tokens import ExternalCredential
 from limen.authn.message import is_by_message
 from limen.authn.own_strategy import OwnStrategy, security_schemes_of
 from limen.authn.strategy import Attribution, Authenticated
-from limen.authz.attributes import AttributeLoader, Attributes, load_attributes
+from limen.authz.attributes import AttributeLoader
+from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied, Unavailable
 from limen.core.events import Event, EventName
@@ -27,12 +27,13 @@ from limen.features.accounts.existing import ExistingAccounts
 from limen.features.sso.providers import SSOProvider
 from limen.settings import Settings
 from limen.storage import ApplicationConnection
+from limen.web.deciding import DecidingGate, PolicyContext
 from limen.wiring.parts import Parts
 
 if TYPE_CHECKING:
     # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
+    from limen.authz.policy.rules import PolicySet, Rule
     from limen.guard.requirements import Requirement
-    from limen.web.attributes import Connection
     from limen.web.behind_gateway import BehindGateway
     from limen.web.guard import Protection
     from limen.web.guard.declarations import Declaration
@@ -46,7 +47,7 @@ POLL_SECONDS = 1.0
 SWEEP_SECONDS = 600.0
 
 
-class Limen(Parts):
+class Limen(DecidingGate, Parts):
     """Authentication and authorization for one application.
 
     Args:
@@ -55,6 +56,10 @@ class Limen(Parts):
             the database at start. None takes the roles that are stored there alone.
         default_roles: where `roles` is None, what to write into a database that has never had any role.
         attributes: loads what the application knows of its own users beside the token; see `attributes_of`.
+        policies: what is allowed and denied, declared in code. They are loaded once the roles are known: here, or at
+            `start` where the roles are in the database; and again where roles change.
+        policy_context: tells policies what the application knows of a request or a message, by name, without I/O; what
+            is not told is unknown to them.
         existing_accounts: an existing table of users, asked for names that limen does not know.
         issuers: others whose access tokens count beside this limen's.
         strategies: ways of the application's own to say who is calling.
@@ -72,12 +77,15 @@ class Limen(Parts):
         roles: Mapping[str, Iterable[str]] | None = None,
         default_roles: Mapping[str, Collection[str]] | None = None,
         attributes: AttributeLoader | None = None,
+        policies: "PolicySet | Iterable[Rule] | None" = None,
+        policy_context: PolicyContext | None = None,
         existing_accounts: ExistingAccounts | None = None,
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
         strategies: Sequence[OwnStrategy] = (),
         clock: Clock = system_clock,
     ) -> None:
+        self._prepare_policies(policies, attributes, policy_context, clock)
         super().__init__(
             settings,
             roles=roles,
@@ -88,7 +96,8 @@ class Limen(Parts):
             clock=clock,
         )
         self._default_roles = default_roles or {}
-        self._attributes = attributes
+        if roles is not None:
+            self._load_declared()
         self._background: tuple[asyncio.Task[None], ...] = ()
         self._started = False
         self._leaving = False
@@ -101,6 +110,8 @@ class Limen(Parts):
         *,
         roles: Mapping[str, Iterable[str]] | None = None,
         attributes: AttributeLoader | None = None,
+        policies: "PolicySet | Iterable[Rule] | None" = None,
+        policy_context: PolicyContext | None = None,
         existing_accounts: ExistingAccounts | None = None,
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
@@ -114,6 +125,8 @@ class Limen(Parts):
         Args:
             roles: the roles that the application declares.
             attributes: loads what the application knows of its own users.
+            policies: what is allowed and denied.
+            policy_context: tells policies what the application knows of a request or a message.
             existing_accounts: an existing table of users.
             issuers: others whose access tokens count beside this limen's.
             strategies: ways of the application's own to say who is calling.
@@ -129,6 +142,8 @@ class Limen(Parts):
             Settings.load(env_file=env_file, **overrides),
             roles=roles,
             attributes=attributes,
+            policies=policies,
+            policy_context=policy_context,
             existing_accounts=existing_accounts,
             issuers=issuers,
             sso=sso,
@@ -148,6 +163,9 @@ class Limen(Parts):
         watch_key: str | None = None,
         watch_url: str | None = None,
         when_blind: Literal["serve", "refuse"] = "serve",
+        attributes: AttributeLoader | None = None,
+        policies: "PolicySet | Iterable[Rule] | None" = None,
+        policy_context: PolicyContext | None = None,
         clock: Clock = system_clock,
     ) -> "ResourceServer":
         """Make a gate for a service that verifies the tokens of a limen elsewhere, by its public keys alone.
@@ -168,6 +186,9 @@ class Limen(Parts):
             watch_url: where the list of ended sessions is; ``/auth/ended`` of the issuer where it is not given.
             when_blind: what happens where that list has not been heard for ten seconds: tokens count until they expire
                 (``serve``), or every one is answered 503 (``refuse``).
+            attributes: loads what this service knows of who calls, beside the token.
+            policies: what is allowed and denied here.
+            policy_context: tells policies what this service knows of a request.
             clock: the time in seconds since 1970 UTC.
 
         Raises:
@@ -185,6 +206,9 @@ class Limen(Parts):
             watch_key=watch_key,
             watch_url=watch_url,
             when_blind=when_blind,
+            attributes=attributes,
+            policies=policies,
+            policy_context=policy_context,
             clock=clock,
         )
 
@@ -196,6 +220,9 @@ class Limen(Parts):
         roles: Mapping[str, Iterable[str]] | None = None,
         cors_origins: Iterable[str] = (),
         trusted_proxies: Sequence[str] = (),
+        attributes: AttributeLoader | None = None,
+        policies: "PolicySet | Iterable[Rule] | None" = None,
+        policy_context: PolicyContext | None = None,
         clock: Clock = system_clock,
     ) -> "BehindGateway":
         """Make a gate for a service behind a gateway that asks a limen elsewhere (``/auth/verify``) for each request.
@@ -210,6 +237,9 @@ class Limen(Parts):
                 both as they are.
             cors_origins: the web origins whose pages may call.
             trusted_proxies: the gateway, as in ``LIMEN_TRUSTED_PROXIES``, for the client's address.
+            attributes: loads what this service knows of who calls, beside the token.
+            policies: what is allowed and denied here.
+            policy_context: tells policies what this service knows of a request.
             clock: the time in seconds since 1970 UTC.
 
         Raises:
@@ -223,6 +253,9 @@ class Limen(Parts):
             roles=roles,
             cors_origins=cors_origins,
             trusted_proxies=trusted_proxies,
+            attributes=attributes,
+            policies=policies,
+            policy_context=policy_context,
             clock=clock,
         )
 
@@ -361,6 +394,8 @@ class Limen(Parts):
         else:
             await self.roles.seed(self._default_roles)
         await self._role_watch.catch_up()
+        if self.loaded_policies is None:
+            self._load_declared()
         await self.sessions.catch_up()
         await self._watch.look()
         self._background = (
@@ -430,7 +465,8 @@ class Limen(Parts):
 
         Returns:
             What an operator has to know all the same: ``{"store": "rolled_back"}`` where the database went back while
-            this process ran, until ``limen db restored`` was run; otherwise nothing.
+            this process ran, until ``limen db restored`` was run; ``{"policies": "refused"}`` where policies were to be
+            replaced, and those of before stay in use; otherwise nothing.
 
         Raises:
             Unavailable: not started, about to end, the database does not answer, its schema is behind this version, or
@@ -444,7 +480,8 @@ class Limen(Parts):
         self._role_watch.require_usable()
         if self.signing_keys is not None:
             self.signing_keys.require_usable()
-        return {"store": "rolled_back"} if self._watch.rolled_back else {}
+        told = {"store": "rolled_back"} if self._watch.rolled_back else {}
+        return {**told, "policies": "refused"} if self._policies_refused is not None else told
 
     def leave(self) -> None:
         """Be ready no more, so that a balancer sends nobody new, while everything else goes on until `stop`."""
@@ -461,21 +498,6 @@ class Limen(Parts):
         if strip is not None:
             strip(scope)
         return self.chain.attribute(scope, state)
-
-    async def attributes_of(self, who: "Principal | Connection") -> Attributes:
-        """Return what the loader of ``attributes=`` tells of a principal: read-only, and bounded in time.
-
-        Args:
-            who: a request or socket, for which it is loaded once, when it is first asked for; or a principal.
-
-        Raises:
-            LimenError: the loader failed, which is a no.
-        """
-        if isinstance(who, Principal):
-            return await load_attributes(self._attributes, who)
-        from limen.web.attributes import attributes_in
-
-        return await attributes_in(who.scope, self, partial(load_attributes, self._attributes))
 
     async def live(self, principal: Principal) -> Principal:
         """Ask the database about a principal, and return it as it is now: with the roles that the account holds now.
@@ -517,6 +539,20 @@ class Limen(Parts):
             by_certificate = self.client_certificates.strategy
             return by_certificate is not None and by_certificate.still_valid(known)
         return self.bearer.fault_of(known) is None
+
+    def _use(self, catalogue: RoleCatalogue) -> None:
+        others = catalogue.permissions != self.catalogue.permissions or catalogue.roles != self.catalogue.roles
+        super()._use(catalogue)
+        if others and self.loaded_policies is not None:
+            # Wildcards stand for the actions there are, and what a role gives is another thing now.
+            self._load_declared()
+
+    def _known_permissions(self) -> frozenset[str]:
+        by_rules = (rule.permissions for issuer in self._issuers for rule in issuer.rules)
+        return frozenset(self.catalogue.permissions.union(*by_rules))
+
+    def _permissions_of_roles(self) -> Callable[[frozenset[str]], frozenset[str]]:
+        return self.catalogue.permissions_of
 
     async def _follow_ended(self) -> None:
         await self.sessions.catch_up()

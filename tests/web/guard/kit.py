@@ -1,7 +1,7 @@
 """A small gate, counted handlers, and a client that sends exactly the scope it is told to."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +10,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from limen.authz.attributes import Attributes
 from limen.authz.roles import RoleCatalogue
 from limen.core.errors import LimenError, SessionEnded, TokenRejected
 from limen.core.principal import Principal, PrincipalKind
+from limen.guard.policies import LoadedPolicies
 from limen.web.cors import NO_ORIGINS, CorsPolicy
 from limen.web.guard import GuardState
 from limen.web.peers import NO_PROXIES, TrustedProxies
@@ -50,6 +52,14 @@ class SmallGate:
     stopped: int = 0
     unavailable: LimenError | None = None
     awaits: bool = False
+    loaded_policies: LoadedPolicies | None = None
+    policy_context: Callable[[Any], Mapping[str, object]] | None = None
+    told: dict[str, dict[str, object]] = field(default_factory=dict)
+    loader_asked: list[str] = field(default_factory=list)
+
+    async def attributes_of(self, who: Principal) -> Attributes:
+        self.loader_asked.append(who.sub)
+        return self.told.get(who.sub, {})
 
     def authenticate(self, scope: Scope, state: GuardState) -> Awaitable[None] | None:
         token = dict(scope["headers"]).get(b"authorization", b"").decode().removeprefix("Bearer ")

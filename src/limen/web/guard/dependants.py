@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 from limen.guard.layers import layers
-from limen.guard.requirements import Requirement
-from limen.web.guard.declarations import Declaration, Enforcement
+from limen.guard.requirements import Question, Requirement
+from limen.web.guard.declarations import Declaration, Enforcement, current_principal, current_principal_dependency
 from limen.web.guard.marks import NOTHING_STATED, Statement, joined, read_marks
-from limen.web.guard.wrapping import resolved_signature
+from limen.web.guard.wrapping import resolved_signature, takes_principal
 
 
 def read_route(route: Any, included: Any) -> Statement:
@@ -42,7 +42,27 @@ def read_dependant(dependant: Any) -> Statement:
     for node in _nodes(dependant):
         for requirement in _restrictions(node, is_root=node is dependant):
             restriction = joined(restriction, requirement)
-    return Statement(public, restriction, contradiction=public and restriction is not None)
+    contradiction = public and restriction is not None
+    return Statement(public, restriction, contradiction=contradiction, solved=tuple(_solved(dependant)))
+
+
+def _solved(dependant: Any, calls: frozenset[Any] = frozenset()) -> Iterator[tuple[Question, frozenset[Any]]]:
+    """Yield the questions that FastAPI has decided when it calls what the tree is for."""
+    for node in dependant.dependencies:
+        through = calls | {node.call}
+        if isinstance(node.call, Enforcement):
+            yield from ((question, through) for question in node.call.requirement.loading)
+        yield from _solved(node, through)
+
+
+def takes_principal_by_dependency(route: Any) -> bool:
+    """Tell whether a FastAPI route, or something it depends on, is given the principal."""
+    dependant = getattr(route, "dependant", None)
+    if dependant is None:
+        return False
+    calls = [node.call for node in _nodes(dependant) if node.call is not None]
+    own = (current_principal, current_principal_dependency)
+    return any(call in own or takes_principal(call) for call in calls)
 
 
 def read_dependencies(dependencies: Iterable[Any]) -> Statement:
@@ -52,12 +72,15 @@ def read_dependencies(dependencies: Iterable[Any]) -> Statement:
         requirement = _requirement(depends) or _requirement(depends.dependency)
         if requirement is not None:
             restriction = None if requirement.public else requirement
-            stated &= Statement(requirement.public, restriction)
+            solved: tuple[tuple[Question, frozenset[Any]], ...] = ()
+            if isinstance(depends.dependency, Enforcement):
+                solved = tuple((each, frozenset((depends.dependency,))) for each in requirement.loading)
+            stated &= Statement(requirement.public, restriction, solved=solved)
         elif depends.dependency is not None:
             tree = sys.modules["fastapi.dependencies.utils"].get_dependant(path="/", call=depends.dependency)
             found = read_dependant(tree)
             restriction = joined(found.restriction, read_marks(depends.dependency).restriction)
-            stated &= Statement(restriction=restriction)
+            stated &= Statement(restriction=restriction, solved=tuple(_solved(tree, frozenset((depends.dependency,)))))
     return stated
 
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from limen.authn.cookie import SAFE_METHODS
 from limen.core.errors import ConfigurationError, CsrfFailed, LimenError, PolicyDenied
 from limen.core.principal import PrincipalKind
+from limen.guard.policies import LoadedPolicies
 from limen.guard.requirements import Requirement
 from limen.web.cors import preflight_answer
 from limen.web.guard.dependants import read_dependencies
@@ -32,6 +33,7 @@ from limen.web.guard.leaves import (
 from limen.web.guard.marks import NOTHING_STATED
 from limen.web.guard.own_code import KeptBackError, Observed, ask_own_code
 from limen.web.guard.own_routes import OwnRoutes
+from limen.web.guard.policies import Unanswered, ask_policies
 from limen.web.guard.rules import name_below
 from limen.web.guard.stand_in import StandIn
 from limen.web.guard.state import GUARD_KEY, GuardState
@@ -117,11 +119,13 @@ class InnerGuard:
             AskFirst: the store, or code of the application's, has to be asked first.
         """
         met, principal = leaf.met_by, state.principal
-        # Sound because sets of roles and of permissions never change, and a plain leaf asks for nothing else.
+        # Sound because sets of roles and of permissions never change, and neither do loaded policies; a plain leaf asks
+        # for nothing else.
         if (
             met is not None
             and met[0] is principal.roles
             and met[1] is principal.permissions
+            and met[2] is state.gate.loaded_policies
             and principal.kind is not _ANONYMOUS
             and state.parent is None
         ):
@@ -145,9 +149,10 @@ class InnerGuard:
         elif leaf.contradiction:
             raise self._contradiction(leaf, state)
         else:
+            loaded = state.gate.loaded_policies
             self._decide(state, leaf, leaf.required_for(scope.get("method", "")), is_final=True)
-            if leaf.is_plain and state.principal.is_authenticated:
-                leaf.met_by = (state.principal.roles, state.principal.permissions)
+            if leaf.is_plain and state.principal.is_authenticated and _is_remembered(leaf, loaded):
+                leaf.met_by = (state.principal.roles, state.principal.permissions, loaded)
 
     def enter_without_endpoint(self, state: GuardState, route: Any) -> ASGIApp:
         """Return what handles a route that does not name its endpoint, after deciding.
@@ -237,11 +242,17 @@ class InnerGuard:
         error = state.refusal(requirement)
         if error is not None:
             raise error
-        if leaf is not None and requirement.is_asked:
-            if state.asked_leaf is not leaf:
-                raise AskFirst(leaf, requirement)
+        if leaf is not None and state.asked_leaf is leaf:
             # It was asked for this very entering: middleware may dispatch a request twice, with another path.
             state.asked_leaf = None
+        elif leaf is not None and (
+            requirement.is_asked or state.must_wait(requirement, hands_out_principal=leaf.hands_out_principal)
+        ):
+            raise AskFirst(leaf, requirement)
+        else:
+            error = state.denial(requirement)
+            if error is not None:
+                raise error
         if is_final:
             state.mark_decided(None if leaf is None else leaf.endpoint)
 
@@ -257,6 +268,8 @@ class InnerGuard:
         state: GuardState = scope[GUARD_KEY]
         leaf, requirement = needed.leaf, needed.requirement
         found, below = state.found, state.below
+        if requirement.loading:
+            send = Unanswered(send, scope, state, requirement.loading).send
         observed = Observed(send, requirement.intercepts)
         try:
             if requirement.live:
@@ -265,6 +278,9 @@ class InnerGuard:
                 error = state.refusal(requirement)
                 if error is not None:
                     raise error
+            if requirement.questions or state.gate.loaded_policies is not None or state.parent is not None:
+                await ask_policies(requirement, leaf, state, {**scope, **needed.child})
+                scope["user"] = state.principal
             if requirement.checks or requirement.intercepts:
                 await ask_own_code(requirement, state, {**scope, **needed.child}, observed)
             state.asked_leaf = leaf
@@ -336,6 +352,13 @@ class InnerGuard:
             inclusion = guarded_inclusion(included, self.enter_included)
             _remember(self._inclusions, id(included), inclusion)
         return inclusion
+
+
+def _is_remembered(leaf: Leaf, loaded: LoadedPolicies | None) -> bool:
+    """Tell whether those who met a plain leaf once meet it again: no policy has a say, and nothing is to be loaded."""
+    if loaded is None:
+        return True
+    return loaded.facts_of(leaf.requirement).by_names and not (leaf.hands_out_principal and loaded.reads_attributes)
 
 
 def _remember(memory: dict[Any, Any], key: Any, what: Any) -> None:

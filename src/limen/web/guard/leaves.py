@@ -11,8 +11,9 @@ from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
 from limen.core.errors import ConfigurationError
 from limen.guard.requirements import AUTHENTICATED, PUBLIC, Requirement
-from limen.web.guard.dependants import read_dependencies, read_route
+from limen.web.guard.dependants import read_dependencies, read_route, takes_principal_by_dependency
 from limen.web.guard.marks import NOTHING_STATED, Statement, read_marks, read_method_marks
+from limen.web.guard.wrapping import takes_principal
 
 KNOWN_MATCHES: list[Any] = [Route.matches, WebSocketRoute.matches, Mount.matches, Host.matches]
 """Functions that name the endpoint when they match, so that the guard sees it before it runs."""
@@ -45,7 +46,9 @@ class Leaf:
         by_method: for a class view, what its methods require besides, by HTTP method.
         contradiction: `public` stands beside a restriction: nobody gets in.
         is_plain: roles and permissions alone decide.
-        met_by: the roles and the permissions that met it last; one tuple, so that no two threads mix theirs.
+        hands_out_principal: its handler is given the principal, and may ask policies about it.
+        met_by: the roles, the permissions and the policies that met it last; one tuple, so that no two threads mix
+            theirs.
     """
 
     endpoint: object
@@ -57,8 +60,9 @@ class Leaf:
     router: Router | None = None
     by_method: dict[str, Requirement] | None = None
     contradiction: bool = False
+    hands_out_principal: bool = False
     is_plain: bool = field(init=False)
-    met_by: tuple[frozenset[str], frozenset[str]] | None = field(init=False, default=None)
+    met_by: tuple[frozenset[str], frozenset[str], object] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         many = self.declared_by_path or self.contradiction or self.router is not None or self.by_method is not None
@@ -126,6 +130,7 @@ def _foreign_leaf(endpoint: object, route: Any, included: Any, stated: Statement
 def _stated_leaf(endpoint: object, route: Any, included: Any, stated: Statement) -> Leaf:
     requirement = stated.restriction or (PUBLIC if stated.public else AUTHENTICATED)
     view = inspect.isclass(endpoint) and issubclass(endpoint, HTTPEndpoint)
+    handed = takes_principal(endpoint) or takes_principal_by_dependency(route)
     return Leaf(
         endpoint,
         route,
@@ -134,6 +139,7 @@ def _stated_leaf(endpoint: object, route: Any, included: Any, stated: Statement)
         stated,
         by_method={} if view else None,
         contradiction=stated.contradiction,
+        hands_out_principal=handed,
     )
 
 

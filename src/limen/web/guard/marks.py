@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limen.guard.layers import layers
-from limen.guard.requirements import Requirement
+from limen.guard.requirements import Question, Requirement
 
 MARK = "__limen__"
 
@@ -41,12 +41,22 @@ class Statement:
         restriction: what must hold; None where nothing is stated.
         stray_public: a `public` was found that does not count, because it belongs to something the endpoint wraps.
         contradiction: `public` stands beside a restriction.
+        solved: the questions that dependencies of FastAPI's decide, each with the calls that lead to its dependency:
+            where one of them is replaced, it is not decided.
     """
 
     public: bool = False
     restriction: Requirement | None = None
     stray_public: bool = False
     contradiction: bool = False
+    solved: tuple[tuple[Question, frozenset[Any]], ...] = ()
+
+    @property
+    def unsolved(self) -> tuple[Question, ...]:
+        """The questions about a resource that nothing decides."""
+        solved = {question for question, _ in self.solved}
+        loading = () if self.restriction is None else self.restriction.loading
+        return tuple(question for question in loading if question not in solved)
 
     @property
     def is_stated(self) -> bool:
@@ -62,6 +72,7 @@ class Statement:
             restriction,
             self.stray_public or other.stray_public,
             self.contradiction or other.contradiction or (public and restriction is not None),
+            self.solved + other.solved,
         )
 
 

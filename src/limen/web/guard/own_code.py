@@ -10,7 +10,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.types import Message, Scope, Send
 
 from limen.core.decision import Decision
@@ -18,7 +18,8 @@ from limen.core.errors import LimenError, PolicyDenied
 from limen.core.principal import Principal
 from limen.guard.own_code import Check, Intercept, name_of
 from limen.guard.requirements import Requirement
-from limen.web.guard.state import GuardState, refusal_of
+from limen.web.guard.policies import ask_policies_beside
+from limen.web.guard.state import GuardState, connection_of, refusal_of
 
 MOST_SECONDS: Final = 5.0
 """How long a function of the application's own may take; what takes longer is a no."""
@@ -134,6 +135,7 @@ async def ask_beside(requirement: Requirement, state: GuardState, scope: Scope) 
     refused = state.refusal(requirement)
     if refused is not None:
         raise refused
+    await ask_policies_beside(requirement, state, scope)
     connection = connection_of(scope)
     for check in requirement.checks:
         if check not in state.passed:
@@ -141,11 +143,6 @@ async def ask_beside(requirement: Requirement, state: GuardState, scope: Scope) 
             state.passed += (check,)
     if any(each not in state.passed for each in requirement.intercepts):
         raise PolicyDenied("What stands around this function was not asked before this call.")
-
-
-def connection_of(scope: Scope) -> HTTPConnection:
-    """Return what a function of the application's own may look at: everything but the body, which is the handler's."""
-    return Request(dict(scope)) if scope["type"] == "http" else HTTPConnection(dict(scope))
 
 
 async def _ask_check(check: Check, asked: GuardState, connection: HTTPConnection) -> None:

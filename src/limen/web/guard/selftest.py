@@ -5,7 +5,7 @@ by nobody in particular. No handler may run. The handlers of the real applicatio
 """
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,10 +15,12 @@ from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketR
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from limen.authz.attributes import Attributes
 from limen.authz.roles import RoleCatalogue
 from limen.core.decision import Decision
 from limen.core.errors import ConfigurationError
 from limen.core.principal import Principal, PrincipalKind
+from limen.guard.policies import LoadedPolicies
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.cors import NO_ORIGINS, CorsPolicy
 from limen.web.guard.marks import write_mark
@@ -41,6 +43,11 @@ class _SentinelGate:
     cors: CorsPolicy = NO_ORIGINS
     challenges: tuple[str, ...] = ("Bearer",)
     proxies: TrustedProxies = NO_PROXIES
+    loaded_policies: LoadedPolicies | None = None
+    policy_context: Callable[[Any], Mapping[str, object]] | None = None
+
+    async def attributes_of(self, who: Principal) -> Attributes:
+        return {}
 
     def authenticate(self, scope: Scope, state: GuardState) -> Awaitable[None] | None:
         if (b"authorization", _WITHOUT_ROLES) in scope["headers"]:

@@ -1,12 +1,15 @@
 """What the guard knows about one request, and what it needs from whoever puts the parts together."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
+from starlette.requests import HTTPConnection, Request
 from starlette.types import Scope
 
+from limen.authz.attributes import Attributes
 from limen.authz.roles import RoleCatalogue
 from limen.core.decision import Decision
 from limen.core.errors import (
@@ -14,6 +17,7 @@ from limen.core.errors import (
     ConfigurationError,
     CredentialMissing,
     LimenError,
+    NotFound,
     PermissionRequired,
     PolicyDenied,
     RoleRequired,
@@ -22,7 +26,8 @@ from limen.core.errors import (
 from limen.core.events import Origin
 from limen.core.principal import ANONYMOUS, Principal
 from limen.guard.decisions import decide
-from limen.guard.requirements import Requirement
+from limen.guard.policies import Context, LoadedPolicies
+from limen.guard.requirements import Question, Requirement
 from limen.web.cors import CorsPolicy
 from limen.web.guard.rules import PathRules
 from limen.web.origin import origin_of
@@ -63,6 +68,24 @@ class Gate(Protocol):
     @property
     def proxies(self) -> TrustedProxies:
         """The proxies that are believed when they say who is behind them."""
+        ...
+
+    @property
+    def loaded_policies(self) -> LoadedPolicies | None:
+        """The policies of this moment; None where there are none. Others are another object."""
+        ...
+
+    @property
+    def policy_context(self) -> Callable[[Any], Mapping[str, object]] | None:
+        """Tells policies of a request what the application knows of it; None where it tells nothing."""
+        ...
+
+    async def attributes_of(self, who: Principal) -> Attributes:
+        """Return what the application's loader tells of a principal.
+
+        Raises:
+            LimenError: it failed, which is a no.
+        """
         ...
 
     def authenticate(self, scope: Scope, state: "GuardState") -> Awaitable[None] | None:
@@ -125,7 +148,10 @@ class GuardState(msgspec.Struct, eq=False):
         passed: the functions of the application's own that have said yes in this request.
         safe_only: it was let in by what a browser sends unasked, without proof of whose page asks, since its method
             changes nothing.
-        attributes: what `limen.web.attributes` has asked the application's loader.
+        attributes: what `limen.web.guard.attributes` has asked the application's loader.
+        answers: what the policies have allowed in this dispatch.
+        context: what the application has told policies of this request; None before it was asked, or where it has
+            nothing to tell.
     """
 
     gate: Gate
@@ -151,6 +177,8 @@ class GuardState(msgspec.Struct, eq=False):
     known_origin: Origin | None = None
     safe_only: bool = False
     attributes: Any = None
+    answers: tuple[Question, ...] = ()
+    context: Context = None
 
     __repr__ = object.__repr__  # the headers hold a credential, and scopes are logged
 
@@ -176,6 +204,42 @@ class GuardState(msgspec.Struct, eq=False):
                 return kind(decision.reason)
             return self.rejection or CredentialMissing()
         return None if self.parent is None else self.parent.refusal(requirement)
+
+    def denial(self, requirement: Requirement) -> LimenError | None:
+        """Return the refusal by a policy that needs nothing but who asks, and when; None where there is none."""
+        state: GuardState | None = self
+        while state is not None:
+            loaded = state.gate.loaded_policies
+            if loaded is not None and state.principal.is_authenticated:
+                try:
+                    reason = loaded.denial(requirement, state.principal, state.context)
+                except Exception:
+                    _log.exception("policies could not be asked, which is a no", extra={"request_id": self.request_id})
+                    return PolicyDenied()
+                if reason is not None:
+                    return refused_by_policy(requirement.questions, reason)
+            state = state.parent
+        return None
+
+    def must_wait(self, requirement: Requirement, *, hands_out_principal: bool) -> bool:
+        """Tell whether something has to be loaded before policies can be asked.
+
+        Args:
+            requirement: what is asked.
+            hands_out_principal: the handler is given the principal, and may ask policies itself.
+        """
+        state: GuardState | None = self
+        while state is not None:
+            loaded = state.gate.loaded_policies
+            if loaded is not None and state.principal.is_authenticated:
+                facts = loaded.facts_of(requirement)
+                reads = facts.attributes or (hands_out_principal and loaded.reads_attributes)
+                if reads and state.principal.attributes is None:
+                    return True
+                if facts.context and state.context is None and state.gate.policy_context is not None:
+                    return True
+            state = state.parent
+        return False
 
     def undeclared(self) -> LimenError:
         """Return the refusal of a leaf for which no rule is declared."""
@@ -205,7 +269,7 @@ class GuardState(msgspec.Struct, eq=False):
         state: GuardState | None = self
         while state is not None:
             try:
-                state.principal = await state.gate.live(state.principal)
+                state.principal = _without_attributes(await state.gate.live(state.principal))
             except LimenError:
                 raise
             except Exception as error:
@@ -215,9 +279,26 @@ class GuardState(msgspec.Struct, eq=False):
             state = state.parent
 
 
+def _without_attributes(principal: Principal) -> Principal:
+    """Return the principal as it is before anybody asked the loader, whose answer may depend on its roles."""
+    return replace(principal, attributes=None) if principal.attributes is not None else principal
+
+
+def refused_by_policy(questions: tuple[Question, ...], reason: str = "") -> LimenError:
+    """Return the refusal of what policies do not allow: one of the questions may want it to look like nothing."""
+    if any(question.hide for question in questions):
+        return NotFound()
+    return PolicyDenied(reason or None)
+
+
 def refusal_of(decision: Decision) -> LimenError:
     """Return the error for a decision of the application's own that says no."""
     return _REFUSALS.get(decision.code, PolicyDenied)(str(decision.reason) or None)
+
+
+def connection_of(scope: Scope) -> HTTPConnection:
+    """Return what a function of the application's own may look at: everything but the body, which is the handler's."""
+    return Request(dict(scope)) if scope["type"] == "http" else HTTPConnection(dict(scope))
 
 
 def state_of(scope: Scope) -> GuardState:

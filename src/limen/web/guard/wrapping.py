@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket
 
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
+from limen.guard.layers import layers
 from limen.guard.requirements import AUTHENTICATED, Requirement
 from limen.web.guard.marks import MARK, own_mark, write_mark
 from limen.web.guard.own_code import ask_beside
@@ -24,6 +25,7 @@ CONNECTION_PARAMETER = "limen_connection"
 """The hidden parameter by which FastAPI hands in the request or the WebSocket."""
 
 _IS_WRAPPER = "__limen_wrapper__"
+_TAKES_PRINCIPAL = "__limen_takes_principal__"
 _CONNECTIONS = (Request, WebSocket)
 
 
@@ -92,8 +94,17 @@ def _wrapper(target: Callable[..., Any]) -> Callable[..., Any]:
         _mark_asynchronous(wrapper)
     vars(wrapper).pop(MARK, None)
     setattr(wrapper, _IS_WRAPPER, wrapper)
+    if principals:
+        setattr(wrapper, _TAKES_PRINCIPAL, True)
     wrapper.__signature__ = signature  # type: ignore[attr-defined]
     return wrapper
+
+
+def takes_principal(endpoint: object) -> bool:
+    """Tell whether an endpoint, or a method of a class view, is given the principal by its decorator."""
+    if inspect.isclass(endpoint):
+        return any(takes_principal(each) for each in vars(endpoint).values() if inspect.isfunction(each))
+    return any(getattr(layer, "__dict__", {}).get(_TAKES_PRINCIPAL) is True for layer in layers(endpoint))
 
 
 def _mark_asynchronous(function: Any) -> None:
@@ -131,6 +142,10 @@ def check_asked(state: GuardState, requirement: Requirement) -> None:
         error = PolicyDenied("The account was not asked for again before this call.")
     if error is None and not set(requirement.checks + requirement.intercepts) <= set(state.passed):
         error = PolicyDenied("What this function asks was not asked before this call.")
+    if error is None:
+        error = state.denial(requirement)
+    if error is None and not set(requirement.questions) <= set(state.answers):
+        error = PolicyDenied("What this function asks of the policies was not asked before this call.")
     if error is not None:
         raise error
 

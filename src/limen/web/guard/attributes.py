@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from starlette.types import Scope
@@ -39,11 +39,25 @@ async def attributes_in(scope: Scope, gate: Gate, load: Callable[[Principal], Aw
         ConfigurationError: the application is not protected by this gate.
         LimenError: what loading raises.
     """
+    return await attributes_for(state_in(scope, gate), load)
+
+
+def state_in(scope: Scope, gate: Gate) -> GuardState:
+    """Return the state of a request by which this gate guards it.
+
+    Raises:
+        ConfigurationError: the application is not protected by this gate.
+    """
     state: GuardState | None = state_of(scope)
     while state is not None and state.gate is not gate:
         state = state.parent
     if state is None:
-        raise ConfigurationError("attributes_of: this request is guarded by another gate.")
+        raise ConfigurationError("This request is guarded by another gate.")
+    return state
+
+
+async def attributes_for(state: GuardState, load: Callable[[Principal], Awaitable[Attributes]]) -> Attributes:
+    """Return the attributes of the principal of a state; see `attributes_in`."""
     # On the one object that a request has, whatever middleware does to its scope.
     asked = state.attributes
     if isinstance(asked, _Asked) and asked.principal == state.principal:
@@ -58,3 +72,18 @@ async def attributes_in(scope: Scope, gate: Gate, load: Callable[[Principal], Aw
         raise
     answer.set_result(found)
     return found
+
+
+async def learn_attributes(state: GuardState) -> None:
+    """Let the principal of a request carry its attributes, where policies read any; they are loaded once.
+
+    Raises:
+        LimenError: what loading raises.
+    """
+    loaded = state.gate.loaded_policies
+    principal = state.principal
+    if loaded is None or not loaded.reads_attributes or principal.attributes is not None:
+        return
+    told = await attributes_for(state, state.gate.attributes_of)
+    if state.principal == principal:
+        state.principal = replace(state.principal, attributes=told)

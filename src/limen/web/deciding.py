@@ -1,0 +1,226 @@
+"""What every gate does with policies: it loads them, asks them, and lets principals carry what they read.
+
+No web framework is imported here: a worker, or the command line, asks policies too.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from limen.authz.attributes import AttributeLoader, Attributes, load_attributes
+from limen.core.clock import Clock
+from limen.core.decision import Decision
+from limen.core.errors import ConfigurationError
+from limen.core.principal import Principal
+from limen.guard.policies import Context, LoadedPolicies
+
+if TYPE_CHECKING:
+    # Names only: what compiles policies is loaded by those who have some.
+    from limen.authz.compilers.explain import Explanation
+    from limen.authz.engine import Policies
+    from limen.authz.policy.rules import PolicySet, Rule
+    from limen.web.guard.attributes import Connection
+
+    Declared: TypeAlias = PolicySet | Iterable[Rule]
+
+PolicyContext: TypeAlias = Callable[[Any], Mapping[str, object]]
+"""Given by the application: returns what it knows of a request, a WebSocket or a message, by name. It does no I/O."""
+
+_log = logging.getLogger("limen.policies")
+
+
+class DecidingGate:
+    """The part of a gate that has policies.
+
+    Attributes:
+        loaded_policies: the policies of this moment, and what the guard knows of them; None where there are none. It is
+            replaced as a whole.
+        policy_context: tells policies of a request what the application knows of it.
+    """
+
+    loaded_policies: LoadedPolicies | None = None
+    policy_context: PolicyContext | None = None
+    _attributes: AttributeLoader | None = None
+    _declared_policies: "Declared | None" = None
+    _policies_refused: str | None = None
+    _policy_clock: Clock
+
+    def _prepare_policies(
+        self,
+        declared: "Declared | None",
+        attributes: AttributeLoader | None,
+        context: PolicyContext | None,
+        clock: Clock,
+    ) -> None:
+        self._declared_policies = declared if declared is None or hasattr(declared, "rules") else tuple(declared)
+        self._attributes, self.policy_context, self._policy_clock = attributes, context, clock
+
+    def _known_permissions(self) -> Collection[str]:
+        """Return every permission that a role, or anything else that is declared, gives."""
+        raise NotImplementedError
+
+    def _permissions_of_roles(self) -> Callable[[frozenset[str]], frozenset[str]]:
+        """Return what roles give, as it is now."""
+        raise NotImplementedError
+
+    @property
+    def policies(self) -> "Policies":
+        """The snapshot of policies that decides at this moment.
+
+        Raises:
+            ConfigurationError: there are none, or the gate has not been started.
+        """
+        return self._decider.policies
+
+    def load_policies(self, declared: "Declared") -> None:
+        """Decide by other policies from now on.
+
+        They are checked before anything changes. Where they are refused, those of before stay in use, and ``/readyz``
+        says so; what is decided at this moment is decided by the one or by the other, never by both.
+
+        Raises:
+            ConfigurationError: they are refused; it lists every fault.
+        """
+        if not hasattr(declared, "rules"):
+            declared = tuple(declared)
+        try:
+            loaded = self._loaded(declared)
+        except ConfigurationError as error:
+            self._policies_refused = str(error)
+            _log.error("policies are refused; those of before stay", extra={"faults": str(error)})
+            raise
+        self._declared_policies = declared
+        self.loaded_policies = loaded
+        self._policies_refused = None
+        _log.info("policies loaded", extra={"version": loaded.policies.version, "rules": len(loaded.policies.rules)})
+
+    def _load_declared(self) -> None:
+        """Load what is declared, again where the roles have changed; at first it is refused aloud, later in the log.
+
+        Raises:
+            ConfigurationError: it is refused, and there are no policies yet.
+        """
+        declared = self._declared_policies
+        if declared is None:
+            return
+        try:
+            self.load_policies(declared)
+        except ConfigurationError:
+            if self.loaded_policies is None:
+                raise
+
+    def _loaded(self, declared: "Declared") -> LoadedPolicies:
+        from limen.authz.engine import Policies
+
+        policies = Policies.load(declared, permissions=self._known_permissions(), clock=self._policy_clock)
+        loaded = LoadedPolicies(policies, self._permissions_of_roles())
+        if loaded.attribute_names and self._attributes is None:
+            named = ", ".join(sorted(loaded.attribute_names))
+            raise ConfigurationError(f"Policies read {named} of who acts, and nothing loads that: give attributes=.")
+        return loaded
+
+    @property
+    def _decider(self) -> LoadedPolicies:
+        loaded = self.loaded_policies
+        if loaded is None:
+            raise ConfigurationError("There are no policies: give policies=, and start the gate before it is asked.")
+        return loaded
+
+    # --- attributes
+
+    async def attributes_of(self, who: "Principal | Connection") -> Attributes:
+        """Return what the loader of ``attributes=`` tells of a principal: read-only, and bounded in time.
+
+        Args:
+            who: a request or socket, for which it is loaded once, when it is first asked for; or a principal.
+
+        Raises:
+            LimenError: the loader failed, which is a no.
+        """
+        if isinstance(who, Principal):
+            return await load_attributes(self._attributes, who)
+        from limen.web.guard.attributes import attributes_in
+
+        return await attributes_in(who.scope, self, self.attributes_of)  # type: ignore[arg-type]
+
+    async def subject_of(self, who: "Principal | Connection") -> Principal:
+        """Return the principal as policies want it: with its attributes, where they read any.
+
+        Routes and messages get it so. Services that are handed a principal by something else ask here before they ask
+        `can`, `check` or `where`, which load nothing.
+
+        Args:
+            who: a principal; or a request or socket, for which the loader is called once.
+
+        Raises:
+            LimenError: the loader failed, which is a no.
+        """
+        if isinstance(who, Principal):
+            loaded = self.loaded_policies
+            if loaded is None or not loaded.reads_attributes or who.attributes is not None:
+                return who
+            return replace(who, attributes=await self.attributes_of(who))
+        from limen.web.guard.attributes import learn_attributes, state_in
+
+        state = state_in(who.scope, self)  # type: ignore[arg-type]
+        await learn_attributes(state)
+        return state.principal
+
+    # --- asking
+
+    def can(self, principal: Principal, action: str, resource: object = None, context: Context = None) -> bool:
+        """Tell whether a principal may do something, to a resource where there is one.
+
+        Args:
+            principal: who acts; from `subject_of` where policies read attributes.
+            action: ``resource:action``.
+            resource: what is acted on.
+            context: what is known beside, by name; the time is known anyway.
+
+        Raises:
+            ConfigurationError: there are no policies.
+        """
+        return self._decider.policies.can(principal, action, resource, context)
+
+    def decide(self, principal: Principal, action: str, resource: object = None, context: Context = None) -> Decision:
+        """Return the decision, with the rule and the version of the policies; see `can`."""
+        return self._decider.policies.decide(principal, action, resource, context)
+
+    def check(self, principal: Principal, action: str, resource: object = None, context: Context = None) -> None:
+        """Refuse what a principal may not do; see `can`.
+
+        Raises:
+            PolicyDenied: it may not.
+        """
+        self._decider.policies.check(principal, action, resource, context)
+
+    def can_many(
+        self, principal: Principal, action: str, resources: Iterable[object], context: Context = None
+    ) -> list[bool]:
+        """Tell of each resource whether a principal may do something to it; see `can`."""
+        return self._decider.policies.can_many(principal, action, resources, context)
+
+    def explain(
+        self, principal: Principal, action: str, resource: object = None, context: Context = None
+    ) -> "Explanation":
+        """Return why something is allowed or not, with values: for an administrator, never for the caller."""
+        return self._decider.policies.explain(principal, action, resource, context)
+
+    def fields(self, principal: Principal, action: str, resource: object) -> frozenset[str]:
+        """Return the fields of a resource that a principal may read, or write, by an action."""
+        return self._decider.policies.fields(principal, action, resource)
+
+    def scope(self, principal: Principal, action: str, model: type[Any]) -> Any:
+        """Tell whether a principal may do something to all rows of a model, to some, or to none: for a menu."""
+        return self._decider.policies.scope(principal, action, model)
+
+    def where(self, principal: Principal, action: str, model: type[Any], context: Context = None) -> Any:
+        """Return the condition of SQLAlchemy for the rows of a model to which a principal may do something."""
+        return self._decider.policies.where(principal, action, model, context)
+
+    def bind(self, session: Any, principal: Principal, **options: Any) -> Any:
+        """Apply the policies to every select of a session of SQLAlchemy; see `limen.authz.compilers.sql.bind`."""
+        from limen.authz.compilers.sql.bind import bind
+
+        return bind(session, self._decider.policies, principal, **options)
