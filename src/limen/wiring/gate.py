@@ -24,6 +24,7 @@ from limen.core.events import Event, EventName
 from limen.core.principal import Principal
 from limen.core.probe import Probe
 from limen.features.accounts.existing import ExistingAccounts
+from limen.features.approvals.service import ApprovalService
 from limen.features.sso.providers import SSOProvider
 from limen.settings import Settings
 from limen.storage import ApplicationConnection
@@ -94,6 +95,15 @@ class Limen(DecidingGate, Parts):
             sso=sso,
             strategies=strategies,
             clock=clock,
+        )
+        self.approvals = ApprovalService(
+            self.storage.approvals,
+            roles=self.roles,
+            live=self.live,
+            catalogue=lambda: self.catalogue,
+            using=self.storage.using,
+            borrowed=self.storage.borrowed,
+            record=self.sessions.record,
         )
         self._default_roles = default_roles or {}
         if roles is not None:
@@ -267,6 +277,7 @@ class Limen(DecidingGate, Parts):
         prefix: str = "/auth",
         health: bool = False,
         administration: bool = False,
+        approvals: bool = False,
     ) -> None:
         """Put a FastAPI or Starlette application under guard, and add limen's own routes to it.
 
@@ -279,6 +290,7 @@ class Limen(DecidingGate, Parts):
             prefix: what the paths of limen's routes begin with.
             health: add ``/healthz`` and ``/readyz`` too, as the stand-alone server has them.
             administration: add ``/admin/api/…`` too, for whoever holds the permissions `limen.ADMINISTRATION`.
+            approvals: add ``/approvals`` too, for the actions of `approvals`.
 
         Raises:
             ConfigurationError: it is no such application, or is protected by another gate, or has served already.
@@ -307,6 +319,7 @@ class Limen(DecidingGate, Parts):
             public_url=self.settings.public_url,
             sso=self.sso,
             certificates=certificates.service if certificates.strategy is not None else None,
+            approvals=self.approvals if approvals else None,
         )
         schema = paths_of_schema(
             prefix,
@@ -316,6 +329,7 @@ class Limen(DecidingGate, Parts):
             api_keys=self.api_keys is not None,
             sso=self.sso is not None,
             certificates=certificates.strategy is not None,
+            approvals=approvals,
         )
         extra = {"paths": schema, "components": {"securitySchemes": security_schemes_of(self._strategies)}}
         protection = protect(app, self, strict=strict, own_routes=routes, openapi_extra=extra)
@@ -398,11 +412,13 @@ class Limen(DecidingGate, Parts):
             self._load_declared()
         await self.sessions.catch_up()
         await self._watch.look()
+        await self.approvals.check()
         self._background = (
             asyncio.create_task(self._repeat(self._follow_ended, POLL_SECONDS), name="limen: ended sessions"),
             asyncio.create_task(self._repeat(self._watch.look, POLL_SECONDS), name="limen: rollback watch"),
             asyncio.create_task(self._repeat(self._follow_roles, POLL_SECONDS), name="limen: roles"),
             asyncio.create_task(self._repeat(self.storage.sweep, SWEEP_SECONDS), name="limen: housekeeping"),
+            asyncio.create_task(self._repeat(self.approvals.work, POLL_SECONDS), name="limen: approved actions"),
         )
         if self.signing_keys is not None:
             following = self._repeat(self.signing_keys.catch_up, POLL_SECONDS)

@@ -1,7 +1,7 @@
 """What a gate is made of."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -34,6 +34,7 @@ from limen.features.accounts.existing import ExistingAccounts, TakingOver
 from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.building import KeySettings, build_api_keys
+from limen.features.approvals.service import cancel_all
 from limen.features.client_certificates.building import build_client_certificates
 from limen.features.events.service import EventService
 from limen.features.forwarding.service import ForwardingService
@@ -203,7 +204,10 @@ class Parts:
 
     def _build_administration(self) -> None:
         self.maintenance = MaintenanceService(
-            self.storage.maintenance, record=self.sessions.record, keep_ended_ms=self._keep_ended_ms
+            self.storage.maintenance,
+            record=self.sessions.record,
+            keep_ended_ms=self._keep_ended_ms,
+            cancel_requests=partial(cancel_all, self.storage.approvals),
         )
         self._watch = RollbackWatch(self.storage.maintenance, record=self.sessions.record)
         self._role_watch = RoleWatch(self.storage.roles, self.changed, self._use)

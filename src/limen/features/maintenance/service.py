@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from limen.core.events import Event, EventName, EventSink
@@ -18,11 +18,12 @@ PAUSE_SECONDS = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """How much was ended, and how many API keys somebody has to confirm."""
+    """How much was ended: API keys wait to be confirmed, requests for approvals are withdrawn."""
 
     accounts: int
     sessions: int
     keys: int = 0
+    requests: int = 0
 
 
 OnBatch = Callable[[Restored], None]
@@ -40,10 +41,19 @@ class MaintenanceService:
         store: where the data is.
         record: writes the event at the end.
         keep_ended_ms: how long an ended session stays on the list.
+        cancel_requests: withdraws every request that waits for approvals; is given who does it.
     """
 
-    def __init__(self, store: MaintenanceStore, *, record: EventSink, keep_ended_ms: int) -> None:
+    def __init__(
+        self,
+        store: MaintenanceStore,
+        *,
+        record: EventSink,
+        keep_ended_ms: int,
+        cancel_requests: Callable[[str], Awaitable[int]],
+    ) -> None:
         self._store = store
+        self._cancel_requests = cancel_requests
         self._record = record
         self._keep_ended_ms = keep_ended_ms
 
@@ -58,7 +68,8 @@ class MaintenanceService:
         epoch is raised and every session deleted and listed as ended, in batches. Stopped in between it leaves no
         account half done; run again it begins anew and comes to the same end.
 
-        An API key that was revoked since the backup is alive in it. So each opens nothing until somebody confirms it.
+        An API key that was revoked since the backup is alive in it. So each opens nothing until somebody confirms it. A
+        request that was rejected, or executed, since the backup is pending in it. So each is withdrawn.
 
         Access tokens of sessions that the restored database has never heard of cannot be listed: they live as long as
         an access token does, unless the access secret is replaced at once.
@@ -85,12 +96,15 @@ class MaintenanceService:
                 break
             after = batch.next
             await asyncio.sleep(PAUSE_SECONDS)
+        requests = await self._cancel_requests(actor)
         # Only now: whoever reads it knows that nothing of before is left.
         await self._record(
             Event(
-                EventName.STORE_RESTORED, actor=actor, data={"accounts": accounts, "sessions": sessions, "keys": keys}
+                EventName.STORE_RESTORED,
+                actor=actor,
+                data={"accounts": accounts, "sessions": sessions, "keys": keys, "requests": requests},
             )
         )
-        done = {"accounts": accounts, "sessions": sessions, "keys": keys}
+        done = {"accounts": accounts, "sessions": sessions, "keys": keys, "requests": requests}
         _log.info("every session was ended after a restore", extra=done)
-        return Restored(accounts, sessions, keys)
+        return Restored(accounts, sessions, keys, requests)

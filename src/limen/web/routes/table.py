@@ -6,6 +6,7 @@ from typing import Any
 from limen.crypto.keys import KeySet
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.service import ApiKeyService
+from limen.features.approvals.service import ApprovalService
 from limen.features.client_certificates.service import ClientCertificateService
 from limen.features.forwarding.service import ForwardingService
 from limen.features.login.service import LoginService
@@ -18,6 +19,7 @@ from limen.web.peers import TrustedProxies
 from limen.web.routes.account import account_routes
 from limen.web.routes.administration import Administered, administration_paths, administration_routes
 from limen.web.routes.api_keys import own_key_paths, own_key_routes
+from limen.web.routes.approvals import approval_paths, approval_routes
 from limen.web.routes.client_certificates import certificate_token_paths, certificate_token_routes
 from limen.web.routes.ended import ended_paths, ended_routes
 from limen.web.routes.health import health_routes
@@ -50,12 +52,13 @@ def own_routes(
     public_url: str | None = None,
     certificates: ClientCertificateService | None = None,
     sso: Sso | None = None,
+    approvals: ApprovalService | None = None,
 ) -> OwnRoutes:
     """Make the one entry for an application's list of routes.
 
     ``ready`` adds ``/healthz`` and ``/readyz``, ``administration`` everything under ``/admin/api``, ``api_keys`` the
     caller's own. ``public_url`` is where others reach the application; ``certificates`` adds the tokens of services,
-    ``sso`` the providers of single sign-on.
+    ``sso`` the providers of single sign-on, ``approvals`` everything under ``/approvals``.
     """
     refresh_cookies = RefreshCookies(cookies.csrf, cookies.https_only, prefix, public_url)
     table = {
@@ -69,6 +72,7 @@ def own_routes(
         **(own_key_routes(api_keys, prefix=prefix) if api_keys is not None else {}),
         **(certificate_token_routes(certificates, prefix=prefix) if certificates is not None else {}),
         **(sso_routes(sso, cookies, prefix=prefix) if sso is not None else {}),
+        **(approval_routes(approvals) if approvals is not None else {}),
         **(health_routes(ready) if ready is not None else {}),
         **(administration_routes(administration) if administration is not None else {}),
     }
@@ -111,6 +115,7 @@ def paths_of_schema(
     api_keys: bool = False,
     sso: bool = False,
     certificates: bool = False,
+    approvals: bool = False,
 ) -> Paths:
     """Describe the routes as OpenAPI paths, so that they stand beside the application's own in its schema."""
     registration = object_of(
@@ -182,5 +187,6 @@ def paths_of_schema(
         **(own_key_paths(prefix) if api_keys else {}),
         **(sso_paths(prefix, _TOKENS) if sso else {}),
         **(certificate_token_paths(prefix) if certificates else {}),
+        **(approval_paths() if approvals else {}),
         **(administration_paths(api_keys=api_keys) if administration else {}),
     }
