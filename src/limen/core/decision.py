@@ -11,11 +11,15 @@ class Decision:
         allowed: True only where every requirement held.
         code: the error code of the refusal, from the catalogue; empty when allowed.
         reason: one sentence for the caller: what is missing, never whether something exists.
+        rule: the id of the rule that made the difference; empty where no policy was asked, and where no rule allows it.
+        version: that of the policy that decided; empty where none was asked.
     """
 
     allowed: bool
     code: str = ""
     reason: str = ""
+    rule: str = ""
+    version: str = ""
 
     def __bool__(self) -> bool:
         return self.allowed
