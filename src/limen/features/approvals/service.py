@@ -39,7 +39,7 @@ from limen.features.approvals.actions import (
 from limen.features.approvals.asking import data_of, digest_of, line_of, reader_of, session_of, view_of
 from limen.features.approvals.declarations import Declarations, no_such_request
 from limen.features.approvals.execution import Execution
-from limen.features.approvals.payloads import canonical
+from limen.features.approvals.payloads import MAX_BYTES, canonical
 from limen.features.approvals.store import (
     Approvals,
     ApprovalStatus,
@@ -68,6 +68,7 @@ __all__ = [
     "cancel_all",
 ]
 
+MAX_PAYLOAD: Final = MAX_BYTES
 ATTEMPTS: Final = 5
 """How often a decision is judged anew, when what it was judged by has moved."""
 MOST_PENDING: Final = 1_000
