@@ -1,15 +1,15 @@
 """A loaded set of policies, and what the guard has to know of it before it can ask."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from limen.authz.policy.expressions import SUBJECT_FIELDS, operands_of
 from limen.authz.policy.nodes import And, AnyRow, Attribute, Node, Not, Or, PythonLeaf, Source
-from limen.authz.policy.rules import Effect, Rule
+from limen.authz.policy.rules import Effect, PolicySet, Rule
 from limen.core import metrics
-from limen.core.decision import Decision
+from limen.core.decision import ALLOWED, Decision
 from limen.core.principal import Principal
 from limen.guard.requirements import Question, Requirement
 
@@ -45,6 +45,7 @@ class LoadedPolicies:
 
     Args:
         policies: the snapshot.
+        declared: what it was made of: as it was written, with wildcards.
         permissions_of: what roles give.
 
     Attributes:
@@ -59,25 +60,35 @@ class LoadedPolicies:
         "reads_attributes", "reads_context",
     )  # fmt: skip
 
-    def __init__(self, policies: "Policies", permissions_of: Callable[[frozenset[str]], frozenset[str]]) -> None:
+    def __init__(
+        self,
+        policies: "Policies",
+        declared: "PolicySet | Iterable[Rule]",
+        permissions_of: Callable[[frozenset[str]], frozenset[str]],
+    ) -> None:
         self.policies = policies
         self._permissions_of = permissions_of
         self._facts: dict[Requirement, Facts] = {}
         self._denies: dict[str, list[Rule]] = {}
         self._attributes: set[str] = set()
         self._context: set[str] = set()
-        self.attribute_names = frozenset(name for rule in policies.rules for name in _attributes_read(rule.condition))
+        written = tuple(declared.rules if isinstance(declared, PolicySet) else declared)
+        # A tenant's condition stands beside every allow.
+        tenants = [each.node for each in declared.tenants] if isinstance(declared, PolicySet) else []
+        conditions = [*(rule.condition for rule in written), *tenants]
+        self.attribute_names = frozenset(name for each in conditions for name in _attributes_read(each))
         for action in policies.actions:
             rules = policies.rules_for(action)
             self._denies[action] = [each for each in rules if _is_by_names(each)]
-            if any(_reads_attributes(each.condition) for each in rules):
+            nodes = [*(rule.condition for rule in rules), *tenants]
+            if any(_reads_attributes(each) for each in nodes):
                 self._attributes.add(action)
-            if any(_reads_context(each.condition) for each in rules):
+            if any(_reads_context(each) for each in nodes):
                 self._context.add(action)
         # An action that nobody knew when this was loaded is denied by a wildcard that would have covered it.
         self._wildcards = [
             (name.removesuffix("*"), rule)
-            for rule in policies.rules
+            for rule in written
             if _is_by_names(rule)
             for name in rule.actions
             if name.endswith(":*")
@@ -168,19 +179,23 @@ class LoadedPolicies:
             resource: what is acted on; None where the question has none.
             context: what is known beside.
         """
-        decision = self.policies.decide(principal, question.action, resource, context)
-        metrics.POLICY_DECISIONS.add("allowed" if decision.allowed is True else "denied")
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug(
-                "policy decision",
-                extra={
-                    "action": question.action,
-                    "allowed": decision.allowed,
-                    "rule": decision.rule,
-                    "version": decision.version,
-                },
-            )
-        return decision
+        asked = (principal, question.action, resource, context)
+        allowed = self.policies.can(*asked) is True
+        metrics.POLICY_DECISIONS.add("allowed" if allowed else "denied")
+        if allowed and not _log.isEnabledFor(logging.DEBUG):
+            return ALLOWED
+        # The verdict is what `can` says; this tells which rule it was.
+        decision = self.policies.decide(*asked)
+        _log.debug(
+            "policy decision",
+            extra={
+                "action": question.action,
+                "allowed": allowed,
+                "rule": decision.rule,
+                "version": self.policies.version,
+            },
+        )
+        return decision if decision.allowed is allowed else Decision(allowed, "" if allowed else "policy_denied")
 
 
 def _is_by_names(rule: Rule) -> bool:

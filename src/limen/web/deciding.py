@@ -30,6 +30,11 @@ PolicyContext: TypeAlias = Callable[[Any], Mapping[str, object]]
 _log = logging.getLogger("limen.policies")
 
 
+def _kept(declared: "Declared") -> "Declared":
+    """Return what is declared as something that can be read twice."""
+    return declared if hasattr(declared, "rules") else tuple(declared)
+
+
 class DecidingGate:
     """The part of a gate that has policies.
 
@@ -53,7 +58,7 @@ class DecidingGate:
         context: PolicyContext | None,
         clock: Clock,
     ) -> None:
-        self._declared_policies = declared if declared is None or hasattr(declared, "rules") else tuple(declared)
+        self._declared_policies = None if declared is None else _kept(declared)
         self._attributes, self.policy_context, self._policy_clock = attributes, context, clock
 
     def _known_permissions(self) -> Collection[str]:
@@ -82,8 +87,7 @@ class DecidingGate:
         Raises:
             ConfigurationError: they are refused; it lists every fault.
         """
-        if not hasattr(declared, "rules"):
-            declared = tuple(declared)
+        declared = _kept(declared)
         try:
             loaded = self._loaded(declared)
         except ConfigurationError as error:
@@ -114,7 +118,7 @@ class DecidingGate:
         from limen.authz.engine import Policies
 
         policies = Policies.load(declared, permissions=self._known_permissions(), clock=self._policy_clock)
-        loaded = LoadedPolicies(policies, self._permissions_of_roles())
+        loaded = LoadedPolicies(policies, declared, self._permissions_of_roles())
         if loaded.attribute_names and self._attributes is None:
             named = ", ".join(sorted(loaded.attribute_names))
             raise ConfigurationError(f"Policies read {named} of who acts, and nothing loads that: give attributes=.")

@@ -9,12 +9,14 @@ from starlette.requests import HTTPConnection
 
 from limen.core.principal import Principal
 from limen.guard.own_code import After, Before, Check
-from limen.guard.requirements import PUBLIC, Requirement
+from limen.guard.requirements import PUBLIC, Question, Requirement
 from limen.web.guard.marks import write_mark
 from limen.web.guard.own_code import ask_beside
+from limen.web.guard.policies import answer_about
 from limen.web.guard.state import state_of
 from limen.web.guard.wrapping import check_asked, wrap_endpoint
 
+_Resource = TypeVar("_Resource")
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
 
@@ -120,6 +122,28 @@ class PermissionsFactory(Generic[_Made]):
         return self._make(Requirement.of_any_permission(names))
 
 
+class PolicyFactory(Generic[_Made]):
+    """Makes requirements of policies that need no resource, or one that the handler loads."""
+
+    def __init__(self, make: Callable[[Requirement], _Made]) -> None:
+        self._make = make
+
+    def __call__(self, action: str, *, hide: bool = False) -> _Made:
+        """Require that the policies allow an action: by who calls, when, and what is known of the request.
+
+        It is decided at dispatch, before the body is read. A rule about a resource does not hold here, and a deny about
+        one denies: where there is a resource, `enforce_policy` is asked in the handler, once it is loaded.
+
+        Args:
+            action: ``resource:action``.
+            hide: refuse with 404 ``not_found`` in place of 403 ``policy_denied``.
+
+        Raises:
+            ConfigurationError: the action is malformed.
+        """
+        return self._make(Requirement.of_question(action, hide=hide))
+
+
 class GuardFactory(Generic[_Made]):
     """Makes requirements of functions of the application's own."""
 
@@ -168,10 +192,15 @@ class Enforcement:
 
     The guard finds it in the route's dependencies and decides at dispatch, before the body is read; replacing it by
     ``dependency_overrides`` switches nothing off.
+
+    Attributes:
+        requirement: what it requires.
+        decides: the questions about a resource that are decided where it is called.
     """
 
     def __init__(self, requirement: Requirement) -> None:
         self.requirement = requirement
+        self.decides: tuple[Question, ...] = ()
 
     async def __call__(self, connection: HTTPConnection) -> Principal:
         """Return the principal, who meets the requirement.
@@ -183,6 +212,39 @@ class Enforcement:
         if self.requirement.is_asked:
             await ask_beside(self.requirement, state_of(connection.scope), connection.scope)
         return enforced(self.requirement, connection)
+
+
+async def enforce_policy(
+    connection: HTTPConnection, action: str, resource: _Resource, *, hide: bool = False
+) -> _Resource:
+    """Refuse where the policies do not allow whoever calls to do something to a resource.
+
+    Args:
+        connection: the request or the WebSocket.
+        action: ``resource:action``.
+        resource: what is acted on; None where there is no such thing.
+        hide: refuse with 404 ``not_found``, as where there is no such thing.
+
+    Returns:
+        the resource.
+
+    Raises:
+        NotFound: there is no such thing, or `hide` is asked for.
+        PolicyDenied: the policies do not allow it; the detail is the reason that a deny states.
+        LimenError: what they read could not be loaded.
+        ConfigurationError: the application is not protected.
+    """
+    state = state_of(connection.scope)
+    requirement = Requirement.of_question(action, load=_loaded_by_handler, hide=hide)
+    refused = state.refusal(requirement)
+    if refused is not None:
+        raise refused
+    await answer_about(requirement.questions[0], state, connection.scope, resource)
+    return resource
+
+
+def _loaded_by_handler() -> None:
+    """Stands for what a handler has loaded itself."""
 
 
 def current_principal(connection: HTTPConnection) -> Principal:

@@ -51,7 +51,7 @@ def _solved(dependant: Any, calls: frozenset[Any] = frozenset()) -> Iterator[tup
     for node in dependant.dependencies:
         through = calls | {node.call}
         if isinstance(node.call, Enforcement):
-            yield from ((question, through) for question in node.call.requirement.loading)
+            yield from ((question, through) for question in node.call.decides)
         yield from _solved(node, through)
 
 
@@ -74,7 +74,7 @@ def read_dependencies(dependencies: Iterable[Any]) -> Statement:
             restriction = None if requirement.public else requirement
             solved: tuple[tuple[Question, frozenset[Any]], ...] = ()
             if isinstance(depends.dependency, Enforcement):
-                solved = tuple((each, frozenset((depends.dependency,))) for each in requirement.loading)
+                solved = tuple((each, frozenset((depends.dependency,))) for each in depends.dependency.decides)
             stated &= Statement(requirement.public, restriction, solved=solved)
         elif depends.dependency is not None:
             tree = sys.modules["fastapi.dependencies.utils"].get_dependant(path="/", call=depends.dependency)

@@ -10,7 +10,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
 from limen.core.errors import ConfigurationError
-from limen.guard.requirements import AUTHENTICATED, PUBLIC, Requirement
+from limen.guard.requirements import AUTHENTICATED, PUBLIC, Question, Requirement
 from limen.web.guard.dependants import read_dependencies, read_route, takes_principal_by_dependency
 from limen.web.guard.marks import NOTHING_STATED, Statement, read_marks, read_method_marks
 from limen.web.guard.wrapping import takes_principal
@@ -67,6 +67,15 @@ class Leaf:
     def __post_init__(self) -> None:
         many = self.declared_by_path or self.contradiction or self.router is not None or self.by_method is not None
         self.is_plain = not many and self.requirement.is_by_names
+
+    @property
+    def all_questions(self) -> tuple[Question, ...]:
+        """What it asks the policies, whatever the method: a class view by all of its methods."""
+        asked = self.requirement.questions
+        if self.by_method is not None:
+            for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+                asked += self.required_for(method).questions
+        return tuple(dict.fromkeys(asked))
 
     def required_for(self, method: str) -> Requirement:
         """Return what must hold for this HTTP method."""

@@ -66,6 +66,12 @@ _FORBIDDEN = {
 }
 
 
+_ABSENT = {
+    "description": "There is no such thing, or it is not the caller's to know of.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/LimenProblem"}}},
+}
+
+
 def describing(
     original: Callable[[], Document], leaves: Callable[[], Iterable[ListedLeaf]], extra: Mapping[str, Any]
 ) -> Callable[[], Document]:
@@ -136,6 +142,8 @@ def _describe(operation: Document, requirement: Requirement, own: tuple[str, ...
     responses.setdefault("401", copy.deepcopy(_UNAUTHENTICATED))
     if replace(requirement, live=False, interactive=False, client_certificate=False) != AUTHENTICATED:
         responses.setdefault("403", copy.deepcopy(_FORBIDDEN))
+    if any(each.hide or each.load is not None for each in requirement.questions):
+        responses.setdefault("404", copy.deepcopy(_ABSENT))
 
 
 def as_values(requirement: Requirement) -> Document:
@@ -153,6 +161,11 @@ def as_values(requirement: Requirement) -> Document:
         values["permissions"] = list(requirement.permissions_all)
     if requirement.permissions_any:
         values["any_permission"] = [list(names) for names in requirement.permissions_any]
+    if requirement.questions:
+        values["policies"] = [
+            {"action": each.action, "resource": each.load is not None, "hide": each.hide}
+            for each in requirement.questions
+        ]
     if requirement.checks:
         values["guards"] = [name_of(check) for check in requirement.checks]
     if requirement.intercepts:
@@ -172,6 +185,10 @@ def in_words(requirement: Requirement) -> str:
         parts.append("a person who has logged in: no API key and no service")
     if requirement.client_certificate:
         parts.append("the client certificate of a service")
+    parts += [
+        f"that the policies allow `{each.action}`{' of what is asked for' if each.load is not None else ''}"
+        for each in requirement.questions
+    ]
     parts += [f"that `{name_of(check)}` says yes" for check in requirement.checks]
     return f"**Requires** {', and '.join(parts)}." if parts else "**Requires** authentication."
 

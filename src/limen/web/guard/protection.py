@@ -105,7 +105,7 @@ class Protection:
         refuse_rewritten_addresses(self.gate.proxies)
         await self.gate.start()
         leaves = self.leaves()
-        found = faults(leaves, self.rules, self.gate.catalogue, strict=self.strict)
+        found = faults(leaves, self.rules, self.gate.catalogue, self.gate.loaded_policies, strict=self.strict)
         if found:
             raise ConfigurationError("limen refuses to start this application:\n- " + "\n- ".join(found))
         await assert_guard_holds(self.app)

@@ -7,9 +7,11 @@ from typing import Any
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
 from limen.authz.administration import ADMINISTRATION
+from limen.authz.policy.expressions import meant
 from limen.authz.roles import RoleCatalogue
 from limen.core.errors import ConfigurationError
-from limen.guard.requirements import PUBLIC, Requirement
+from limen.guard.policies import LoadedPolicies
+from limen.guard.requirements import PUBLIC, Question, Requirement
 from limen.web.guard.dispatch import InnerGuard, instrument
 from limen.web.guard.inclusions import check_included
 from limen.web.guard.leaves import Leaf, is_framework_page, names_endpoint, stands_inside
@@ -17,6 +19,10 @@ from limen.web.guard.marks import Statement
 from limen.web.guard.rules import OWN_DEFAULT, PathRules, name_below, normal_name
 
 _DEEPEST = 32
+_UNSOLVED = (
+    "it asks policies for {} about what load= brings, but FastAPI never calls that there: write policy(…, load=…) as "
+    "the annotation of a parameter, the last one in its Annotated, or in dependencies=[…] of a FastAPI route"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,12 @@ def _opaque(endpoint: object) -> Leaf:
 
 
 def faults(
-    leaves: Iterable[ListedLeaf], rules: PathRules, catalogue: RoleCatalogue | None, *, strict: bool
+    leaves: Iterable[ListedLeaf],
+    rules: PathRules,
+    catalogue: RoleCatalogue | None,
+    loaded: LoadedPolicies | None,
+    *,
+    strict: bool,
 ) -> list[str]:
     """Return what is wrong with an application's leaves, one sentence each."""
     listed = list(leaves)
@@ -148,13 +159,30 @@ def faults(
         elif strict and not each.leaf.declared_by_path and not each.is_own and not stated.is_stated:
             found.append(f"{each.name}: it states nothing, and protect(strict=True) asks every route to")
         found += [f"{each.name}: {fault}" for fault in _unknown_names(stated, catalogue)]
+        found += [f"{each.name}: {fault}" for fault in _unanswerable(each.leaf.all_questions, loaded)]
+        if not each.leaf.declared_by_path:
+            found += [f"{each.name}: {_UNSOLVED.format(question.action)}" for question in stated.unsolved]
     for path, requirement in rules.items():
         if path not in used:
             found.append(
                 f"a rule is declared for {path}, but there is no leaf that needs one: routes carry their own marks"
             )
         found += [f"{path}: {fault}" for fault in _unknown_names(Statement(restriction=requirement), catalogue)]
+        found += [f"{path}: {fault}" for fault in _unanswerable(requirement.questions, loaded)]
+        found += [f"{path}: {_UNSOLVED.format(question.action)}" for question in requirement.loading]
     return found
+
+
+def _unanswerable(questions: Iterable[Question], loaded: LoadedPolicies | None) -> list[str]:
+    """Return what is wrong with questions that the policies could never answer with yes."""
+    if loaded is None:
+        return [f"it asks policies for {each.action}, but there are none: Limen(policies=…)" for each in questions]
+    known = loaded.policies.actions
+    return [
+        f"no policy and no role knows the action {each.action}.{meant(each.action, known)}"
+        for each in questions
+        if each.action not in known
+    ]
 
 
 def _unknown_names(stated: Statement, catalogue: RoleCatalogue | None) -> list[str]:
