@@ -1,16 +1,20 @@
 """What a Starlette application writes on its endpoints. FastAPI is not needed for it."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from limen.core.principal import Principal
 from limen.guard.requirements import PUBLIC, Requirement
+from limen.web.approvals import Quorum, asking_endpoint, body_of
 from limen.web.guard.declarations import (
     Declaration,
     GuardFactory,
     InterceptFactory,
     PermissionsFactory,
+    PolicyFactory,
     RolesFactory,
     current_principal,
+    enforce_policy,
 )
 from limen.web.guard.own_code import ResponseStart
 from limen.web.guard.wrapping import PrincipalMarker
@@ -42,16 +46,47 @@ roles = RolesFactory(Declaration)
 permissions = PermissionsFactory(Declaration)
 """``permissions("order:create")``: all of them are required; ``permissions.any(…)``: one of them."""
 
+policy = PolicyFactory(Declaration)
+"""``policy("order:create")``: the policies have to allow it; for a resource there is `enforce_policy`."""
+
+
+def requires_approval(
+    action: str, *, quorum: Quorum = None, resource: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Ask for an approval instead of doing it: the JSON object of the body becomes the payload, and the answer is 202.
+
+    What the function does is never run; what is to be done is named by ``gate.approvals.action(action)``.
+
+    Args:
+        action: the name of the action.
+        quorum: how many have to say yes, where that is more than the action says: a number, or a function of the
+            payload.
+        resource: what it is to be done to, with the parameters of the path: ``"payout:{id}"``. Without it, the path
+            where it has parameters, and otherwise nothing: it makes something new.
+
+    Raises:
+        ConfigurationError: it stands above something else than a function.
+    """
+
+    def declare(target: Callable[..., Any]) -> Callable[..., Any]:
+        return asking_endpoint(target, str(action), quorum=quorum, resource=resource, payload_of=body_of)
+
+    return declare
+
+
 __all__ = [
     "CurrentPrincipal",
     "ResponseStart",
     "client_certificate",
     "current_principal",
+    "enforce_policy",
     "guard",
     "interactive",
     "intercept",
     "live",
     "permissions",
+    "policy",
     "public",
+    "requires_approval",
     "roles",
 ]
