@@ -4,15 +4,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from limen.authz.permissions import is_permission_name, permission_name
-from limen.authz.policy.expressions import Expression, condition_of, rows_of
+from limen.authz.policy.conditions import Condition, Expression, condition_of
+from limen.authz.policy.models import field_of, shape_of
 from limen.authz.policy.nodes import Node, Row, Truth
 from limen.authz.policy.shapes import Model
+from limen.authz.policy.tree import rows_of
 from limen.core.errors import ConfigurationError
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}\Z")
+_T = TypeVar("_T")
+
 _WILDCARD: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9_.-]{0,63}:){1,3}\*\Z")
 
 
@@ -92,50 +96,71 @@ def deny(
         ConfigurationError: as `allow`.
     """
     if unknown not in {None, "deny"}:
-        raise ConfigurationError(f'deny {id}: unknown="deny" or nothing, not {unknown!r}')
+        raise ConfigurationError(f'deny {id}: unknown={unknown!r} says nothing. Write unknown="deny", or leave it out.')
     return _rule(Effect.DENY, action, condition, id, fields, unknown_denies=unknown == "deny")
 
 
 def _rule(
-    effect: Effect,
-    action: str | Iterable[str],
-    condition: Expression | None,
-    id: str,
-    fields: Iterable[str] | None,
-    *,
-    unknown_denies: bool,
+    effect: Effect, action: object, condition: object, id: object, fields: object, *, unknown_denies: bool
 ) -> Rule:
-    what = f"{effect.value} {id}"
-    if not isinstance(id, str) or _ID.match(id) is None:
-        raise ConfigurationError(f"{effect.value}: {id!r} is no id: letters, digits, and any of _.:/- between them")
-    node: Node = Truth(True) if condition is None else condition_of(condition).node
+    if not isinstance(id, str) or _ID.match(str(id)) is None:
+        raise ConfigurationError(
+            f"{effect.value}: {id!r} is no id. Write letters, digits, and any of _ . : / - between them."
+        )
+    name = str(id)
+    what = f"{effect.value} {name}"
+    node: Node = Truth(True) if condition is None else _condition(what, condition)
     rows = rows_of(node)
     if len(rows) > 1:
         names = " and ".join(sorted(row.name for row in rows))
-        raise ConfigurationError(f"{what}: a rule is about one resource, not {names}; write one for each")
+        raise ConfigurationError(f"{what} is about {names}, and a rule is about one resource. Write one for each.")
     row = next(iter(rows), None)
-    return Rule(id, effect, _actions(what, action), node, row, _fields(what, fields), unknown_denies)
+    return Rule(name, effect, _actions(what, action), node, row, _fields(what, fields, row), unknown_denies)
 
 
-def _actions(what: str, action: str | Iterable[str]) -> tuple[str, ...]:
-    given = (action,) if isinstance(action, str) else tuple(action)
+def _condition(what: str, condition: object) -> Node:
+    try:
+        return condition_of(condition).node
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what}: {error}") from None
+
+
+def _names(what: str, given: object) -> tuple[object, ...]:
+    """Return what was given as one or several names."""
+    if isinstance(given, str):
+        return (given,)
+    if isinstance(given, Iterable) and not isinstance(given, Expression | Mapping | bytes):
+        return tuple(given)
+    raise ConfigurationError(f"{what}: {given!r} is no list of names. Write [{given!r}].")
+
+
+def _actions(what: str, action: object) -> tuple[str, ...]:
+    given = _names(what, action)
     if not given:
-        raise ConfigurationError(f"{what} names no action")
+        raise ConfigurationError(f"{what} names no action. Write resource:action, such as order:approve.")
     for name in given:
         if not (isinstance(name, str) and (is_permission_name(str(name)) or _WILDCARD.match(str(name)))):
-            raise ConfigurationError(f"{what}: {name!r} is no action: write resource:action, or resource:*")
+            raise ConfigurationError(
+                f"{what}: {name!r} is no action. Write resource:action, or resource:* for every action of a resource; "
+                "there are no other patterns."
+            )
     return tuple(dict.fromkeys(str(name) for name in given))
 
 
-def _fields(what: str, fields: Iterable[str] | None) -> frozenset[str] | None:
+def _fields(what: str, fields: object, row: Row | None) -> frozenset[str] | None:
     if fields is None:
         return None
     if isinstance(fields, str):
-        raise ConfigurationError(f"{what}: fields= is a list of names, not one text")
-    found = frozenset(fields)
+        raise ConfigurationError(f"{what}: fields= is a list of names. Write fields=[{str(fields)!r}].")
+    found = _names(f"{what}, fields=", fields)
     if not found:
-        raise ConfigurationError(f"{what}: fields= names none: leave it out for all of them")
-    return found
+        raise ConfigurationError(f"{what}: fields= names none. Leave it out for all of them.")
+    for name in found:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{what}: fields= names {name!r}. Write the name, as a text.")
+        if row is not None:
+            field_of(shape_of(row.model), str(name))
+    return frozenset(str(name) for name in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +180,7 @@ class PolicySet:
     """
 
     rules: tuple[Rule, ...]
-    tenants: tuple[Expression, ...] = ()
+    tenants: tuple[Condition, ...] = ()
     untenanted: frozenset[Model] = frozenset()
     actions: frozenset[str] = frozenset()
     reads: Mapping[Model, str] = field(default_factory=dict)
@@ -173,17 +198,47 @@ class PolicySet:
         tests: "Sequence[Expectation]" = (),
         context: Iterable[str] = (),
     ) -> None:
-        listed = tuple(rules)
-        for rule in listed:
-            if not isinstance(rule, Rule):
-                raise ConfigurationError(f"{rule!r} is no rule: write allow(…) or deny(…)")
-        object.__setattr__(self, "rules", listed)
-        object.__setattr__(self, "tenants", tuple(condition_of(each) for each in tenants))
-        object.__setattr__(self, "untenanted", frozenset(untenanted))
-        object.__setattr__(self, "actions", frozenset(permission_name(each) for each in actions))
-        object.__setattr__(self, "reads", {model: permission_name(name) for model, name in (reads or {}).items()})
-        object.__setattr__(self, "tests", tuple(tests))
-        object.__setattr__(self, "context", frozenset(context))
+        told = {
+            "rules": _all(rules, Rule, "rules", "allow(…) or deny(…)"),
+            "tenants": tuple(_tenant(each) for each in tenants),
+            "untenanted": frozenset(_models(untenanted)),
+            "actions": frozenset(permission_name(each) for each in _names("actions=", actions)),
+            "reads": {model: permission_name(name) for model, name in (reads or {}).items()},
+            "tests": _all(tests, Expectation, "tests=", "expect(…)"),
+            "context": frozenset(str(each) for each in _names("context=", context)),
+        }
+        _models(told["reads"])
+        for name, value in told.items():
+            object.__setattr__(self, name, value)
+
+
+def _all(given: Iterable[_T], kind: type[_T], where: str, how: str) -> tuple[_T, ...]:
+    """Return what was given, each of it of one kind."""
+    listed = tuple(given)
+    for each in listed:
+        if not isinstance(each, kind):
+            raise ConfigurationError(f"{where}: {each!r} does not belong there. Write {how}.")
+    return listed
+
+
+def _models(models: object) -> tuple[Model, ...]:
+    """Return the models, each of which declares its fields."""
+    return tuple(shape_of(each).model for each in _classes(models))
+
+
+def _classes(models: object) -> tuple[Model, ...]:
+    if isinstance(models, type) or not isinstance(models, Iterable):
+        raise ConfigurationError(f"{models!r} is no list of models. Write [{getattr(models, '__name__', models)}].")
+    return tuple(models)
+
+
+def _tenant(condition: Expression) -> Condition:
+    found = condition_of(condition)
+    if len(rows_of(found.node)) != 1:
+        raise ConfigurationError(
+            f"{found!r} is no condition of a tenant: it is about one resource. Write O.tenant_id == U.tenant_id."
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What is known of a model whose fields a policy names: a plain value, whatever the model was written with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
@@ -53,7 +53,12 @@ class FieldShape:
         element: what a collection holds.
         related: the model at the other end, where it is a relation.
         to_many: whether that relation leads to many rows.
-        refused: why no policy may read it, such as a collation that ignores case; empty where it may.
+        refused: why no policy may read it, such as a collation that ignores case, and what to write instead; empty
+            where it may.
+        options: the texts that it may be, where the model lists them.
+        constants_only: whether it is compared with constants only, because its type in the database takes no other
+            text than those it lists.
+        bits: how large an integer its column holds.
     """
 
     name: str
@@ -64,6 +69,9 @@ class FieldShape:
     related: Model | None = None
     to_many: bool = False
     refused: str = ""
+    options: frozenset[str] | None = None
+    constants_only: bool = False
+    bits: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ class Shape:
         fields: by name.
         is_mapped: whether SQLAlchemy maps it, so that its rows can be filtered.
         is_mapping: whether its instances are plain mappings, which do not tell what they are.
+        other_names: names that are no fields, such as the aliases of a pydantic model, and the fields that are meant.
     """
 
     model: Model
@@ -83,3 +92,4 @@ class Shape:
     fields: Mapping[str, FieldShape]
     is_mapped: bool = False
     is_mapping: bool = False
+    other_names: Mapping[str, str] = field(default_factory=dict)
