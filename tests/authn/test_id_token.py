@@ -1,4 +1,4 @@
-"""ID tokens and logout tokens: what is believed, and the long list of what is not."""
+"""ID tokens, signed userinfo and logout tokens: what is believed, and the long list of what is not."""
 
 import base64
 import hashlib
@@ -10,7 +10,13 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from limen.authn.id_token import LOGOUT_EVENT, IdTokenClaims, verify_id_token, verify_logout_token
+from limen.authn.id_token import (
+    LOGOUT_EVENT,
+    IdTokenClaims,
+    verify_id_token,
+    verify_logout_token,
+    verify_userinfo,
+)
 from limen.core.errors import ConfigurationError
 from limen.crypto.jwt import TokenError
 from limen.crypto.keys import AsymmetricAlgorithm, KeySet, SigningKey, VerificationKey
@@ -365,3 +371,81 @@ async def test_an_id_token_is_no_logout_token_and_the_other_way() -> None:
             signed(logout_claims(), {"typ": "logout+jwt"}, STRANGER["RS256"]),
             issuer=ISSUER, client_id=CLIENT, keys=Fixed(KEYS["RS256"]), now=NOW,
         )  # fmt: skip
+
+
+# --- userinfo
+
+
+def userinfo_claims(**changes: Any) -> dict[str, Any]:
+    """Return the claims of good userinfo, changed."""
+    return {"iss": ISSUER, "sub": "24400320", "aud": CLIENT, "email": "a@b.example", **changes}
+
+
+async def userinfo(token: str, **changes: Any) -> Any:
+    """Verify userinfo as the client would."""
+    given: dict[str, Any] = {
+        "issuer": ISSUER, "client_id": CLIENT, "subject": "24400320", "keys": Fixed(*KEYS.values()), "now": NOW,
+        "algorithms": ALGORITHMS, **changes,
+    }  # fmt: skip
+    return await verify_userinfo(token, **given)
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+async def test_good_userinfo_is_told(alg: AsymmetricAlgorithm) -> None:
+    """With every algorithm of the list, with a type or without one; nothing of it can be changed."""
+    told = await userinfo(signed(userinfo_claims(), None, KEYS[alg]))
+    assert (told["sub"], told["email"]) == ("24400320", "a@b.example")
+    assert await userinfo(signed(userinfo_claims(), {"typ": "JWT"}, KEYS[alg])) == told
+    with pytest.raises(TypeError):
+        told["email"] = "c@d.example"
+    assert (await userinfo(signed({"sub": "24400320"})))["sub"] == "24400320"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"iss": None}, "iss"), ({"iss": [ISSUER]}, "iss"), ({"iss": ISSUER + "/"}, "iss"), ({"iss": ""}, "iss"),
+        ({"aud": None}, "aud"), ({"aud": ""}, "aud"), ({"aud": [5]}, "aud"), ({"aud": "CLIENT-1"}, "aud"),
+        ({"sub": None}, "sub"), ({"sub": 24400320}, "sub"), ({"sub": ""}, "sub"), ({"sub": "24400321"}, "sub"),
+        ({"nonce": NONCE}, "nonce"), ({"nonce": None}, "nonce"), ({"at_hash": half(ACCESS)}, "at_hash"),
+        ({"c_hash": half(CODE)}, "c_hash"), ({"s_hash": "x"}, "s_hash"), ({"events": {LOGOUT_EVENT: {}}}, "events"),
+        ({"exp": NOW - 30}, "expired"), ({"exp": "later"}, "exp"), ({"nbf": NOW + 31}, "not_yet_valid"),
+        ({"iat": NOW + 31}, "not_yet_valid"), ({"iat": True}, "iat"),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_userinfo_that_does_not_fit(changes: dict[str, Any], expected: str) -> None:
+    """Rightly signed, and of another issuer, client, person or time, or another token of the issuer."""
+    with pytest.raises(TokenError) as raised:
+        await userinfo(signed(userinfo_claims(**changes)))
+    assert raised.value.reason == expected
+
+
+async def test_userinfo_of_other_keys_algorithms_and_types() -> None:
+    """The key is the issuer's and for this issuer, the algorithm the registered one, and the type says nothing else."""
+    good = userinfo_claims()
+    for token, changes, expected in (
+        (signed(good, key=STRANGER["RS256"]), {}, "signature"),
+        (signed(good, {"kid": "another"}), {}, "kid"),
+        (signed(good, key=KEYS["ES256"]), {"algorithms": ("RS256",)}, "alg"),
+        (signed(good, {"typ": "at+jwt"}), {}, "typ"),
+        (signed(good, {"typ": "logout+jwt"}), {}, "typ"),
+        (signed(good, {"crit": ["x"], "x": 1}), {}, "header"),
+        (signed({"sub": "24400320"}), {"keys": Fixed(KEYS["RS256"], issuers={KEYS["RS256"].kid: "https://e"})}, "iss"),
+    ):
+        with pytest.raises(TokenError) as raised:
+            await userinfo(token, **changes)
+        assert raised.value.reason == expected
+    assert await userinfo(signed(good, {"typ": "application/jwt"}))
+    with pytest.raises(ConfigurationError):
+        await userinfo(signed(good), leeway=61)
+    with pytest.raises(ConfigurationError):
+        await userinfo(signed(good), algorithms=("HS256",))
+
+
+async def test_an_id_token_is_no_userinfo_and_the_other_way() -> None:
+    """An ID token always has the nonce that was sent; userinfo has none, and no times that a login needs."""
+    with pytest.raises(TokenError, match="nonce"):
+        await userinfo(signed(claims_of()))
+    assert await reason(signed(userinfo_claims())) == "iat"
+    assert await reason(signed(userinfo_claims(iat=NOW, exp=NOW + 300))) == "nonce"

@@ -59,6 +59,7 @@ class Provider:
     Attributes:
         metadata, id_token, userinfo, tokens, jwks: change what it says, each given what it would have said.
         sign: makes the ID token of its claims.
+        userinfo_type: the media type of the userinfo.
         requests: paths that were asked for, with their form.
         down: it answers 503 to everything.
     """
@@ -74,6 +75,7 @@ class Provider:
         self.tokens: Callable[[Claims], Claims] = lambda told: told
         self.jwks: Callable[[Claims], Any] = lambda told: told
         self.sign: Callable[[Claims], str] = self.signed
+        self.userinfo_type = "application/json"
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.codes: dict[str, dict[str, str]] = {}
         self.subjects: dict[str, str] = {}
@@ -201,7 +203,7 @@ def running_provider() -> Iterator[Provider]:
             provider.requests.append((path, form, headers))
             status, body, location = provider.answer(path, form, headers)
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", provider.userinfo_type if path == "/userinfo" else "application/json")
             self.send_header("Content-Length", str(len(body)))
             if location:
                 self.send_header("Location", location)

@@ -108,7 +108,7 @@ def started(command: list[str], folder: Path, variables: Mapping[str, str]) -> I
 
 
 @contextmanager
-def certified(public_url: str) -> Iterator[dict[str, Any]]:
+def certified(public_url: str, **more: str) -> Iterator[dict[str, Any]]:
     """Run the certified provider for an application at this address."""
     program, npm = node()
     folder = installed(program, npm)
@@ -118,6 +118,7 @@ def certified(public_url: str) -> Iterator[dict[str, Any]]:
         "BACKCHANNEL_URI": f"{public_url}/auth/sso/corp/backchannel-logout",
         "CLIENT_ID": CLIENT["client_id"],
         "CLIENT_SECRET": CLIENT["client_secret"],
+        **more,
     }
     with started([str(program), "server.mjs"], folder, variables) as told:
         yield told

@@ -152,11 +152,103 @@ def test_userinfo_of_another(browser: TestClient, provider: Provider, wrong: str
     assert browser.get("/auth/me").status_code == 401
 
 
-def test_a_signed_userinfo_is_not_taken(browser: TestClient, provider: Provider) -> None:
-    """It was not asked for, and nobody would check it: what is not JSON says nothing about anybody."""
-    provider.userinfo = lambda told: provider.signed(told | {"iss": provider.issuer, "aud": CLIENT_ID}).encode()
-    assert code_of(log_in(browser, provider)) == (503, "unavailable")
+def signing(provider: Provider, sign: Callable[[Claims], str] | None = None, **changes: Any) -> None:
+    """Let the provider sign its userinfo, and say in it what is given here as well; None takes a claim away."""
+
+    def answer(told: Claims) -> bytes:
+        claims = told | {"iss": provider.issuer, "aud": CLIENT_ID} | changes
+        claims = {name: value for name, value in claims.items() if value is not None}
+        return (sign or provider.signed)(claims).encode()
+
+    provider.userinfo, provider.userinfo_type = answer, "application/jwt"
+
+
+FITTING: dict[str, Claims] = {
+    "with issuer and audience": {},
+    "for several, of which this is one": {"aud": ["somebody-else", CLIENT_ID]},
+    "without issuer and audience": {"iss": None, "aud": None},
+    "with times": {"iat": NOW - 60, "exp": NOW + 3_600, "nbf": NOW - 60},
+}
+
+
+@pytest.mark.parametrize("said", FITTING)
+def test_a_signed_userinfo_is_believed(
+    make_gate: Callable[..., Limen], serve: Callable[..., TestClient], provider: Provider, said: str
+) -> None:
+    """With the provider's key, of the same person; what it alone says counts (Core, 5.3.2)."""
+    browser = serve(make_gate(declared(provider, roles={"editors": "maker"})))
+    signing(provider, groups=["editors"], **FITTING[said])
+    assert log_in(browser, provider).status_code == 302
+    assert me(browser)["roles"] == ["maker"]
+
+
+MISFITS: dict[str, Claims] = {
+    "of another person": {"sub": "Bob-2"},
+    "of the person in another case": {"sub": "ann-1"},
+    "of nobody": {"sub": None},
+    "of a list": {"sub": ["Ann-1"]},
+    "of another issuer": {"iss": "https://other.example"},
+    "of the issuer with a slash": {"iss": "/"},
+    "for another client": {"aud": "somebody-else"},
+    "for several others": {"aud": ["a", "b"]},
+    "for nobody": {"aud": []},
+    "for a part of the client": {"aud": CLIENT_ID[:-1]},
+    "an ID token": {"nonce": "x" * 43, "iat": NOW, "exp": NOW + 300},
+    "an ID token by its hash": {"at_hash": "x" * 22, "iat": NOW, "exp": NOW + 300},
+    "a logout token": {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
+    "over": {"exp": NOW - 3_600},
+    "over, as a text": {"exp": "0"},
+    "not yet": {"nbf": NOW + 3_600},
+    "of the future": {"iat": NOW + 3_600},
+}
+
+
+@pytest.mark.parametrize("wrong", MISFITS)
+def test_a_signed_userinfo_that_does_not_fit(browser: TestClient, provider: Provider, wrong: str) -> None:
+    """Signed by the provider, and about somebody else, for somebody else, or another token than userinfo."""
+    changes = MISFITS[wrong]
+    if changes.get("iss") == "/":
+        changes = {"iss": f"{provider.issuer}/"}
+    signing(provider, **changes)
+    assert code_of(log_in(browser, provider)) == (400, "sso_failed")
     assert browser.get("/auth/me").status_code == 401
+
+
+def test_an_id_token_is_no_userinfo(browser: TestClient, provider: Provider) -> None:
+    """The provider's own token of this very login, put in the place of the userinfo, is refused."""
+    tokens: list[str] = []
+
+    def sign(claims: Claims) -> str:
+        tokens.append(provider.signed(claims))
+        return tokens[-1]
+
+    provider.sign = sign
+    provider.userinfo, provider.userinfo_type = lambda told: tokens[-1].encode(), "application/jwt"
+    assert code_of(log_in(browser, provider)) == (400, "sso_failed")
+    assert len(tokens) == 1
+    assert browser.get("/auth/me").status_code == 401
+
+
+@pytest.mark.parametrize("wrong", SIGNATURES)
+def test_a_userinfo_with_a_wrong_signature(browser: TestClient, provider: Provider, wrong: str) -> None:
+    """As with an ID token: only the provider's key counts, with the algorithm that was declared."""
+    signing(provider, lambda claims: SIGNATURES[wrong](provider, claims))
+    assert code_of(log_in(browser, provider)) == (400, "sso_failed")
+    assert browser.get("/auth/me").status_code == 401
+
+
+def test_a_userinfo_is_what_its_media_type_says(browser: TestClient, provider: Provider) -> None:
+    """A JWT that is called JSON is not read, nor JSON that is called a JWT; one of ten megabytes is cut off."""
+    signing(provider)
+    provider.userinfo_type = "application/json"
+    assert code_of(log_in(browser, provider)) == (503, "unavailable")
+    provider.userinfo, provider.userinfo_type = lambda told: told, "application/jwt"
+    assert code_of(log_in(browser, provider)) == (400, "sso_failed")
+    signing(provider, x="x" * 10_000_000)
+    assert code_of(log_in(browser, provider)) == (503, "unavailable")
+    signing(provider)
+    provider.userinfo_type = "Application/JWT; charset=utf-8"
+    assert log_in(browser, provider).status_code == 302
 
 
 METADATA: dict[str, Callable[[Claims], Any]] = {

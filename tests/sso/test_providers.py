@@ -249,6 +249,14 @@ def test_userinfo_without_a_subject_is_refused(github: TestClient, provider: Pro
     assert github.get("/auth/me").status_code == 401
 
 
+def test_a_signed_userinfo_of_it_is_refused(github: TestClient, provider: Provider) -> None:
+    """There are no keys of it that a signature could be held against."""
+    provider.userinfo = lambda told: provider.signed(told | {"id": 583231}).encode()
+    provider.userinfo_type = "application/jwt"
+    assert code_of(log_in(github, provider, name="github")) == (400, "sso_failed")
+    assert github.get("/auth/me").status_code == 401
+
+
 def test_it_knows_no_logout(github: TestClient, provider: Provider) -> None:
     """A logout token of it is nothing; the session here ends as ever."""
     begin(github, name="github")

@@ -3,6 +3,7 @@
 import time
 from calendar import timegm
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,19 +59,26 @@ def gate_at(folder: Path, url: str, issuer: str, **declared: Any) -> Limen:
     return Limen(settings_for(folder, public_url=url, outbound_allow=ALLOWED), roles=ROLES, sso=[corp])
 
 
-@pytest.fixture(scope="module")
-def certified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
-    """An application beside the certified provider."""
+@contextmanager
+def beside_the_certified(folder: Path, **more: str) -> Iterator[There]:
+    """Serve an application beside the certified provider."""
     port, url = real.own_address()
     try:
-        with real.certified(url) as provider:
-            gate = gate_at(tmp_path_factory.mktemp("certified"), url, provider["issuer"], roles={"makers": "maker"})
+        with real.certified(url, **more) as provider:
+            gate = gate_at(folder, url, provider["issuer"], roles={"makers": "maker"})
             app = Starlette()
             gate.protect(app)
             with real.served(app, port):
                 yield There(url, gate, provider)
     except Lacking as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
+    """An application beside the certified provider."""
+    with beside_the_certified(tmp_path_factory.mktemp("certified")) as there:
+        yield there
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +117,15 @@ def test_a_second_login_is_the_same_account(certified: There) -> None:
     assert found[0] == found[1]
     assert found[2][0] != found[0][0]
     assert found[2][1] == []
+
+
+def test_a_userinfo_that_the_certified_provider_signs(tmp_path: Path) -> None:
+    """Where it alone tells of the groups, they give the role, and each account is that of its subject."""
+    with beside_the_certified(tmp_path, USERINFO_ALG="RS256") as there:
+        for person, roles in (("ann", ["maker"]), ("bob", [])):
+            with there.browser() as browser:
+                there.log_in(browser, login=person, password="x")
+                assert there.me(browser)["roles"] == roles
 
 
 def test_a_person_who_goes_back_is_told(certified: There) -> None:

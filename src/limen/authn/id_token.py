@@ -1,4 +1,4 @@
-"""ID tokens and logout tokens of OpenID Connect: every rule by which one is believed, and nothing else.
+"""ID tokens, signed userinfo and logout tokens of OpenID Connect: the rules by which one is believed, and nothing else.
 
 An ID token tells a client who has logged in at an issuer. It is not an access token: it says nothing about what its
 bearer may do, and it was made for the client, not for a service that the client calls.
@@ -32,6 +32,9 @@ _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 # OpenID Connect Core, 3.1.3.6: the hash of the signature's algorithm. Ed25519 hashes with SHA-512 (RFC 8032).
 _HASHES: Final = {"RS256": sha256, "ES256": sha256, "EdDSA": sha512}
 _LOGIN_TYPES: Final = frozenset({None, "jwt"})
+# What tells other tokens of the same issuer, for the same client and of the same type, from userinfo: a nonce and
+# hashes are an ID token's, which always has the nonce that was sent; events are a logout token's.
+_NOT_OF_USERINFO: Final = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 _LOGOUT_TYPE: Final = "logout+jwt"
 
 
@@ -228,6 +231,59 @@ async def verify_logout_token(
     if jti is None:
         raise TokenError("jti")
     return LogoutTokenClaims(str(claims["iss"]), subject, sid, jti, issued_at, expires_at)
+
+
+async def verify_userinfo(
+    token: str | bytes,
+    *,
+    issuer: str,
+    client_id: str,
+    subject: str,
+    keys: IssuersKeys,
+    algorithms: Collection[str] = ("RS256",),
+    now: float,
+    leeway: int = LEEWAY,
+) -> Mapping[str, Any]:
+    """Return what signed userinfo says, if it is the issuer's, of this person (OpenID Connect Core, section 5.3.2).
+
+    It should name its issuer and its audience; where it does they are held against the client's. It needs no time,
+    since it answers this very request, but is refused outside of one that it states.
+
+    Args:
+        token: as it came.
+        issuer: as for `verify_id_token`.
+        client_id: this client's.
+        subject: of the ID token that the same code brought.
+        keys: the issuer's.
+        algorithms: what the client is registered for at the issuer; none of them is symmetric.
+        now: seconds since 1970 UTC.
+        leeway: seconds by which the issuer's clock may differ, at most 60.
+
+    Raises:
+        TokenError: it is not believed: as for `verify_id_token`; ``nonce``, ``at_hash``, ``c_hash``, ``s_hash`` or
+            ``events`` where it is another token than userinfo.
+        Unavailable: the keys cannot be had.
+        ConfigurationError: what it is checked against cannot be right.
+    """
+    _require_leeway(leeway)
+    signed, claims, of_key = await _verified(token, keys, algorithms)
+    if signed.typ not in _LOGIN_TYPES:
+        raise TokenError("typ")
+    for name in _NOT_OF_USERINFO:
+        if name in claims:
+            raise TokenError(name)
+    require_issuer({"iss": issuer, **claims}, issuer, of_key)
+    audience = texts_of(claims, "aud")
+    if audience is not None and client_id not in audience:
+        raise TokenError("aud")
+    if text_of(claims, "sub") != subject:
+        raise TokenError("sub")
+    not_after, *not_before = (time_of(claims, name) for name in ("exp", "nbf", "iat"))
+    if not_after is not None and now >= not_after + leeway:
+        raise TokenError("expired")
+    if any(each is not None and each > now + leeway for each in not_before):
+        raise TokenError("not_yet_valid")
+    return claims
 
 
 # --- the single rules

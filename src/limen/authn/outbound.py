@@ -111,7 +111,7 @@ class Outbound:
             OutboundError: it cannot be had, the status is not 200, or it is not strictly one JSON object.
         """
         body, answered = await self.get(url, headers=headers, max_bytes=max_bytes)
-        return _object_of(body), answered
+        return json_object(body), answered
 
     async def get(
         self,
@@ -145,7 +145,7 @@ class Outbound:
         question = _Question("POST", _place(url), {"accept": "application/json", **headers}, dict(fields))
         status, body, _ = await self._call(question)
         try:
-            return status, _object_of(body)
+            return status, json_object(body)
         except OutboundError:
             if 200 <= status < 300:
                 raise
@@ -322,7 +322,12 @@ def _authority(place: "httpx.URL") -> str:
     return place.netloc.decode("ascii")
 
 
-def _object_of(body: bytes) -> Mapping[str, Any]:
+def json_object(body: bytes) -> Mapping[str, Any]:
+    """Return the JSON object that an answer holds.
+
+    Raises:
+        OutboundError: ``not_json``: it is not strictly one JSON object.
+    """
     try:
         return read_object(body, limit=len(body))
     except JsonError as error:

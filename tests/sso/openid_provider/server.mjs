@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
 
-const { REDIRECT_URI, LOGOUT_URI, BACKCHANNEL_URI, CLIENT_ID, CLIENT_SECRET } = process.env;
+const { REDIRECT_URI, LOGOUT_URI, BACKCHANNEL_URI, CLIENT_ID, CLIENT_SECRET, USERINFO_ALG } = process.env;
 const people = {
   ann: { email: 'ann@example.org', email_verified: true, groups: ['makers'] },
   bob: { email: 'bob@example.org', email_verified: false, groups: [] },
@@ -20,12 +20,14 @@ server.listen(Number(process.env.PORT || 0), '127.0.0.1', () => {
       response_types: ['code'],
       backchannel_logout_uri: BACKCHANNEL_URI || undefined,
       backchannel_logout_session_required: true,
+      userinfo_signed_response_alg: USERINFO_ALG || undefined,
     }],
     claims: { openid: ['sub'], email: ['email', 'email_verified'], groups: ['groups'] },
     scopes: ['openid', 'email', 'groups'],
     findAccount: (ctx, sub) => ({ accountId: sub, claims: async () => ({ sub, ...people[sub] }) }),
     cookies: { keys: ['a key of the tests'] },
-    conformIdTokenClaims: false,
+    // Where the userinfo is signed, it alone has the claims of the scopes.
+    conformIdTokenClaims: Boolean(USERINFO_ALG),
     // Its own would not call this machine, which is where the application is.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
     pkce: { required: () => true },
@@ -33,6 +35,7 @@ server.listen(Number(process.env.PORT || 0), '127.0.0.1', () => {
       devInteractions: { enabled: true },
       backchannelLogout: { enabled: true },
       rpInitiatedLogout: { enabled: true },
+      jwtUserinfo: { enabled: Boolean(USERINFO_ALG) },
     },
   });
   provider.on('backchannel.error', (ctx, error) => console.error('backchannel.error', error));

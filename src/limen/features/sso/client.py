@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
 
-from limen.authn.id_token import IdTokenClaims, LogoutTokenClaims, verify_id_token, verify_logout_token
+from limen.authn.id_token import (
+    IdTokenClaims,
+    LogoutTokenClaims,
+    verify_id_token,
+    verify_logout_token,
+    verify_userinfo,
+)
 from limen.authn.issuer_keys import IssuerKeys
-from limen.authn.outbound import Outbound, OutboundError
+from limen.authn.outbound import Outbound, OutboundError, json_object
 from limen.core.clock import Clock
 from limen.core.errors import SsoFailed
 from limen.crypto.jwt import TokenError
@@ -27,6 +33,8 @@ METHODS: Final = frozenset(
 """The methods of RFC 8176 that are passed on; whatever else a provider calls its own stays there."""
 
 MOST_METHODS: Final = 6
+_SIGNED: Final = "application/jwt"
+_USERINFO: Final = f"application/json, {_SIGNED}"
 
 _log = logging.getLogger(__name__)
 
@@ -116,14 +124,14 @@ class ProviderClient:
         if str(answer.get("token_type", "")).lower() != "bearer":
             raise refused(self.provider, "token_type")
         if self.provider.endpoints is not None:
-            return self._by_userinfo(await self._userinfo(metadata, access_token))
+            return self._by_userinfo(await self._userinfo(metadata, access_token, None))
         id_token = answer.get("id_token")
         if not isinstance(id_token, str):
             raise refused(self.provider, "id_token")
         claims = await self._verified(id_token, nonce, access_token)
         told: Mapping[str, Any] = {}
         if self.provider.userinfo and metadata.userinfo is not None:
-            told = await self._userinfo(metadata, access_token)
+            told = await self._userinfo(metadata, access_token, claims.subject)
             if told.get("sub") != claims.subject:
                 # Core, 5.3.2: an access token that was slipped in tells of somebody else.
                 raise refused(self.provider, "userinfo_sub")
@@ -203,13 +211,34 @@ class ProviderClient:
             raise refused(provider, f"token_{fault}" if str(fault) in _TOKEN_FAULTS else "token_refused")
         return answer
 
-    async def _userinfo(self, metadata: Metadata, access_token: str) -> Mapping[str, Any]:
+    async def _userinfo(self, metadata: Metadata, access_token: str, subject: str | None) -> Mapping[str, Any]:
+        """Ask the userinfo endpoint, which answers JSON, or a JWT where the client is registered so (Core, 5.3.2)."""
         headers = {"authorization": f"Bearer {access_token}"}
         try:
-            answer, _ = await self._outbound.get_json(metadata.userinfo or "", headers=headers)
+            answer, told = await self._outbound.get(metadata.userinfo or "", headers=headers, accept=_USERINFO)
+            if told.get("content-type", "").partition(";")[0].strip().lower() != _SIGNED:
+                return json_object(answer)
         except OutboundError as error:
             raise self._silent("userinfo", error) from None
-        return answer
+        return await self._signed_userinfo(answer, subject)
+
+    async def _signed_userinfo(self, answer: bytes, subject: str | None) -> Mapping[str, Any]:
+        provider = self.provider
+        if subject is None:
+            # Without OpenID Connect the provider has no keys to hold it against.
+            raise refused(provider, "userinfo_signed")
+        try:
+            return await verify_userinfo(
+                answer.strip(),
+                issuer=provider.issuer,
+                client_id=provider.client_id,
+                subject=subject,
+                keys=self._keys,
+                algorithms=(provider.signing_alg,),
+                now=self._clock(),
+            )
+        except TokenError as error:
+            raise refused(provider, f"userinfo_{error.reason}") from None
 
     def _by_userinfo(self, told: Mapping[str, Any]) -> Assertion:
         """Say who it is where only the userinfo tells; no address of it is verified by anybody."""

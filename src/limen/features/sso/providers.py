@@ -57,11 +57,12 @@ class SSOProvider:
         roles_claim: the claim that roles are decided by; a dot goes into an object, such as ``realm_access.roles``.
         roles: which of its values gives which roles; ``*`` stands for everybody. These roles, and no others, are
             granted and revoked at every login.
-        signing_alg: the algorithm of ID tokens (OpenID Connect Core, section 3.1.3.7): RS256, ES256 or EdDSA.
+        signing_alg: the algorithm of ID tokens, and of userinfo where that is signed (OpenID Connect Core, sections
+            3.1.3.7 and 5.3.2): RS256, ES256 or EdDSA.
         max_age: seconds after which the provider has to ask the person again.
         second_factor: count a login as two factors where the provider says ``mfa`` in ``amr``.
         untyped_logout: accept logout tokens that do not say ``logout+jwt``, of a provider that is that old.
-        userinfo: ask the provider's userinfo endpoint too, if it has one.
+        userinfo: ask the provider's userinfo endpoint too, if it has one; it may answer JSON or a signed JWT.
         label: what people call the provider; the name where it is not given.
         logout_url: where the provider sends the browser after a logout there, as registered; the root of
             LIMEN_PUBLIC_URL where it is not given.
