@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from limen.authz.applicable import Case
+from limen.authz.compilers.explain import Reasons
 from limen.authz.compilers.python import Branch, Decide, Surroundings, cases, condition
 from limen.authz.loading import leaves_of
 from limen.authz.policy.expressions import SUBJECT_FIELDS, operands_of
@@ -54,6 +55,11 @@ class Unit:
         branches = (Branch(negated(rule.condition), False, self._no(rule)) for rule in self._denies)
         return cases(branches, None, self.case.access, self.surroundings)
 
+    @cached_property
+    def reasons(self) -> Reasons:
+        """What explains the answers."""
+        return Reasons(self.rules, self.case.access, self.surroundings)
+
     def answer(self, principal: Any, resource: Any, context: Any) -> Decision:
         """Return the answer with the rule that made it; it raises what `deciding` does.
 
@@ -62,7 +68,9 @@ class Unit:
         allowed = self.allowing(principal, resource, context)
         if allowed is None:
             return self._nothing
-        return self.denying(principal, resource, context) or allowed  # type: ignore[no-any-return]
+        denied = self.denying(principal, resource, context)
+        # A refusal is false, so `or` would go on behind it, to the allow.
+        return allowed if denied is None else denied  # type: ignore[no-any-return]
 
     def failing(self, principal: Any, resource: Any, context: Any) -> list[tuple[str, Exception]]:
         """Return the ids of the rules that cannot be asked about this, each with what is raised."""
@@ -85,7 +93,7 @@ class Unit:
         return given, taken
 
     def fields(self, principal: Any, resource: Any, context: Any) -> frozenset[str]:
-        """Return the fields that the allows give and no deny takes away; whether the action is allowed is asked before."""
+        """Return the fields that the allows give and no deny takes away; it is asked before whether it is allowed."""
         given, taken = self._fields
         found: set[str] = set()
         for names, holds in given:
