@@ -128,7 +128,7 @@ def condition_of(what: object) -> Condition:
         return what
     if isinstance(what, Expression):
         return Condition(what.node)
-    raise ConfigurationError(f"{what!r} is no condition. {NO_BRACKETS}")
+    raise ConfigurationError(f"{what!r} is no condition. Write comparisons, such as (O.amount > 0), each in brackets.")
 
 
 def _joined(kind: type[And] | type[Or], first: Expression, second: object) -> Condition:

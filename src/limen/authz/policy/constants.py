@@ -153,7 +153,9 @@ def _member(kind: type[Enum], value: object, where: str) -> Enum:
             raise ConfigurationError(
                 f"{where} is a member of {kind.__name__}, not {value!r}. Write {kind.__name__}.{name}."
             )
-    raise ConfigurationError(f"{where} is a member of {called}, and {value!r} is none.{meant(str(value), members)}")
+    raise ConfigurationError(
+        f"{where} is a member of {called}, and {value!r} is none.{meant(str(value), members, called + '.')}"
+    )
 
 
 def _plain(value: object, where: str) -> Constant:
@@ -174,7 +176,7 @@ def _checked(value: Any, kind: Kind, where: str) -> Constant:
     """Return a value as the databases can hold it."""
     match kind:
         case Kind.FLOAT | Kind.DECIMAL:
-            if not math.isfinite(value):
+            if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
                 raise ConfigurationError(f"{where} is compared with {value}, which is no number. Leave that out.")
             if kind is Kind.DECIMAL:
                 _check_digits(value, where)
@@ -222,10 +224,26 @@ def _exact(given: Constant, kind: Kind) -> Constant | None:
             return None
 
 
+_SPELLED: Final = {
+    Kind.BOOLEAN: "True or False",
+    Kind.INTEGER: "an int",
+    Kind.FLOAT: "a float",
+    Kind.DECIMAL: "a Decimal",
+    Kind.TEXT: "a text",
+    Kind.BYTES: "bytes",
+    Kind.AWARE: "a datetime with its zone",
+    Kind.NAIVE: "a datetime without a zone",
+    Kind.DATE: "a date",
+    Kind.TIME: "a time",
+    Kind.DURATION: "a timedelta",
+    Kind.UUID: "a UUID",
+}
+
+
 def _spelling(given: Constant, kind: Kind) -> str:
     """Return how the value is written so that it is of the kind; what the kind is, where that is not certain."""
     value = given.value
-    told = f"a value that is {kind.value}"
+    told = _SPELLED.get(kind, f"a value that is {kind.value}")
     match given.kind, kind:
         case Kind.TEXT, Kind.INTEGER if value.isascii() and value.lstrip("-").isdigit():
             told = value.lstrip("0") or "0"
@@ -242,9 +260,9 @@ def _spelling(given: Constant, kind: Kind) -> str:
         case Kind.INTEGER, Kind.BOOLEAN if value in {0, 1}:
             told = repr(bool(value))
         case Kind.NAIVE, Kind.AWARE:
-            told = "the time with its zone, such as tzinfo=UTC"
+            told = "it with its zone, such as tzinfo=UTC"
         case Kind.AWARE, Kind.NAIVE:
-            told = "the time without a zone, or declare the field with one"
+            told = "it without a zone, or declare the field with one"
         case ((Kind.AWARE | Kind.NAIVE), Kind.DATE):
             told = repr(value.date())
         case _:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from limen.authz.permissions import permission_name
@@ -36,14 +37,25 @@ __all__ = [
 
 
 class _Fields:
-    """What has fields: each is an attribute by its name, and an item where Python has other plans for the name."""
+    """What has fields: each is an attribute by its name, and an item where Python has other plans for the name.
 
-    __slots__ = ("_row", "_shape", "_source")
+    Args:
+        source: whose fields they are.
+        called: what messages call it.
+        look_up: returns what is known of a field by its name; it raises for a name that is none.
+        row: the row that they are read from, for a resource's.
+    """
 
-    def __init__(self, source: Source, shape: Shape, row: Row | None = None) -> None:
-        self._source = source
-        self._shape = shape
-        self._row = row
+    # Names that no field of a model has.
+    __slots__ = ("__called", "__look_up", "__row", "__source")
+
+    def __init__(
+        self, source: Source, called: str, look_up: Callable[[str], FieldShape], row: Row | None = None
+    ) -> None:
+        self.__source = source
+        self.__called = called
+        self.__look_up = look_up
+        self.__row = row
 
     def __getattr__(self, name: str) -> Field:
         if name.startswith("_"):
@@ -56,8 +68,8 @@ class _Fields:
         Raises:
             ConfigurationError: there is none.
         """
-        found = self._field(name)
-        return Field(Attribute(self._source, (found.name,), found, self._row))
+        found = self.__look_up(name)
+        return Field(Attribute(self.__source, (found.name,), found, self.__row))
 
     def __bool__(self) -> NoReturn:
         raise ConfigurationError(NO_TRUTH)
@@ -69,10 +81,7 @@ class _Fields:
         raise ConfigurationError(f"{self!r} holds no values. Write a field of it.")
 
     def __repr__(self) -> str:
-        return f"<{self._source.value} {self._shape.name}>"
-
-    def _field(self, name: str) -> FieldShape:
-        return field_of(self._shape, name)
+        return f"<{self.__source.value} {self.__called}>"
 
 
 class Resource(_Fields):
@@ -118,19 +127,20 @@ class Subject(_Fields):
         """
         return Condition(HasPermission(permission_name(name)))
 
-    def _field(self, name: str) -> FieldShape:
-        own = SUBJECT_FIELDS.get(name)
-        if own is not None:
-            return own
-        if self._shape.model is object:
-            return FieldShape(name, Kind.ANY)
-        found = field_of(self._shape, name)
-        if found.kind is Kind.RELATION:
-            raise ConfigurationError(
-                f"subject.{name} is a relation, and attributes= tells plain values. Let it tell the field that is "
-                f"meant, such as {name}_id."
-            )
-        return found
+
+def _subject_field(shape: Shape | None, name: str) -> FieldShape:
+    own = SUBJECT_FIELDS.get(name)
+    if own is not None:
+        return own
+    if shape is None:
+        return FieldShape(name, Kind.ANY)
+    found = field_of(shape, name)
+    if found.kind is Kind.RELATION:
+        raise ConfigurationError(
+            f"subject.{name} is a relation, and attributes= tells plain values. Let it tell the field that is meant, "
+            f"such as {name}_id."
+        )
+    return found
 
 
 def subject(model: Model | None = None) -> Subject:
@@ -144,8 +154,8 @@ def subject(model: Model | None = None) -> Subject:
     Raises:
         ConfigurationError: nothing is known of such a class.
     """
-    shape = Shape(object, "subject", SUBJECT_FIELDS) if model is None else shape_of(model)
-    return Subject(Source.SUBJECT, shape)
+    shape = None if model is None else shape_of(model)
+    return Subject(Source.SUBJECT, "" if shape is None else shape.name, partial(_subject_field, shape))
 
 
 def resource(model: Model, name: str | None = None) -> Resource:
@@ -159,7 +169,8 @@ def resource(model: Model, name: str | None = None) -> Resource:
         ConfigurationError: nothing is known of such a class.
     """
     shape = shape_of(model)
-    return Resource(Source.RESOURCE, shape, Row(model, name or shape.name))
+    row = Row(model, name or shape.name)
+    return Resource(Source.RESOURCE, row.name, partial(field_of, shape), row)
 
 
 CONTEXT_FIELDS: Final = {"now": FieldShape("now", Kind.AWARE, nullable=False)}
@@ -178,15 +189,16 @@ def context(**fields: object) -> Context:
         ConfigurationError: a type is none whose values can be compared.
     """
     told = {name: field_shape(name, annotation) for name, annotation in fields.items()}
-    for name, shape in told.items():
+    for name, field in told.items():
         if name in CONTEXT_FIELDS:
             raise ConfigurationError(
                 f"context({name}=…): the time is there always. Leave it out, or name it otherwise."
             )
-        if shape.refused or shape.kind is Kind.RELATION:
-            why = shape.refused or "it is a class of fields; hand in the fields by name"
+        if field.refused or field.kind is Kind.RELATION:
+            why = field.refused or "it is a class of fields; hand in the fields by name"
             raise ConfigurationError(f"context({name}=…) cannot be part of a policy: {why}.")
-    return Context(Source.CONTEXT, Shape(object, "context", {**told, **CONTEXT_FIELDS}))
+    shape = Shape(object, "context", {**told, **CONTEXT_FIELDS})
+    return Context(Source.CONTEXT, ", ".join(shape.fields), partial(field_of, shape))
 
 
 def python(

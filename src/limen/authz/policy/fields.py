@@ -32,21 +32,24 @@ from limen.core.errors import ConfigurationError
 Value: TypeAlias = bool | int | float | Decimal | str | bytes | date | time | timedelta | UUID | Enum
 """What a field can be compared with, beside another field; a ``datetime`` is a ``date`` to a type checker."""
 
+MOST_RELATIONS: Final = 8
+"""Through how many relations a field may be reached."""
+
 _HABITS: Final = {
-    "between": "(… >= low) & (… <= high)",
+    "between": "({0} >= low) & ({0} <= high)",
     "endswith": "python(…, sql=…)",
-    "has": "… .field == value, with the name of a field of the row",
-    "icontains": "….contains(part), which sees case",
-    "ilike": "….contains(part), which sees case",
-    "is_": "….is_null()",
-    "is_distinct_from": "(… != value) | ….is_null()",
-    "is_not": "….is_not_null()",
-    "isnot": "….is_not_null()",
-    "like": "….contains(part), or ….starts_with(part); there are no patterns",
-    "lower": "a column that is kept in lower case",
-    "notin_": "….not_in([…])",
-    "regexp_match": "….contains(part), or ….starts_with(part); there are no patterns",
-    "startswith": "….starts_with(part)",
+    "has": "{0}.name == …, with the name of a field of the row",
+    "icontains": "{0}.contains(part), which sees case",
+    "ilike": "{0}.contains(part), which sees case; there are no patterns",
+    "is_": "{0}.is_null()",
+    "is_distinct_from": "({0} != …) | {0}.is_null()",
+    "is_not": "{0}.is_not_null()",
+    "isnot": "{0}.is_not_null()",
+    "like": "{0}.contains(part), or {0}.starts_with(part); there are no patterns",
+    "lower": "the name of a column that is kept in lower case",
+    "notin_": "{0}.not_in([…])",
+    "regexp_match": "{0}.contains(part), or {0}.starts_with(part); there are no patterns",
+    "startswith": "{0}.starts_with(part)",
 }
 """What those who know SQLAlchemy or ``str`` may write, and how it is written here."""
 
@@ -66,10 +69,15 @@ class Field(Expression):
         Raises:
             ConfigurationError: it holds something else than truth values.
         """
+        if self._attribute.kind is Kind.RELATION:
+            raise ConfigurationError(
+                f"{self} is a relation, and no condition. Write a comparison of one of its fields, {self}.name, or "
+                f'{self}["node"] where Python has another use for the name.'
+            )
         attribute = self._readable()
         if attribute.kind not in {Kind.BOOLEAN, Kind.ANY}:
             raise ConfigurationError(
-                f"{self} is {attribute.kind.value}, and no condition. Write {self} == …, in brackets: {NO_BRACKETS}"
+                f"{self} is {attribute.kind.value}, and no condition. Write ({self} == …), in brackets."
             )
         return Compare(Comparison.EQUAL, attribute, Constant(True, Kind.BOOLEAN))
 
@@ -181,14 +189,21 @@ class Field(Expression):
         if attribute.kind is not Kind.RELATION or attribute.shape.related is None:
             habit = _HABITS.get(name)
             if habit is not None:
-                raise ConfigurationError(f"{self}.{name} is unknown. Write {habit.replace('…', str(self), 1)}.")
+                raise ConfigurationError(f"{self}.{name} is unknown. Write {habit.format(self)}.")
             raise ConfigurationError(f"{self} has no field {name}: it is {attribute.kind.value}. Write {self} == ….")
         self._check()
         if attribute.shape.to_many:
             raise ConfigurationError(
                 f"{self} leads to many rows. Write {self}.any(…), with a condition about one of them."
             )
-        found = field_of(shape_of(attribute.shape.related), name)
+        if len(attribute.path) > MOST_RELATIONS:
+            raise ConfigurationError(
+                f"{self} leads through more than {MOST_RELATIONS} relations. Keep the field nearer to the resource."
+            )
+        shape = shape_of(attribute.shape.related)
+        if name == "has" and name not in shape.fields:
+            raise ConfigurationError(f"{self}.has is unknown. Write {_HABITS['has'].format(self)}.")
+        found = field_of(shape, name)
         return Field(Attribute(attribute.source, (*attribute.path, found.name), found, attribute.row))
 
     def __contains__(self, item: object) -> NoReturn:
@@ -246,8 +261,8 @@ class Field(Expression):
         if comparison not in {Comparison.EQUAL, Comparison.NOT_EQUAL}:
             for operand in (left, right):
                 if operand.kind not in ORDERED or _is_listed(operand):
-                    what = "an enumeration" if _is_listed(operand) else operand.kind.value
-                    raise ConfigurationError(f"{self}: {what} has no order. Write == or .in_([…]).")
+                    what = Kind.ENUM.value if _is_listed(operand) else operand.kind.value
+                    raise ConfigurationError(f"{self}: no {what} is less than another. Write == or .in_([…]).")
         return Condition(Compare(comparison, left, right))
 
     def _one_of(self, options: "Iterable[Value] | Field", *, negated: bool) -> In:
@@ -268,7 +283,7 @@ class Field(Expression):
     def _matched(self, match: Match, part: object) -> Condition:
         attribute = self._readable()
         if attribute.kind not in {Kind.TEXT, Kind.ANY} or attribute.shape.constants_only:
-            what = "an enumeration" if attribute.shape.constants_only else attribute.kind.value
+            what = Kind.ENUM.value if attribute.shape.constants_only else attribute.kind.value
             raise ConfigurationError(f"{self} is {what}, not text. Write {self} == …, or {self}.in_([…]).")
         operand = _operand(part, FieldShape(attribute.shape.name, Kind.TEXT), str(self))
         if operand.kind not in {Kind.TEXT, Kind.ANY} or _is_listed(operand):
@@ -282,7 +297,9 @@ def _operand(what: object, shape: FieldShape, where: str) -> Operand:
     if isinstance(what, Expression):
         raise ConfigurationError(f"{where} is compared with a condition. {NO_BRACKETS}")
     if what is None:
-        raise ConfigurationError(f"{where} is given None, which equals nothing. Write .is_null().")
+        raise ConfigurationError(
+            f"{where} is given None, which nothing equals. Write {where}.is_null(), or leave it out."
+        )
     return constant(shape, what, where)
 
 

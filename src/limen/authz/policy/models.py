@@ -31,6 +31,9 @@ _KINDS: Final[tuple[tuple[type, Kind], ...]] = (
     (UUID, Kind.UUID),
 )
 
+_FEW: Final = 12
+"""How many names a message may list."""
+
 _PYDANTIC: Final[Mapping[str, Kind]] = {
     "AwareDatetime": Kind.AWARE,
     "EmailStr": Kind.TEXT,
@@ -86,15 +89,21 @@ def field_of(shape: Shape, name: str) -> FieldShape:
     raise ConfigurationError(f"{shape.name} has no field {name}.{meant(name, shape.fields)}")
 
 
-def meant(name: str, names: Iterable[str]) -> str:
-    """Return a sentence with the names that may have been meant; all of them where none is like it, and few exist."""
+def meant(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """Return a sentence with the names that may have been meant; all of them where none is like it, and few exist.
+
+    Args:
+        name: as written.
+        names: those that there are.
+        prefix: what stands before each in the sentence.
+    """
     from difflib import get_close_matches
 
     known = sorted(names)
     near = get_close_matches(name, known, n=3)
     if near:
-        return f" Did you mean {' or '.join(near)}?"
-    return f" Write one of {', '.join(known)}." if 0 < len(known) <= 12 else ""
+        return f" Did you mean {' or '.join(prefix + each for each in near)}?"
+    return f" Write one of {', '.join(prefix + each for each in known)}." if 0 < len(known) <= _FEW else ""
 
 
 def field_shape(name: str, annotation: object) -> FieldShape:
@@ -230,8 +239,8 @@ def _generic(name: str, origin: Any, arguments: tuple[Any, ...], depth: int) -> 
 def _plain(name: str, annotation: Any) -> FieldShape:
     if annotation in (Any, object):
         return FieldShape(name, Kind.ANY)
-    if isinstance(annotation, TypeVar):
-        return _refused(name, f"its type is the variable {annotation}; name a class where it is a type")
+    if isinstance(annotation, str | TypeVar):
+        return _refused(name, f"its type is the name {str(annotation)!r}; write the type itself")
     if annotation in _COLLECTIONS:
         return FieldShape(name, Kind.COLLECTION, nullable=False)
     return _of_class(name, annotation) if isinstance(annotation, type) else _no_equal(name, annotation)

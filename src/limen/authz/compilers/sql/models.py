@@ -8,7 +8,6 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -62,7 +61,7 @@ def mapped_shape(model: Model) -> Shape:
         declared = _declared(model, key)
         if declared is not None and not shape.refused and shape.kind is not Kind.RELATION:
             fields[key] = _agreeing(shape, declared)
-    return Shape(model, name, MappingProxyType(fields), is_mapped=True)
+    return Shape(model, name, fields, is_mapped=True)
 
 
 def _described(mapper: Mapper[Any], name: str, found: object, described: InspectionAttr) -> FieldShape:
