@@ -119,14 +119,16 @@ def beside(rule: Rule, tenants: Collection[Tenant]) -> Rule:
     return replace(rule, condition=parts[0] if len(parts) == 1 else And(parts), row=row)
 
 
-def with_row(node: Node, old: Row, new: Row) -> Node:
+def with_row(node: Node, old: Row, new: Row) -> Node:  # noqa: PLR0911 - one for each kind of node
     """Return a condition about another row: the same resource under the name that a rule has for it."""
     if old == new:
         return node
 
     def moved(operand: Operand) -> Operand:
-        is_old = isinstance(operand, Attribute) and operand.row == old
-        return replace(operand, row=new) if is_old else operand  # type: ignore[call-arg]
+        return of_row(operand) if isinstance(operand, Attribute) else operand
+
+    def of_row(attribute: Attribute) -> Attribute:
+        return replace(attribute, row=new) if attribute.row == old else attribute
 
     match node:
         case And(parts):
@@ -142,8 +144,8 @@ def with_row(node: Node, old: Row, new: Row) -> Node:
         case TextMatch(_, text, part):
             return replace(node, text=moved(text), part=moved(part))
         case IsNull(operand):
-            return replace(node, operand=moved(operand))  # type: ignore[arg-type]
+            return replace(node, operand=of_row(operand))
         case AnyRow(relation):
-            return replace(node, relation=moved(relation))  # type: ignore[arg-type]
+            return replace(node, relation=of_row(relation))
         case _:
             return node

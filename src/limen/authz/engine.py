@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from limen.authz.applicable import Case, case_of, mapping_as, models_of, rules_about
-from limen.authz.compilers.explain import UNKNOWN_ACTION, Explanation, explained
+from limen.authz.compilers.explain import UNKNOWN_ACTION, Explanation
 from limen.authz.compilers.partial import Scope, bound, condition_of_rules, scope_of
 from limen.authz.compilers.python import Access, Branch, Decide, Surroundings, cases, never
 from limen.authz.compilers.reading import NO_CONTEXT, NotLoaded
@@ -160,9 +160,8 @@ class Policies:
         if action not in self._decided:
             return Explanation(str(action), allowed=False, version=self.version, code=UNKNOWN_ACTION)
         answer = Explanation(action, self.can(principal, action, resource, context), self.version)
-        unit = self._unit(action, type(resource))
-        asked = (principal, resource, NO_CONTEXT if context is None else context)
-        return explained(unit.rules, unit.case.access, unit.surroundings, asked, answer)
+        reasons = self._unit(action, type(resource)).reasons
+        return reasons.explain(answer, principal, resource, NO_CONTEXT if context is None else context)
 
     def fields(
         self, principal: Principal, action: str, resource: Any, context: Context | None = None
@@ -336,4 +335,4 @@ class Policies:
 def _class_of_alias(alias: Any) -> Model:
     from limen.authz.compilers.sql.rows import Entity
 
-    return Entity(alias).mapper.class_  # type: ignore[no-any-return]
+    return Entity(alias).mapper.class_

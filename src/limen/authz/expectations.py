@@ -17,7 +17,7 @@ def principal_of(test: Expectation) -> Principal:
     own = {name: told.pop(name) for name in SUBJECT_FIELDS if name in told}
     return Principal(
         sub=sub,
-        kind=PrincipalKind(kind),
+        kind=PrincipalKind(str(kind)),
         roles=roles,
         permissions=permissions,
         attributes=told,

@@ -197,7 +197,7 @@ def _two_mappings(by_action: Mapping[str, Iterable[Rule]]) -> Iterator[str]:
             continue
         mappings = sorted(model.__name__ for model in models if shape_of(model).is_mapping)
         if len(mappings) > 1:
-            yield f"{action}: a dict does not tell whether it is {' or '.join(mappings)}; use one of them for an action."
+            yield f"{action}: a dict does not tell whether it is {' or '.join(mappings)}; let an action be about one."
 
 
 def _wrong_reads(reads: Mapping[Model, str], by_action: Mapping[str, Iterable[Rule]]) -> Iterator[str]:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from dataclasses import field as dataclass_field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from limen.authz.compilers.leaves import asking, comparing, including, matching, null
 from limen.authz.compilers.python import Access, Surroundings, condition
@@ -12,14 +11,18 @@ from limen.authz.policy.nodes import (
     And,
     AnyRow,
     Attribute,
+    Compare,
     Constant,
     HasPermission,
     HasRole,
+    In,
+    IsNull,
     Node,
     Operand,
     Or,
     PythonLeaf,
     Source,
+    TextMatch,
     Truth,
 )
 from limen.authz.policy.normal_form import negated, normal_form
@@ -38,6 +41,8 @@ NOT_LOADED: Final = "policy.not_loaded"
 ATTRIBUTES_NOT_LOADED: Final = "policy.attributes_not_loaded"
 FAILED: Final = "policy.failed"
 
+_OF_THE_PRINCIPAL: Final = OWN_FIELDS | {"id"}
+
 
 @dataclass(frozen=True, slots=True)
 class FailedLeaf:
@@ -50,7 +55,8 @@ class FailedLeaf:
         right: the value on its right; None where there is none.
         code: ``policy.not_met``, ``policy.unknown``, ``policy.not_loaded``, ``policy.attributes_not_loaded`` or
             ``policy.failed``.
-        field: what was missing, such as ``Order.closed_at``; empty where nothing was.
+        field: what was missing, such as ``Order.closed_at``; of what failed, the type of what was raised.
+        bare: the leaf without the constants of the policy.
     """
 
     rule: str
@@ -58,8 +64,8 @@ class FailedLeaf:
     left: Any = None
     right: Any = None
     code: str = NOT_MET
-    node: Node | None = dataclass_field(default=None, repr=False, compare=False)
     field: str = ""
+    bare: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,47 +92,63 @@ class Explanation:
 
     def for_caller(self) -> "Explanation":
         """Return the same for whoever asked: rules, fields and codes, without a value of anybody or of the policy."""
-        bare = tuple(
-            replace(each, leaf=text_of(each.node, values=False) if each.node else "", left=None, right=None, node=None)
-            for each in self.failed
-        )
-        return replace(self, failed=bare)
+        return replace(self, failed=tuple(replace(each, leaf=each.bare, left=None, right=None) for each in self.failed))
 
 
-def explained(
-    rules: Iterable[Rule],
-    access: Access,
-    surroundings: Surroundings,
-    asked: tuple[Principal, Any, Mapping[str, object]],
-    answer: Explanation,
-) -> Explanation:
-    """Return why rules answer as they do.
+Failed: TypeAlias = list[FailedLeaf] | None
+"""The leaves for which a condition does not hold; None where it holds."""
+
+Ask = Callable[[Principal, Any, Mapping[str, object]], Failed]
+
+
+class Reasons:
+    """Explains what rules answer; made ready once, and holding nothing of whoever asks.
 
     Args:
         rules: those that count for what is asked about.
         access: how the resource is read.
         surroundings: as for the compiled functions.
-        asked: principal, resource and context.
-        answer: what is to be explained: action, version, and what was decided.
     """
-    reader = _Reader(access, surroundings, *asked)
-    allows, denies = [], []
-    for rule in rules:
-        if rule.effect is Effect.ALLOW:
-            allows.append((rule, reader.failed(rule, normal_form(rule.condition))))
-        elif rule.fields is None:
-            denies.append((rule, reader.failed(rule, negated(rule.condition))))
-    held = next((rule for rule, failed in allows if failed is None), None)
-    if answer.allowed:
-        return replace(answer, rule=held.id if held else "")
-    denied = next(((rule, failed) for rule, failed in denies if failed is not None), None)
-    every = [leaf for _, failed in (*allows, *denies) for leaf in failed or ()]
-    broken = _broken(every, otherwise_allowed=held is not None and denied is None)
-    if broken is not None:
-        return replace(answer, rule=broken.rule, code=broken.code, failed=(broken,))
-    if denied is not None:
-        return replace(answer, rule=denied[0].id, code=_denied(denied[1] or []), failed=tuple(denied[1] or ()))
-    return replace(answer, code=_code(allows), failed=tuple(every))
+
+    __slots__ = ("_allows", "_denies")
+
+    def __init__(self, rules: Iterable[Rule], access: Access, surroundings: Surroundings) -> None:
+        self._allows: list[tuple[str, Ask]] = []
+        self._denies: list[tuple[str, Ask]] = []
+        for rule in rules:
+            writer = _Writer(rule.id, access, surroundings)
+            if rule.effect is Effect.ALLOW:
+                self._allows.append((rule.id, writer.node(normal_form(rule.condition))))
+            elif rule.fields is None:
+                self._denies.append((rule.id, writer.node(negated(rule.condition))))
+
+    def explain(
+        self, answer: Explanation, principal: Principal, resource: Any, context: Mapping[str, object]
+    ) -> Explanation:
+        """Return why an answer was given.
+
+        Args:
+            answer: action, version, and what was decided.
+            principal: who asked.
+            resource: what about.
+            context: what was known beside.
+        """
+        allows = [(rule, ask(principal, resource, context)) for rule, ask in self._allows]
+        held = next((rule for rule, failed in allows if failed is None), None)
+        if answer.allowed:
+            return Explanation(answer.action, True, answer.version, held or "")
+        denies = [(rule, ask(principal, resource, context)) for rule, ask in self._denies]
+        denied = next(((rule, failed) for rule, failed in denies if failed is not None), None)
+        every = [leaf for _, failed in (*allows, *denies) for leaf in failed or ()]
+        broken = _broken(every, otherwise_allowed=held is not None and denied is None)
+        if broken is not None:
+            rule, code, failed = broken.rule, broken.code, [broken]
+        elif denied is not None:
+            rule, failed = denied
+            code = _code_of_deny(failed)
+        else:
+            rule, code, failed = "", _code_of_none(allows), every
+        return Explanation(answer.action, False, answer.version, rule, code, tuple(failed))
 
 
 def _broken(every: list[FailedLeaf], *, otherwise_allowed: bool) -> FailedLeaf | None:
@@ -135,15 +157,15 @@ def _broken(every: list[FailedLeaf], *, otherwise_allowed: bool) -> FailedLeaf |
     return next((leaf for code in codes for leaf in every if leaf.code == code), None)
 
 
-def _denied(failed: list[FailedLeaf]) -> str:
+def _code_of_deny(failed: list[FailedLeaf]) -> str:
     codes = [leaf.code for leaf in failed]
-    if ATTRIBUTES_NOT_LOADED in codes and NOT_MET not in codes:
-        return ATTRIBUTES_NOT_LOADED
-    return DENIED if NOT_MET in codes else UNKNOWN
+    if NOT_MET in codes:
+        return DENIED
+    return ATTRIBUTES_NOT_LOADED if ATTRIBUTES_NOT_LOADED in codes else UNKNOWN
 
 
-def _code(allows: list[tuple[Rule, list[FailedLeaf] | None]]) -> str:
-    """Return why no allow holds: of the rules that fail for what is missing alone, what is missing."""
+def _code_of_none(allows: list[tuple[str, Failed]]) -> str:
+    """Return why no allow holds: where one fails for nothing but what is missing, that it is missing."""
     if not allows:
         return NO_RULE
     for _, failed in allows:
@@ -153,113 +175,86 @@ def _code(allows: list[tuple[Rule, list[FailedLeaf] | None]]) -> str:
     return NOT_MET
 
 
-class _Reader:
-    """Goes through the tree of a rule for one question."""
+class _Writer:
+    """Makes what asks the conditions of one rule."""
 
-    def __init__(
-        self,
-        access: Access,
-        surroundings: Surroundings,
-        principal: Principal,
-        resource: Any,
-        context: Mapping[str, object],
-    ) -> None:
+    def __init__(self, rule: str, access: Access, surroundings: Surroundings) -> None:
+        self._rule = rule
         self._access = access
         self._surroundings = surroundings
-        self._principal = principal
-        self._resource = resource
-        self._context = context
 
-    def failed(self, rule: Rule, node: Node) -> list[FailedLeaf] | None:
-        """Return the leaves for which a condition in normal form does not hold; None where it holds."""
+    def node(self, node: Node) -> Ask:
+        """Return what asks a condition in normal form."""
         match node:
             case And(parts):
-                found = [failed for part in parts if (failed := self.failed(rule, part)) is not None]
-                return [leaf for failed in found for leaf in failed] if found else None
+                return _every([self.node(part) for part in parts])
             case Or(parts):
-                every: list[FailedLeaf] = []
-                for part in parts:
-                    failed = self.failed(rule, part)
-                    if failed is None:
-                        return None
-                    every += failed
-                return every
+                return _some([self.node(part) for part in parts])
             case _:
-                return self._leaf(rule, node)
+                return self._leaf(node)
 
-    def _leaf(self, rule: Rule, leaf: Node) -> list[FailedLeaf] | None:
-        values: tuple[Any, ...] = ()
-        try:
-            operands = _operands(leaf)
-            values = tuple(self._value(operand) for operand in operands)
-            if self._holds(leaf, values):
-                return None
-            code, field = self._why(leaf, operands, values)
-        except NotLoaded as error:
-            code, field = NOT_LOADED, error.field
-        except Exception as error:
-            code, field = FAILED, type(error).__name__
-        left, right = (*values, None, None)[:2]
-        return [FailedLeaf(rule.id, text_of(leaf), left, right, code, leaf, field)]
+    def _leaf(self, leaf: Node) -> Ask:
+        rule, text, bare = self._rule, text_of(leaf), text_of(leaf, values=False)
+        operands = _operands(leaf)
+        read_left, read_right = ([self._reader(each) for each in operands] + [_nothing, _nothing])[:2]
+        holds, is_false = self._test(leaf), self._test(negated(leaf))
 
-    def _holds(self, leaf: Node, values: tuple[Any, ...]) -> bool:
+        def ask(principal: Principal, resource: Any, context: Mapping[str, object]) -> Failed:
+            left = right = None
+            try:
+                left, right = read_left(principal, resource, context), read_right(principal, resource, context)
+                if holds(left, right, principal, resource, context):
+                    return None
+                code, field = NOT_MET, ""
+                if not is_false(left, right, principal, resource, context):
+                    code, field = _missing(operands, (left, right), principal)
+            except NotLoaded as error:
+                code, field = NOT_LOADED, error.field
+            except Exception as error:
+                code, field = FAILED, type(error).__name__
+            return [FailedLeaf(rule, text, left, right, code, field, bare)]
+
+        return ask
+
+    def _reader(self, operand: Operand) -> Callable[[Principal, Any, Mapping[str, object]], Any]:
+        if isinstance(operand, Constant):
+            value = operand.value
+            return lambda principal, resource, context: value
+        now = self._surroundings.now
+        if operand.source is Source.CONTEXT and operand.path == ("now",):
+            return lambda principal, resource, context: now() if context.get("now") is None else context["now"]
+        name = operand.path[0]
+        if len(operand.path) == 1 and operand.cast is None and operand.source is Source.SUBJECT:
+            if name not in _OF_THE_PRINCIPAL:
+                return lambda principal, resource, context: (
+                    ABSENT if principal.attributes is None else principal.attributes.get(name)
+                )
+        return lambda principal, resource, context: read(operand, principal, resource, context)
+
+    def _test(self, leaf: Node) -> Callable[..., bool]:  # noqa: PLR0911 - one for each kind of node
+        """Return what tells whether a leaf holds, of its two values and all that was asked."""
         match leaf:
             case Truth(value):
-                return value
+                return lambda left, right, principal, resource, context: value
             case HasRole(role, is_not):
-                return (role in self._principal.roles) is not is_not
-            case HasPermission(permission, is_not):
-                return (permission in self._principal.permissions) is not is_not
+                return lambda left, right, principal, resource, context: (role in principal.roles) is not is_not
+            case HasPermission(name, is_not):
+                return lambda left, right, principal, resource, context: (name in principal.permissions) is not is_not
             case PythonLeaf():
-                return asking(leaf)(self._principal, self._resource, self._context)
+                asked = asking(leaf)
+                return lambda left, right, principal, resource, context: asked(principal, resource, context)
             case AnyRow():
                 found = condition(leaf, self._access, self._surroundings)
-                return bool(found(self._principal, self._resource, self._context))
+                return lambda left, right, principal, resource, context: found(principal, resource, context) is True
+            case IsNull():
+                one = null(leaf)
+                return lambda left, right, principal, resource, context: one(left)
             case _:
-                return _test(leaf)(*values)
-
-    def _why(self, leaf: Node, operands: tuple[Operand, ...], values: tuple[Any, ...]) -> tuple[str, str]:
-        """Return whether a leaf that does not hold is false or unknown, and for want of which field."""
-        if isinstance(leaf, Truth | HasRole | HasPermission):
-            return NOT_MET, ""
-        if self._holds(negated(leaf), values):
-            return NOT_MET, ""
-        for operand in operands:
-            if self._is_untold(operand):
-                return ATTRIBUTES_NOT_LOADED, name_of(operand)  # type: ignore[arg-type]
-        missing = [operand for operand, value in zip(operands, values, strict=True) if not _is_told(value)]
-        return UNKNOWN, next((name_of(each) for each in missing or operands if isinstance(each, Attribute)), "")
-
-    def _is_untold(self, operand: Operand) -> bool:
-        return (
-            isinstance(operand, Attribute)
-            and operand.source is Source.SUBJECT
-            and operand.path[0] not in OWN_FIELDS
-            and operand.path[0] != "id"
-            and self._principal.attributes is None
-        )
-
-    def _value(self, operand: Operand) -> Any:
-        if isinstance(operand, Constant):
-            return operand.value
-        if operand.source is Source.CONTEXT and operand.path == ("now",) and self._context.get("now") is None:
-            return self._surroundings.now()
-        return read(operand, self._principal, self._resource, self._context)
+                two = _of_two(leaf)
+                return lambda left, right, principal, resource, context: two(left, right)
 
 
-def _operands(leaf: Node) -> tuple[Operand, ...]:
-    match leaf:
-        case Compare(_, left, right) | In(left, right) | TextMatch(_, left, right):
-            return (left, right)
-        case IsNull(operand):
-            return (operand,)
-        case AnyRow(relation):
-            return (relation,)
-        case _:
-            return ()
-
-
-def _test(leaf: Node) -> Callable[..., bool]:
+def _of_two(leaf: Node) -> Callable[[Any, Any], bool]:
     match leaf:
         case Compare(comparison, left, right):
             return comparing(comparison, left, right)
@@ -267,11 +262,53 @@ def _test(leaf: Node) -> Callable[..., bool]:
             return including(leaf)
         case TextMatch():
             return matching(leaf)
-        case IsNull():
-            return null(leaf)
         case _:
             raise TypeError(f"{type(leaf).__name__} is not in normal form")
 
 
-def _is_told(value: object) -> bool:
-    return not is_missing(value) and value is not ABSENT
+def _every(parts: list[Ask]) -> Ask:
+    def ask(principal: Principal, resource: Any, context: Mapping[str, object]) -> Failed:
+        failed = [leaf for part in parts for leaf in part(principal, resource, context) or ()]
+        return failed or None
+
+    return ask
+
+
+def _some(parts: list[Ask]) -> Ask:
+    def ask(principal: Principal, resource: Any, context: Mapping[str, object]) -> Failed:
+        every: list[FailedLeaf] = []
+        for part in parts:
+            failed = part(principal, resource, context)
+            if failed is None:
+                return None
+            every += failed
+        return every
+
+    return ask
+
+
+def _nothing(_principal: Principal, _resource: Any, _context: Mapping[str, object]) -> None:
+    return None
+
+
+def _missing(operands: tuple[Operand, ...], values: tuple[Any, Any], principal: Principal) -> tuple[str, str]:
+    """Return the code of a leaf that is unknown, and for want of which field it is."""
+    attributes = [operand for operand in operands if isinstance(operand, Attribute)]
+    for each in attributes:
+        is_told = each.source is not Source.SUBJECT or each.path[0] in _OF_THE_PRINCIPAL
+        if not is_told and principal.attributes is None:
+            return ATTRIBUTES_NOT_LOADED, name_of(each)
+    for operand, value in zip(operands, values, strict=False):
+        if isinstance(operand, Attribute) and (value is ABSENT or is_missing(value)):
+            return UNKNOWN, name_of(operand)
+    return UNKNOWN, next((name_of(each) for each in attributes), "")
+
+
+def _operands(leaf: Node) -> tuple[Operand, ...]:
+    match leaf:
+        case Compare(_, left, right) | In(left, right) | TextMatch(_, left, right):
+            return (left, right)
+        case IsNull(operand) | AnyRow(operand):
+            return (operand,)
+        case _:
+            return ()

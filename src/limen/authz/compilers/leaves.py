@@ -77,7 +77,7 @@ def including(leaf: In) -> Test:
     comparison = Comparison.NOT_EQUAL if leaf.negated else Comparison.EQUAL
     compared = comparing(comparison, leaf.item, element)
     told = tellers(leaf.item, element)
-    tell = told[0] if told is not None else (lambda value: None if is_missing(value) or value is ABSENT else value)
+    tell = told[0] if told is not None else _anything
     all_or_any = all if leaf.negated else any
 
     def test(item: Any, values: Any) -> bool:
@@ -86,6 +86,10 @@ def including(leaf: In) -> Test:
         return all_or_any(compared(item, value) for value in values)
 
     return test
+
+
+def _anything(value: Any) -> Any:
+    return None if value is ABSENT or is_missing(value) else value
 
 
 def element_of(attribute: Attribute) -> Attribute:

@@ -295,7 +295,7 @@ class _Writer:
             case _:
                 return self._leaf(node)
 
-    def _leaf(self, leaf: Node) -> ast.expr:
+    def _leaf(self, leaf: Node) -> ast.expr:  # noqa: PLR0911 - one for each kind of node
         match leaf:
             case Truth(value):
                 return ast.Constant(value)

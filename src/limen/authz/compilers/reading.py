@@ -72,12 +72,10 @@ def step(value: Any, name: str) -> Any:
     """
     if value is None or value is ABSENT:
         return ABSENT
-    if isinstance(value, Mapping):
-        return value.get(name)
     loaded = getattr(value, "__dict__", None)
     if loaded is not None and "_sa_instance_state" in loaded:
         return loaded[name] if name in loaded else completed(value, (name,), ())[name]
-    return plain(value, name)
+    return value.get(name) if isinstance(value, Mapping) else plain(value, name)
 
 
 def plain(value: Any, name: str) -> Any:
@@ -98,16 +96,17 @@ def read(attribute: Attribute, principal: Principal, row: Any, context: Mapping[
     Raises:
         NotLoaded: it is the resource's, and was not loaded.
     """
-    first, *rest = attribute.path
+    path = attribute.path
+    name = path[0]
     if attribute.source is Source.SUBJECT:
-        value = _of_subject(principal, first)
+        value = _of_subject(principal, name)
     elif attribute.source is Source.CONTEXT:
-        value = context.get(first)
+        value = context.get(name)
     else:
-        value = step(row, first)
+        value = step(row, name)
         if value is None and attribute.shape.to_many and "_sa_instance_state" in getattr(row, "__dict__", ()):
             value = ()  # a new instance: no row belongs to it yet
-    for name in rest:
+    for name in path[1:]:
         value = step(value, name)
     return value if attribute.cast is None else uuid_of(value)
 

@@ -1,7 +1,7 @@
 """The normal form: negations stand at the leaves alone, and what is certain is gone.
 
-It is what makes Python and SQL say the same. A leaf that is unknown is false in both polarities, and a tree of «and» and
-«or» over leaves can only lose by that: where it is true it is true whatever the unknown ones are.
+It is what makes Python and SQL say the same. A leaf that is unknown is false in both polarities, and a tree of «and»
+and «or» over leaves can only lose by that: where it is true it is true whatever the unknown ones are.
 """
 
 from dataclasses import replace

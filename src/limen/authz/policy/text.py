@@ -51,7 +51,7 @@ def _bracketed(node: Node, *, values: bool) -> str:
     return f"({text})" if isinstance(node, And | Or | Compare) else text
 
 
-def _leaf(leaf: Node, *, values: bool) -> str:
+def _leaf(leaf: Node, *, values: bool) -> str:  # noqa: PLR0911 - one for each kind of node
     sign = "~" if getattr(leaf, "negated", False) else ""
     match leaf:
         case Truth(value):

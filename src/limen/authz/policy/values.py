@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from math import isnan
 from typing import Any, Final
 from uuid import UUID
 
@@ -69,7 +70,7 @@ def is_missing(value: object) -> bool:
     if value is None:
         return True
     if isinstance(value, float):
-        return value != value
+        return isnan(value)
     return isinstance(value, Decimal) and value.is_nan()
 
 
@@ -92,7 +93,7 @@ def _integer(value: Any) -> Any:
 
 def _float(value: Any) -> Any:
     if isinstance(value, float):
-        return value if value == value else None
+        return None if isnan(value) else value
     return _integer(value)
 
 
