@@ -4,7 +4,7 @@ Adapters: `limen.consumers.sqs` and `limen.consumers.kinesis`. No web framework 
 """
 
 from limen.consumers.consumer import Consumer
-from limen.consumers.declarations import live, once, permissions, public, roles
+from limen.consumers.declarations import live, once, permissions, policy, public, roles
 from limen.consumers.message import GuardedMessage, Message, Outcome, Verdict
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "live",
     "once",
     "permissions",
+    "policy",
     "public",
     "roles",
 ]

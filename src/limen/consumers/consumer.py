@@ -4,12 +4,14 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from limen.authn.message import MAX_TOKEN, MessageCredential
 from limen.consumers.declarations import stated_of
 from limen.consumers.message import GuardedMessage, Message, Outcome, Verdict
+from limen.consumers.policies import answered
 from limen.core.errors import (
     ConfigurationError,
     CredentialMalformed,
@@ -61,6 +63,7 @@ class Consumer:
         self.name = audience if name is None else name
         if not 0 < len(self.name) <= MAX_CONSUMER:
             raise ConfigurationError(f"The name of a consumer has 1 to {MAX_CONSUMER} characters; give it by name=.")
+        self._gate = gate
         self._messages = messages
         self._audience = audience
         self._handler = handler
@@ -85,6 +88,10 @@ class Consumer:
         if not decision:
             _log.warning("message refused", extra={"code": decision.code, "message_id": message.id})
             return Outcome(Verdict.REFUSED, message, decision.code, decision.reason, guarded.principal)
+        try:
+            guarded = await answered(self._gate, self._stated.requirement, guarded)
+        except Exception as error:
+            return self._unanswered(message, guarded, error)
         if self._stated.once and credential is not None:
             return await self._handle_once(guarded, message, credential)
         return await self._run(guarded, message)
@@ -148,6 +155,14 @@ class Consumer:
             reason = f"The handler raised {type(error).__name__}."
             return Outcome(Verdict.FAILED, message, HANDLER_FAILED, reason, guarded.principal, error)
         return Outcome(Verdict.HANDLED, message, principal=guarded.principal)
+
+    def _unanswered(self, message: Message, guarded: GuardedMessage, error: Exception) -> Outcome:
+        """Return what becomes of a message that policies do not allow, or that they could not be asked about."""
+        if isinstance(error, LimenError):
+            return replace(self._ended(message, error), principal=guarded.principal)
+        _log.error("policies could not be asked about a message", exc_info=error, extra={"message_id": message.id})
+        reason = "The policies could not be asked."
+        return Outcome(Verdict.DEFERRED, message, UNEXPECTED, reason, guarded.principal, error)
 
     def _ended(self, message: Message, error: LimenError, guarded: GuardedMessage | None = None) -> Outcome:
         if isinstance(error, MessageRepeated):

@@ -112,6 +112,23 @@ def roles(*names: str) -> Declaration:
 permissions = Permissions()
 """``permissions("order:create")``: all of them are required; ``permissions.any(…)``: one of them."""
 
+
+def policy(action: str, *, load: Callable[[GuardedMessage], Any] | None = None, hide: bool = False) -> Declaration:
+    """Require that the policies allow whom the message stands for to do something.
+
+    Args:
+        action: ``resource:action``.
+        load: ``load(message)`` returns what is acted on, or None where there is no such thing, and may be asynchronous;
+            any other function runs in a thread. The handler finds it as ``message.resource``. It is called once the
+            message is verified, and before it is recorded as handled.
+        hide: refuse with ``not_found`` what is not allowed, too.
+
+    Raises:
+        ConfigurationError: the action is malformed, or `load` is no function.
+    """
+    return Declaration(Requirement.of_question(action, load=load, hide=hide))
+
+
 live = Declaration(Requirement(live=True))
 """Ask the database for the account and its roles for each message; otherwise what it said is believed for a second."""
 
@@ -145,6 +162,8 @@ def stated_of(handler: object) -> Stated:
             stray = True
     if stray or (public_here and (restriction is not None or is_once)):
         raise ConfigurationError(f"{handler!r} is public and restricted at once; @public stands alone, outermost.")
+    if restriction is not None and len({question.load for question in restriction.loading}) > 1:
+        raise ConfigurationError(f"{handler!r} is given one message.resource, so its policies have one load=.")
     return Stated(PUBLIC if public_here else restriction or AUTHENTICATED, is_once)
 
 
@@ -167,9 +186,16 @@ def _wrapped(handler: Callable[..., Any]) -> Callable[..., Any]:
                 f"{handler.__qualname__} was called without a consumer, so nobody can say who sent the message; "
                 f"code that may call it directly calls {handler.__qualname__}.__wrapped__"
             )
-        decision = decide(_own(handler).restriction or AUTHENTICATED, message.principal)
+        requirement = _own(handler).restriction or AUTHENTICATED
+        decision = decide(requirement, message.principal)
         if not decision:
             raise PolicyDenied(decision.reason)
+        if not set(requirement.questions) <= message._answers:
+            raise PolicyDenied("What this function asks of the policies was not asked before this call.")
+        if message._denial is not None:
+            refused = message._denial(requirement)
+            if refused is not None:
+                raise refused
 
     if inspect.iscoroutinefunction(handler):
 

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from limen.core.errors import ConfigurationError
+from limen.core.errors import ConfigurationError, LimenError
 from limen.core.principal import Principal
+from limen.guard.requirements import Question, Requirement
 
 Attributes: TypeAlias = Mapping[str, object] | Sequence[tuple[str, object]]
 """Attributes of a message: a mapping, or pairs where the queue allows a name twice."""
@@ -40,11 +41,17 @@ class GuardedMessage(Message):
     Attributes:
         principal: whom it stands for; the anonymous principal for a public handler's message without a token.
         jti: the id of its token; empty without one.
+        resource: what the handler's ``policy(…, load=…)`` has loaded; None without one.
     """
 
     principal: Principal = field(kw_only=True)
     jti: str = field(default="", kw_only=True)
+    resource: Any = field(default=None, kw_only=True, repr=False, compare=False)
     _claim: Callable[[], Awaitable[None]] | None = field(default=None, kw_only=True, repr=False, compare=False)
+    _answers: frozenset[Question] = field(default=frozenset(), kw_only=True, repr=False, compare=False)
+    _denial: Callable[[Requirement], LimenError | None] | None = field(
+        default=None, kw_only=True, repr=False, compare=False
+    )
 
     async def claim(self) -> None:
         """Record, in the application's transaction, that this message is handled.

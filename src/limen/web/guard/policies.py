@@ -42,6 +42,11 @@ class Entered(Protocol):
         """What the code says about it."""
         ...
 
+    @property
+    def hands_out_principal(self) -> bool:
+        """Its handler is given the principal, and may ask policies about it."""
+        ...
+
 
 async def ask_policies(requirement: Requirement, leaf: Entered, state: GuardState, scope: Scope) -> None:
     """Load what policies read, and ask them whatever needs no resource.
@@ -58,7 +63,7 @@ async def ask_policies(requirement: Requirement, leaf: Entered, state: GuardStat
     state.answers = ()
     if requirement.loading:
         _require_loaders(requirement, leaf, state, scope)
-    await learn_all(state)
+    await learn_all(state, requirement, hands_out_principal=leaf.hands_out_principal)
     tell_context(state, scope, anew=True)
     refused = state.denial(requirement)
     if refused is not None:
@@ -74,7 +79,7 @@ async def ask_policies_beside(requirement: Requirement, state: GuardState, scope
     Raises:
         LimenError: policies do not allow it, or it is about a resource that nobody has loaded.
     """
-    await learn_all(state)
+    await learn_all(state, requirement)
     tell_context(state, scope)
     refused = state.denial(requirement)
     if refused is not None:
@@ -87,15 +92,22 @@ async def ask_policies_beside(requirement: Requirement, state: GuardState, scope
         answer(question, state, None)
 
 
-async def learn_all(state: GuardState) -> None:
-    """Load the attributes of the principal for every gate that the request passes and whose policies read any.
+async def learn_all(state: GuardState, requirement: Requirement, *, hands_out_principal: bool = False) -> None:
+    """Load the attributes of the principal for every gate that the request passes and whose policies read them here.
+
+    Args:
+        state: of the request.
+        requirement: what is asked.
+        hands_out_principal: the handler is given the principal, and may ask policies itself.
 
     Raises:
         LimenError: what loading raises.
     """
     each: GuardState | None = state
     while each is not None:
-        await learn_attributes(each)
+        loaded = each.gate.loaded_policies
+        if loaded is not None and (hands_out_principal or loaded.facts_of(requirement).attributes):
+            await learn_attributes(each)
         each = each.parent
 
 
@@ -161,7 +173,7 @@ async def answer_about(question: Question, state: GuardState, scope: Scope, reso
     """
     if resource is None:
         raise NotFound()
-    await learn_all(state)
+    await learn_all(state, Requirement(questions=(question,)))
     tell_context(state, scope)
     answer(question, state, resource)
 
