@@ -179,6 +179,9 @@ POLICY_DECISIONS = Counter(
     ("outcome",),
     [("allowed",), ("denied",)],
 )
+POLICY_FAILURES = Counter(
+    "limen_policy_failures_total", "Decisions that were a no because something failed while deciding.", (), [()]
+)
 REQUESTS = Counter(
     "limen_requests_total", "Requests that a route of limen's own answered.", ("method", "route", "status")
 )

@@ -50,14 +50,15 @@ class LoadedPolicies:
 
     Attributes:
         policies: the snapshot.
+        can: the snapshot's own, found with one look less.
         reads_attributes: some rule reads what the application's loader tells of the principal.
         attribute_names: the names of what is read so, as far as rules name them.
         reads_context: some rule reads what the application tells of the request.
     """
 
     __slots__ = (
-        "_attributes", "_context", "_denies", "_facts", "_permissions_of", "_wildcards", "attribute_names", "policies",
-        "reads_attributes", "reads_context",
+        "_attributes", "_context", "_denies", "_facts", "_permissions_of", "_wildcards", "attribute_names", "can",
+        "policies", "reads_attributes", "reads_context",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,7 @@ class LoadedPolicies:
         permissions_of: Callable[[frozenset[str]], frozenset[str]],
     ) -> None:
         self.policies = policies
+        self.can = policies.can
         self._permissions_of = permissions_of
         self._facts: dict[Requirement, Facts] = {}
         self._denies: dict[str, list[Rule]] = {}

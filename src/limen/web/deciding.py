@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from limen.authz.attributes import AttributeLoader, Attributes, load_attributes
+from limen.core import metrics
 from limen.core.clock import Clock
 from limen.core.decision import Decision
 from limen.core.errors import ConfigurationError
@@ -18,6 +19,7 @@ from limen.guard.policies import Context, LoadedPolicies
 if TYPE_CHECKING:
     # Names only: what compiles policies is loaded by those who have some.
     from limen.authz.compilers.explain import Explanation
+    from limen.authz.compilers.partial import Scope
     from limen.authz.engine import Policies
     from limen.authz.policy.rules import PolicySet, Rule
     from limen.web.guard.attributes import Connection
@@ -49,6 +51,7 @@ class DecidingGate:
     _attributes: AttributeLoader | None = None
     _declared_policies: "Declared | None" = None
     _policies_refused: str | None = None
+    _failures_before: int = 0
     _policy_clock: Clock
 
     def _prepare_policies(
@@ -94,10 +97,16 @@ class DecidingGate:
             self._policies_refused = str(error)
             _log.error("policies are refused; those of before stay", extra={"faults": str(error)})
             raise
+        if self.loaded_policies is not None:
+            self._failures_before += self.loaded_policies.policies.failures
         self._declared_policies = declared
         self.loaded_policies = loaded
+        metrics.POLICY_FAILURES.read_by(self._count_failures)
         self._policies_refused = None
         _log.info("policies loaded", extra={"version": loaded.policies.version, "rules": len(loaded.policies.rules)})
+
+    def _count_failures(self) -> int:
+        return self._failures_before + self._decider.policies.failures
 
     def _load_declared(self) -> None:
         """Load what is declared, again where the roles have changed; at first it is refused aloud, later in the log.
@@ -185,7 +194,8 @@ class DecidingGate:
         Raises:
             ConfigurationError: there are no policies.
         """
-        return self._decider.policies.can(principal, action, resource, context)
+        loaded = self.loaded_policies  # here, not by a property: this is called for every row
+        return (self._decider if loaded is None else loaded).can(principal, action, resource, context)
 
     def decide(self, principal: Principal, action: str, resource: object = None, context: Context = None) -> Decision:
         """Return the decision, with the rule and the version of the policies; see `can`."""
@@ -211,15 +221,15 @@ class DecidingGate:
         """Return why something is allowed or not, with values: for an administrator, never for the caller."""
         return self._decider.policies.explain(principal, action, resource, context)
 
-    def fields(self, principal: Principal, action: str, resource: object) -> frozenset[str]:
+    def fields(self, principal: Principal, action: str, resource: object, context: Context = None) -> frozenset[str]:
         """Return the fields of a resource that a principal may read, or write, by an action."""
-        return self._decider.policies.fields(principal, action, resource)
+        return self._decider.policies.fields(principal, action, resource, context)
 
-    def scope(self, principal: Principal, action: str, model: type[Any]) -> Any:
+    def scope(self, principal: Principal, action: str, model: type[Any], context: Context = None) -> "Scope":
         """Tell whether a principal may do something to all rows of a model, to some, or to none: for a menu."""
-        return self._decider.policies.scope(principal, action, model)
+        return self._decider.policies.scope(principal, action, model, context)
 
-    def where(self, principal: Principal, action: str, model: type[Any], context: Context = None) -> Any:
+    def where(self, principal: Principal, action: str, model: Any, context: Context = None) -> Any:
         """Return the condition of SQLAlchemy for the rows of a model to which a principal may do something."""
         return self._decider.policies.where(principal, action, model, context)
 
