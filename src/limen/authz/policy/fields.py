@@ -175,6 +175,9 @@ class Field(Expression):
 
     def __getattr__(self, name: str) -> "Field":
         """Return a field of the row that a relation to one row leads to."""
+        if name.startswith("__") or name in Field.__slots__:
+            # Python's own protocols ask, and copies do before there is anything to ask.
+            raise AttributeError(name)
         if name.startswith("_"):
             raise AttributeError(f"{self} has no attribute {name}; a field of that name is {self}[{name!r}]")
         return self[name]

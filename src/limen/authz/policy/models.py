@@ -90,7 +90,7 @@ def field_of(shape: Shape, name: str) -> FieldShape:
 
 
 def meant(name: str, names: Iterable[str], prefix: str = "") -> str:
-    """Return a sentence with the names that may have been meant; all of them where none is like it, and few exist.
+    """Return a sentence with the names that may have been meant; some of all where none is like it.
 
     Args:
         name: as written.
@@ -103,7 +103,8 @@ def meant(name: str, names: Iterable[str], prefix: str = "") -> str:
     near = get_close_matches(name, known, n=3)
     if near:
         return f" Did you mean {' or '.join(prefix + each for each in near)}?"
-    return f" Write one of {', '.join(prefix + each for each in known)}." if 0 < len(known) <= _FEW else ""
+    listed = ", ".join(prefix + each for each in known[:_FEW])
+    return f" Write one of {listed}{', …' if len(known) > _FEW else ''}." if listed else ""
 
 
 def field_shape(name: str, annotation: object) -> FieldShape:
