@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from limen.authz.permissions import permission_name
 from limen.core.decision import Decision
 from limen.core.errors import ConfigurationError
+from limen.core.ids import is_uuid7
 from limen.core.principal import Principal
 from limen.features.approvals.payloads import payload_of
 from limen.features.approvals.store import ApprovalStatus, ExecutionState, GivenApproval, StoredApproval
@@ -239,6 +240,11 @@ class Action:
             if decision.allowed is not True:
                 return decision
         return Decision(allowed=True)
+
+
+def can_decide(me: Principal) -> bool:
+    """Tell whether somebody may decide on anything at all: a person who has logged in here, in their session."""
+    return me.issuer is None and me.is_interactive and me.sid is not None and is_uuid7(me.sid)
 
 
 def approving(action: str) -> str:

@@ -14,9 +14,8 @@ from limen.core.errors import (
     SessionEnded,
     StepUpRequired,
 )
-from limen.core.ids import is_uuid7
 from limen.core.principal import Principal
-from limen.features.approvals.actions import Action, ApprovalView
+from limen.features.approvals.actions import Action, ApprovalView, can_decide
 from limen.features.approvals.declarations import no_such_request
 from limen.features.approvals.store import Decided, Maker, Verdict
 
@@ -56,7 +55,7 @@ def session_of(me: Principal) -> str:
     """
     if not me.is_authenticated:
         raise CredentialMissing()
-    if me.issuer is not None or not me.is_interactive or me.sid is None or not is_uuid7(me.sid):
+    if me.sid is None or not can_decide(me):
         raise StepUpRequired("A person has to log in here to decide.")
     return me.sid
 

@@ -10,7 +10,7 @@ from limen.authz.roles import RoleCatalogue
 from limen.core.decision import Decision
 from limen.core.errors import ConfigurationError, NotFound, OwnRequest, PolicyDenied
 from limen.core.principal import Principal
-from limen.features.approvals.actions import Action, ApprovalView, Execute, Judge, SessionFactory, judges_of
+from limen.features.approvals.actions import Action, ApprovalView, Execute, Judge, SessionFactory, can_decide, judges_of
 from limen.features.approvals.store import Approvals, StoredApproval
 
 _log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Declarations:
     def _is_visible(self, me: Principal, stored: StoredApproval) -> bool:
         if stored.is_mine or Administration.APPROVALS_READ in me.permissions:
             return True
-        return me.issuer is None and me.is_interactive and self._may(me, stored)
+        return can_decide(me) and self._may(me, stored)
 
 
 def no_such_request() -> NotFound:

@@ -35,6 +35,7 @@ from limen.features.approvals.actions import (
     ByPermission,
     ByPolicy,
     Judge,
+    can_decide,
 )
 from limen.features.approvals.asking import data_of, digest_of, line_of, reader_of, session_of, view_of
 from limen.features.approvals.declarations import Declarations, no_such_request
@@ -240,7 +241,7 @@ class ApprovalService(Declarations):
 
     async def _inbox(self, me: Principal, limit: int, after: str | None) -> ApprovalPage:
         actions = [action.name for action in self._actions.values() if action.could(me)]
-        if not actions or me.issuer is not None or not me.is_interactive:
+        if not actions or not can_decide(me):
             return ApprovalPage([], None)
         items: list[ApprovalView] = []
         place = after
