@@ -12,8 +12,9 @@ from starlette.websockets import WebSocket
 
 from limen import deny
 from limen.core.errors import ConfigurationError
-from limen.starlette import CurrentPrincipal, enforce_policy, permissions, policy, roles
+from limen.starlette import CurrentPrincipal, enforce_policy, permissions, policy, public, roles
 from limen.web.guard import protect
+from limen.web.guard.declarations import Declaration
 from tests.policies.guarding import NOT_BY_NIGHT, ORDERS, RULES, SUSPENDED, gate_with
 from tests.web.guard.kit import SmallGate, call
 
@@ -58,8 +59,6 @@ async def test_asking_in_an_unprotected_application_fails() -> None:
 
 async def test_asking_on_a_public_route_asks_for_somebody() -> None:
     """The anonymous principal is told to authenticate."""
-    from limen.starlette import public
-
     @public
     async def approve(request: Request) -> Response:
         await enforce_policy(request, "order:read", ORDERS[1])
@@ -71,7 +70,7 @@ async def test_asking_on_a_public_route_asks_for_somebody() -> None:
 
 @pytest.mark.parametrize("asked", [policy("order:create"), permissions("order:create"), roles("maker")], ids=str)
 @pytest.mark.parametrize("kind", ["route", "mount", "view", "socket"])
-async def test_denies_by_who_asks_count_on_every_kind_of_leaf(asked: Any, kind: str) -> None:
+async def test_denies_by_who_asks_count_on_every_kind_of_leaf(asked: Declaration, kind: str) -> None:
     """Routes, routes of a mount, methods of class views and sockets refuse whom a deny by attribute is about."""
     ran: list[str] = []
 
