@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from limen.authz.applicable import Case, case_of, mapping_as, models_of, rules_about
 from limen.authz.compilers.explain import UNKNOWN_ACTION, Explanation
-from limen.authz.compilers.partial import Scope, bound, condition_of_rules, scope_of
+from limen.authz.compilers.partial import Scope, bound, condition_of_rules, scope_of, with_heirs
 from limen.authz.compilers.python import Access, Branch, Decide, Surroundings, cases, never
 from limen.authz.compilers.reading import NO_CONTEXT, NotLoaded
 from limen.authz.deciding import Unit, untold
@@ -15,6 +15,7 @@ from limen.authz.expectations import principal_of, unmet
 from limen.authz.failing import Failures
 from limen.authz.loading import Loaded, PolicyRefused, load
 from limen.authz.policy.expressions import meant
+from limen.authz.policy.nodes import Node
 from limen.authz.policy.normal_form import negated
 from limen.authz.policy.rules import Effect, Expectation, PolicySet, Rule
 from limen.authz.policy.shapes import Model
@@ -47,6 +48,7 @@ class Policies:
         "_by_names",
         "_cases",
         "_clock",
+        "_conditions",
         "_decided",
         "_failures",
         "_models",
@@ -64,6 +66,7 @@ class Policies:
         self._no = Decision(allowed=False, code="policy_denied", version=loaded.version)
         # Which function decides, by action and class. Nothing of a principal, a resource or a context is kept.
         self._decided: dict[str, dict[type, Decide]] = {action: {} for action in loaded.by_action}
+        self._conditions: dict[tuple[str, Model], Node] = {}
         self._cases: dict[tuple[str, Case], Unit] = {}
         self._units: dict[str, dict[type, Unit]] = {}
         self._models: dict[str, tuple[Model, ...]] = {}
@@ -182,7 +185,9 @@ class Policies:
 
     def scope(self, principal: Principal, action: str, model: Model, context: Context | None = None) -> Scope:
         """Return whether a principal may do something to all rows of a model, to some, or to none: for a menu."""
-        return scope_of(bound(condition_of_rules(self.rules_for(action, model)), principal, self._told(context)))
+        told = self.told(context)
+        found = {scope_of(bound(self.condition(action, each), principal, told)) for each in with_heirs(model)}
+        return found.pop() if len(found) == 1 else Scope.SOME
 
     def where(self, principal: Principal, action: str, model: Any, context: Context | None = None) -> Any:
         """Return the condition of SQLAlchemy that is true of exactly the rows that `can` allows.
@@ -196,11 +201,30 @@ class Policies:
         Raises:
             ConfigurationError: a rule is a function of Python without ``sql=``.
         """
-        from limen.authz.compilers.sql.where import where
+        from limen.authz.compilers.sql.listing import visible
 
-        cls = model if isinstance(model, type) else _class_of_alias(model)
-        left = bound(condition_of_rules(self.rules_for(action, cls)), principal, self._told(context))
-        return where(left, model, principal)
+        return visible(lambda cls: self.condition(action, cls), model, principal, self.told(context))
+
+    def condition(self, action: str, model: Model) -> Node:
+        """Return all the rules for instances of a class as one condition in normal form.
+
+        Classes that the same rules are for have the same object.
+        """
+        found = self._conditions.get((action, model))
+        if found is None:
+            found = condition_of_rules(self.rules_for(action, model))
+            same = (node for (name, _), node in self._conditions.items() if name == action and node == found)
+            found = next(same, found)
+            if action in self._decided:
+                self._conditions[action, model] = found
+        return found
+
+    def told(self, context: Context | None) -> Context:
+        """Return a context with what is known wherever something is decided."""
+        told = {} if context is None else dict(context)
+        if told.get("now") is None:
+            told["now"] = self._now()
+        return told
 
     def denied_by_names(self, principal: Principal, action: str, context: Context | None = None) -> str | None:
         """Return the id of a deny that needs no resource and holds; None where there is none.
@@ -294,12 +318,6 @@ class Policies:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
 
-    def _told(self, context: Context | None) -> Context:
-        told = {} if context is None else dict(context)
-        if told.get("now") is None:
-            told["now"] = self._now()
-        return told
-
     def _failed(
         self, error: Exception, principal: Principal, action: str, resource: Any, context: Context | None
     ) -> None:
@@ -330,9 +348,3 @@ class Policies:
         except Exception as error:
             return f"test: {test.action} raises {type(error).__name__}."
         return unmet(test, answer)
-
-
-def _class_of_alias(alias: Any) -> Model:
-    from limen.authz.compilers.sql.rows import Entity
-
-    return Entity(alias).mapper.class_

@@ -117,6 +117,8 @@ def matching(leaf: TextMatch) -> Test:
 def null(leaf: IsNull) -> Callable[[Any], bool]:
     """Return what tells whether a value is missing, or where negated, is there; False where its row is missing."""
     wanted = not leaf.negated
+    if leaf.operand.kind not in {Kind.FLOAT, Kind.DECIMAL, Kind.ANY}:
+        return lambda value: value is not ABSENT and (value is None) is wanted
     return lambda value: value is not ABSENT and is_missing(value) is wanted
 
 

@@ -34,7 +34,7 @@ from limen.authz.policy.nodes import (
 )
 from limen.authz.policy.normal_form import FALSE, TRUE, joined, negated, normal_form
 from limen.authz.policy.rules import Effect, Rule
-from limen.authz.policy.shapes import Kind
+from limen.authz.policy.shapes import Kind, Model
 from limen.authz.policy.values import kind_of, teller, tellers
 from limen.core.principal import Principal
 
@@ -94,6 +94,12 @@ def scope_of(left: Bound) -> Scope:
     if isinstance(left, Truth):
         return Scope.ALL if left.value else Scope.NONE
     return Scope.SOME
+
+
+def with_heirs(model: Model) -> list[Model]:
+    """Return a class, and where it is mapped, every class that its rows may turn out to be of."""
+    mapper = getattr(model, "__mapper__", None)
+    return [model] if mapper is None else [each.class_ for each in mapper.self_and_descendants]
 
 
 class _Binding:

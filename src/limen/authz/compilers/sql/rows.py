@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from limen.core.errors import ConfigurationError
@@ -178,7 +179,7 @@ def exists(froms: Iterable[Any], conditions: Iterable[Column], *, negated: bool 
     return Trusted(~found.exists() if negated else found.exists())
 
 
-class Trusted(sa.sql.elements.Grouping[bool]):
+class Trusted(Grouping[bool]):
     """A part of a statement that a policy made: it may name tables, and nothing in it is filtered once more."""
 
     inherit_cache = True
