@@ -104,7 +104,7 @@ class TestOneCommit:
         assert len(await place.rows("SELECT id FROM limen_accounts WHERE username = 'carl'")) == 1
 
     async def test_in_a_transaction_of_the_callers(self, place: Place, maker: Principal, checker: Principal) -> None:
-        """In a block of `gate.using` it is that transaction: the executor gets it, and nobody but the caller commits."""
+        """In a block of `gate.using` it is that transaction: the executor gets it, and only the caller commits."""
         asked = await place.ask(maker)
         before = await place.events(asked)
         with suppress(Broken):

@@ -4,12 +4,9 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from fastapi import params
 from fastapi.dependencies.utils import get_dependant
 from fastapi.encoders import jsonable_encoder
 from starlette.requests import Request
-
-from limen.core.errors import ConfigurationError
 
 
 class ValidatedBody:
@@ -23,11 +20,7 @@ class ValidatedBody:
         self._endpoint = endpoint
 
     async def __call__(self, request: Request, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the body: that of a single object itself, anything else by the names of its parameters.
-
-        Raises:
-            ConfigurationError: a parameter is a form or a file.
-        """
+        """Return the body: that of a single object itself, anything else by the names of its parameters."""
         found = {name: jsonable_encoder(arguments[name]) for name in self._names if name in arguments}
         if len(found) == 1:
             (only,) = found.values()
@@ -39,6 +32,4 @@ class ValidatedBody:
     def _names(self) -> tuple[str, ...]:
         # When it is first asked: a model may be defined after the function that names it.
         fields = get_dependant(path="/", call=self._endpoint).body_params
-        if any(isinstance(field.field_info, params.Form) for field in fields):
-            raise ConfigurationError("requires_approval takes a body of JSON, not a form or a file")
         return tuple(field.name for field in fields)
