@@ -47,6 +47,7 @@ def mapped_shape(model: Model) -> Shape:
     name = model.__name__
     try:
         mapper: Mapper[Any] = sa.inspect(model)
+        mapper.registry.configure(cascade=True)
         properties = dict(mapper.attrs)
     except NoInspectionAvailable:
         raise ConfigurationError(f"{name} is mapped to no table. Write resource() with a class that has one.") from None
