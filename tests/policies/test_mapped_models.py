@@ -183,8 +183,8 @@ UNREADABLE: dict[str, tuple[Any, str]] = {
     "PickleType": (
         sa.PickleType,
         (
-            "limen cannot see whether what PickleType stores is equal and ordered as its values are; where it is, write "
-            "limen_type = str (or int, datetime, …) in PickleType"
+            "limen cannot see whether what PickleType stores is equal and ordered as its values are; where it is, "
+            "write limen_type = str (or int, datetime, …) in PickleType"
         ),
     ),
     "a decorator": (
@@ -247,7 +247,7 @@ class Order(Base):
     asked: DynamicMapped["Line"] = relationship(viewonly=True)
     written: WriteOnlyMapped["Line"] = relationship(viewonly=True)
     prices: AssociationProxy[list[Decimal]] = association_proxy("lines", "price")
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "order"}  # noqa: RUF012 - as SQLAlchemy wants it
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "order"}  # noqa: RUF012 - its way
 
     @hybrid_property
     def is_large(self) -> bool:
@@ -282,14 +282,14 @@ class Export(Order):
 
     id: Mapped[OrderId] = mapped_column(sa.ForeignKey("orders.id"), primary_key=True)
     country: Mapped[str]
-    __mapper_args__ = {"polymorphic_identity": "export"}  # noqa: RUF012 - as SQLAlchemy wants it
+    __mapper_args__ = {"polymorphic_identity": "export"}  # noqa: RUF012 - its way
 
 
 class Sample(Order):
     """Single-table inheritance: columns of the parent's table."""
 
     reason: Mapped[str | None]
-    __mapper_args__ = {"polymorphic_identity": "sample"}  # noqa: RUF012 - as SQLAlchemy wants it
+    __mapper_args__ = {"polymorphic_identity": "sample"}  # noqa: RUF012 - its way
 
 
 def test_what_the_mapping_makes_of_columns() -> None:
@@ -336,8 +336,8 @@ NO_COLUMNS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "association proxy": (
         lambda order: order.prices.contains(5),
         (
-            "Order.prices cannot be part of a policy: it is a proxy of lines.price; write .lines.any(…), or .lines.price "
-            "where it leads to one."
+            "Order.prices cannot be part of a policy: it is a proxy of lines.price; write .lines.any(…), or "
+            ".lines.price where it leads to one."
         ),
     ),
     "composite": (
@@ -351,8 +351,8 @@ NO_COLUMNS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "synonym of a column that is refused": (
         lambda order: order.loud == "a",
         (
-            "Order.folded cannot be part of a policy: its collation NOCASE may call two texts equal that differ; keep a "
-            "column in lower case, without a collation."
+            "Order.folded cannot be part of a policy: its collation NOCASE may call two texts equal that differ; keep "
+            "a column in lower case, without a collation."
         ),
     ),
     "dynamic": (
