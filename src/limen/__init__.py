@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from limen.core.errors import Conflict, Forbidden, InputFault, InvalidInput, LimenError, NotFound, Unauthenticated
     from limen.core.principal import Principal, PrincipalKind
     from limen.features.accounts.existing import ExistingAccount, ExistingAccounts
+    from limen.features.approvals.service import ApprovalView, Approved, Judge
     from limen.features.sso.providers import SSOProvider
     from limen.settings import Settings
     from limen.wiring import Limen
 
 __all__ = [
     "ADMINISTRATION",
+    "ApprovalView",
+    "Approved",
     "Authenticated",
     "ClaimRule",
     "Conflict",
@@ -35,6 +38,7 @@ __all__ = [
     "Forbidden",
     "InputFault",
     "InvalidInput",
+    "Judge",
     "Limen",
     "LimenError",
     "NotFound",
@@ -57,12 +61,15 @@ __all__ = [
 
 _HOMES = {
     "ADMINISTRATION": "limen.authz.administration",
+    "ApprovalView": "limen.features.approvals.service",
+    "Approved": "limen.features.approvals.service",
     "Authenticated": "limen.authn.strategy",
     "ClaimRule": "limen.authn.external",
     "Decision": "limen.core.decision",
     "ExistingAccount": "limen.features.accounts.existing",
     "ExistingAccounts": "limen.features.accounts.existing",
     "ExternalIssuer": "limen.authn.external",
+    "Judge": "limen.features.approvals.service",
     "Limen": "limen.wiring",
     "OwnStrategy": "limen.authn.own_strategy",
     "PolicySet": "limen.authz.policy.rules",

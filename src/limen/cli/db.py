@@ -79,7 +79,7 @@ def restored(
 
     A restored database calls spent refresh tokens current and ended sessions alive. Afterwards none of them works, in
     any process, within two seconds. API keys wait to be confirmed, since one that was revoked meanwhile is alive again:
-    limen api-keys confirm. It goes in batches and may be interrupted: run it again, and it begins anew.
+    limen api-keys confirm. Requests for approvals that are pending are withdrawn. It goes in batches and may be interrupted: run it again, and it begins anew.
     """
     _confirm(yes=yes)
 
@@ -89,11 +89,14 @@ def restored(
         note("interrupted: some accounts are done and some are not; run it again")
         raise
     if json:
-        show_json({"accounts": done.accounts, "sessions": done.sessions, "api_keys": done.keys})
+        counts = {"accounts": done.accounts, "sessions": done.sessions, "api_keys": done.keys}
+        show_json({**counts, "approvals": done.requests})
         return
     say(f"{done.sessions} sessions of {done.accounts} accounts were ended.")
     if done.keys:
         say(f"{done.keys} API keys open nothing until they are confirmed: limen api-keys confirm ACCOUNT ID")
+    if done.requests:
+        say(f"{done.requests} requests for approvals were withdrawn; they may have been decided since the backup.")
     note("access tokens that only the lost database knew of live on for at most 15 minutes; to end these as well,")
     note("replace LIMEN_JWT_ACCESS_SECRET at once, without keeping the old one in LIMEN_JWT_ACCESS_SECRETS_ACCEPTED")
 
