@@ -126,7 +126,7 @@ def test_restored_ends_every_session(run: Run, used: Path) -> None:
     asyncio.run(log_in())
     assert sessions(used) == 3
     done = run("db", "restored", "--yes", "--json")
-    assert (done.code, done.json) == (0, {"accounts": 1, "sessions": 3, "api_keys": 0})
+    assert (done.code, done.json) == (0, {"accounts": 1, "sessions": 3, "api_keys": 0, "approvals": 0})
     assert sessions(used) == 0
     told = run("db", "restored", "--yes")
     assert (told.code, told.out) == (0, "0 sessions of 1 accounts were ended.\n")
@@ -174,7 +174,7 @@ def test_on_postgres(run: Run, installation: Path, postgres: Databases, monkeypa
     assert run("db", "upgrade", "--json").json == {"from": None, "to": HEAD, "changed": True}
     assert run("db", "current").code == 0
     assert run("accounts", "create", "alice", "--password-stdin", stdin=PASSWORD).code == 0
-    assert run("db", "restored", "--yes", "--json").json == {"accounts": 1, "sessions": 0, "api_keys": 0}
+    assert run("db", "restored", "--yes", "--json").json == {"accounts": 1, "sessions": 0, "api_keys": 0, "approvals": 0}
     assert rows(url, "SELECT session_epoch FROM limen_accounts") == [(1,)]
     postgres.drop(url)
 

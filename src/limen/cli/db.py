@@ -79,7 +79,8 @@ def restored(
 
     A restored database calls spent refresh tokens current and ended sessions alive. Afterwards none of them works, in
     any process, within two seconds. API keys wait to be confirmed, since one that was revoked meanwhile is alive again:
-    limen api-keys confirm. Requests for approvals that are pending are withdrawn. It goes in batches and may be interrupted: run it again, and it begins anew.
+    limen api-keys confirm. Requests for approvals that are pending are withdrawn. It goes in batches and may be
+    interrupted: run it again, and it begins anew.
     """
     _confirm(yes=yes)
 
