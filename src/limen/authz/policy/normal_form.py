@@ -7,7 +7,7 @@ and «or» over leaves can only lose by that: where it is true it is true whatev
 from dataclasses import replace
 from typing import Final
 
-from limen.authz.policy.nodes import And, AnyRow, Compare, Comparison, Constant, In, Leaf, Node, Not, Or, Truth
+from limen.authz.policy.nodes import And, AnyRow, Compare, Comparison, Leaf, Node, Not, Or, Truth
 
 TRUE: Final = Truth(True)
 FALSE: Final = Truth(False)
@@ -25,7 +25,9 @@ _OPPOSITE: Final = {
 def normal_form(node: Node) -> Node:
     """Return the same condition without `Not`, joins of one kind merged, and `Truth` only where nothing else is left.
 
-    `AnyRow` keeps its own negation; its condition is in normal form. What is in normal form comes back as it is.
+    `AnyRow` keeps its own negation; its condition is in normal form. What is in normal form comes back as it is. No
+    leaf is taken for certain: ``in_([])`` is never true, but it is unknown where the item is missing, and so is its
+    opposite.
     """
     return _form(node, negative=False)
 
@@ -70,13 +72,6 @@ def _leaf(leaf: Leaf, *, negative: bool) -> Leaf:
         case Compare(comparison, left, right):
             return Compare(_OPPOSITE[comparison], left, right) if negative else leaf
         case AnyRow(relation, row, condition, was):
-            condition = _form(condition, negative=False)
-            found = was is not negative
-            # Of no row it is true; that one of no rows is none needs the rows all the same.
-            return FALSE if condition == FALSE and not found else AnyRow(relation, row, condition, found)
-        case In(options=Constant(value=frozenset() as options)) if not options:
-            # In nothing there is nothing. «Not in nothing» still asks whether the item is missing.
-            found = leaf.negated is not negative
-            return replace(leaf, negated=True) if found else FALSE
+            return AnyRow(relation, row, _form(condition, negative=False), was is not negative)
         case _:
             return replace(leaf, negated=not leaf.negated) if negative else leaf
