@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
 from limen.authz.permissions import is_permission_name, permission_name
@@ -159,7 +160,10 @@ def _fields(what: str, fields: object, row: Row | None) -> frozenset[str] | None
         if not isinstance(name, str):
             raise ConfigurationError(f"{what}: fields= names {name!r}. Write the name, as a text.")
         if row is not None:
-            field_of(shape_of(row.model), str(name))
+            try:
+                field_of(shape_of(row.model), str(name))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{what}: {error}") from None
     return frozenset(str(name) for name in found)
 
 
@@ -203,7 +207,7 @@ class PolicySet:
             "tenants": tuple(_tenant(each) for each in tenants),
             "untenanted": frozenset(_models(untenanted)),
             "actions": frozenset(permission_name(each) for each in _names("actions=", actions)),
-            "reads": {model: permission_name(name) for model, name in (reads or {}).items()},
+            "reads": MappingProxyType({model: permission_name(name) for model, name in (reads or {}).items()}),
             "tests": _all(tests, Expectation, "tests=", "expect(…)"),
             "context": frozenset(str(each) for each in _names("context=", context)),
         }
