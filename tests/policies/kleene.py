@@ -50,7 +50,7 @@ def compared(value: Any, kind: Kind) -> Any:
         return None
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
-    return "".join(value) if kind is Kind.TEXT else value
+    return "".join(each for each in value) if isinstance(value, str) else value
 
 
 def pair(comparison: str, left: Any, right: Any, kinds: tuple[Kind, Kind]) -> bool | None:

@@ -56,7 +56,6 @@ class FailedLeaf:
         code: ``policy.not_met``, ``policy.unknown``, ``policy.not_loaded``, ``policy.attributes_not_loaded`` or
             ``policy.failed``.
         field: what was missing, such as ``Order.closed_at``; of what failed, the type of what was raised.
-        bare: the leaf without the constants of the policy.
     """
 
     rule: str
@@ -65,7 +64,6 @@ class FailedLeaf:
     right: Any = None
     code: str = NOT_MET
     field: str = ""
-    bare: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +74,11 @@ class Explanation:
         action: what was asked.
         allowed: the answer.
         version: that of the policy.
-        rule: the id of the allow that held, or of the deny; empty where no rule allows it.
+        rule: the id of the allow that held, or of the deny that turned it down; empty where no rule allows it.
         code: empty where it is allowed; ``policy.no_rule``: nothing allows this at all; ``policy.not_met``: no allow
             holds; ``policy.denied``; ``policy.unknown``: something is missing; ``policy.not_loaded``;
             ``policy.attributes_not_loaded``; ``policy.unknown_action``; ``policy.failed``: something was raised.
-        failed: what did not hold.
+        failed: what did not hold: of the deny that turned an allow down, or else of every rule.
     """
 
     action: str
@@ -91,8 +89,11 @@ class Explanation:
     failed: tuple[FailedLeaf, ...] = ()
 
     def for_caller(self) -> "Explanation":
-        """Return the same for whoever asked: rules, fields and codes, without a value of anybody or of the policy."""
-        return replace(self, failed=tuple(replace(each, leaf=each.bare, left=None, right=None) for each in self.failed))
+        """Return what whoever asked may know: the code, and the rule that made the difference.
+
+        What else did not hold tells of a resource that they may not see, with its values and without.
+        """
+        return replace(self, failed=())
 
 
 Failed: TypeAlias = list[FailedLeaf] | None
@@ -138,7 +139,7 @@ class Reasons:
         if answer.allowed:
             return Explanation(answer.action, True, answer.version, held or "")
         denies = [(rule, ask(principal, resource, context)) for rule, ask in self._denies]
-        denied = next(((rule, failed) for rule, failed in denies if failed is not None), None)
+        denied = next(((rule, failed) for rule, failed in denies if failed is not None), None) if held else None
         every = [leaf for _, failed in (*allows, *denies) for leaf in failed or ()]
         broken = _broken(every, otherwise_allowed=held is not None and denied is None)
         if broken is not None:
@@ -194,7 +195,7 @@ class _Writer:
                 return self._leaf(node)
 
     def _leaf(self, leaf: Node) -> Ask:
-        rule, text, bare = self._rule, text_of(leaf), text_of(leaf, values=False)
+        rule, text = self._rule, text_of(leaf)
         operands = _operands(leaf)
         read_left, read_right = ([self._reader(each) for each in operands] + [_nothing, _nothing])[:2]
         holds, is_false = self._test(leaf), self._test(negated(leaf))
@@ -212,7 +213,7 @@ class _Writer:
                 code, field = NOT_LOADED, error.field
             except Exception as error:
                 code, field = FAILED, type(error).__name__
-            return [FailedLeaf(rule, text, left, right, code, field, bare)]
+            return [FailedLeaf(rule, text, left, right, code, field)]
 
         return ask
 
@@ -224,11 +225,10 @@ class _Writer:
         if operand.source is Source.CONTEXT and operand.path == ("now",):
             return lambda principal, resource, context: now() if context.get("now") is None else context["now"]
         name = operand.path[0]
-        if len(operand.path) == 1 and operand.cast is None and operand.source is Source.SUBJECT:
-            if name not in _OF_THE_PRINCIPAL:
-                return lambda principal, resource, context: (
-                    ABSENT if principal.attributes is None else principal.attributes.get(name)
-                )
+        if operand.source is Source.SUBJECT and len(operand.path) == 1 and name not in _OF_THE_PRINCIPAL:
+            return lambda principal, resource, context: (
+                ABSENT if principal.attributes is None else principal.attributes.get(name)
+            )
         return lambda principal, resource, context: read(operand, principal, resource, context)
 
     def _test(self, leaf: Node) -> Callable[..., bool]:  # noqa: PLR0911 - one for each kind of node

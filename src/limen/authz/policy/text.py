@@ -4,14 +4,13 @@ It is the same in every process: sets are in order, and a function is called by 
 """
 
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 from limen.authz.policy.nodes import (
     And,
     AnyRow,
     Attribute,
     Compare,
-    Constant,
     HasPermission,
     HasRole,
     In,
@@ -25,61 +24,54 @@ from limen.authz.policy.nodes import (
     Truth,
 )
 
-HIDDEN: Final = "…"
 
-
-def text_of(node: Node, *, values: bool = True) -> str:
-    """Return a condition as text, such as ``(Order.maker_id != subject.id) & (Order.amount <= 100)``.
-
-    Args:
-        node: in normal form or not.
-        values: whether the constants are told; else each is ``…``, for those who may not know them.
-    """
+def text_of(node: Node) -> str:
+    """Return a condition as text, such as ``(Order.maker_id != subject.id) & (Order.amount <= 100)``."""
     match node:
         case And(parts):
-            return " & ".join(_bracketed(part, values=values) for part in parts)
+            return " & ".join(_bracketed(part) for part in parts)
         case Or(parts):
-            return " | ".join(_bracketed(part, values=values) for part in parts)
+            return " | ".join(_bracketed(part) for part in parts)
         case Not(part):
-            return f"~{_bracketed(part, values=values)}"
+            return f"~{_bracketed(part)}"
         case _:
-            return _leaf(node, values=values)
+            return _leaf(node)
 
 
-def _bracketed(node: Node, *, values: bool) -> str:
-    text = text_of(node, values=values)
+def _bracketed(node: Node) -> str:
+    text = text_of(node)
     return f"({text})" if isinstance(node, And | Or | Compare) else text
 
 
-def _leaf(leaf: Node, *, values: bool) -> str:  # noqa: PLR0911 - one for each kind of node
+def _leaf(leaf: Node) -> str:  # noqa: PLR0911 - one for each kind of node
     sign = "~" if getattr(leaf, "negated", False) else ""
     match leaf:
         case Truth(value):
             return str(value)
         case Compare(comparison, left, right):
-            return f"{_operand(left, values)} {comparison.value} {_operand(right, values)}"
+            return f"{_operand(left)} {comparison.value} {_operand(right)}"
         case In(item, options, is_not):
-            return f"{_operand(item, values)}.{'not_in' if is_not else 'in_'}({_operand(options, values)})"
+            return f"{_operand(item)}.{'not_in' if is_not else 'in_'}({_operand(options)})"
         case IsNull(operand, is_not):
             return f"{name_of(operand)}.{'is_not_null' if is_not else 'is_null'}()"
         case TextMatch(match, text, part):
-            return f"{sign}{_operand(text, values)}.{match.value}({_operand(part, values)})"
+            return f"{sign}{_operand(text)}.{match.value}({_operand(part)})"
         case HasRole(role):
             return f"{sign}subject.has_role({role!r})"
         case HasPermission(permission):
             return f"{sign}subject.has_permission({permission!r})"
         case AnyRow(relation, _, condition):
-            return f"{sign}{name_of(relation)}.any({text_of(condition, values=values)})"
+            return f"{sign}{name_of(relation)}.any({text_of(condition)})"
         case PythonLeaf(name=name):
             return f"{sign}python({name})"
         case _:
             raise TypeError(f"{type(leaf).__name__} is no part of a policy")
 
 
-def _operand(operand: Operand, values: bool) -> str:
+def _operand(operand: Operand) -> str:
     if isinstance(operand, Attribute):
         return name_of(operand)
-    return value_text(operand.value) if values else HIDDEN
+    return value_text(operand.value)
 
 
 def name_of(attribute: Attribute) -> str:
@@ -95,12 +87,3 @@ def value_text(value: Any) -> str:
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
     return repr(value)
-
-
-def constants_of(leaf: Node) -> tuple[Constant, ...]:
-    """Return the constants of a leaf."""
-    match leaf:
-        case Compare(_, left, right) | In(left, right) | TextMatch(_, left, right):
-            return tuple(each for each in (left, right) if isinstance(each, Constant))
-        case _:
-            return ()
