@@ -46,7 +46,7 @@ class DecidingGate:
         policy_context: tells policies of a request what the application knows of it.
     """
 
-    loaded_policies: LoadedPolicies | None = None
+    loaded_policies: LoadedPolicies | None
     policy_context: PolicyContext | None = None
     _attributes: AttributeLoader | None = None
     _declared_policies: "Declared | None" = None
@@ -61,6 +61,8 @@ class DecidingGate:
         context: PolicyContext | None,
         clock: Clock,
     ) -> None:
+        # Here and not only on the class, where each request would look for it longer.
+        self.loaded_policies = None
         self._declared_policies = None if declared is None else _kept(declared)
         self._attributes, self.policy_context, self._policy_clock = attributes, context, clock
 
@@ -80,6 +82,11 @@ class DecidingGate:
             ConfigurationError: there are none, or the gate has not been started.
         """
         return self._decider.policies
+
+    @property
+    def declared_policies(self) -> "Declared | None":
+        """The policies as they were declared; None where there are none."""
+        return self._declared_policies
 
     def load_policies(self, declared: "Declared") -> None:
         """Decide by other policies from now on.
