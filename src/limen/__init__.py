@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from limen.authn.own_strategy import OwnStrategy
     from limen.authn.strategy import Authenticated, PresentedCredential
     from limen.authz.administration import ADMINISTRATION
+    from limen.authz.engine import Policies
     from limen.authz.policy.expressions import context, python, resource, subject
     from limen.authz.policy.rules import PolicySet, allow, deny, expect
     from limen.core.decision import Decision
@@ -43,6 +44,7 @@ __all__ = [
     "LimenError",
     "NotFound",
     "OwnStrategy",
+    "Policies",
     "PolicySet",
     "PresentedCredential",
     "Principal",
@@ -72,6 +74,7 @@ _HOMES = {
     "Judge": "limen.features.approvals.service",
     "Limen": "limen.wiring",
     "OwnStrategy": "limen.authn.own_strategy",
+    "Policies": "limen.authz.engine",
     "PolicySet": "limen.authz.policy.rules",
     "PresentedCredential": "limen.authn.strategy",
     "Principal": "limen.core.principal",

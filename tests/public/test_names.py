@@ -28,6 +28,15 @@ def test_the_names_of_the_contract() -> None:
         assert {"CurrentPrincipal", "public", "roles", "permissions", "live"} <= set(door.__all__)
 
 
+def test_the_names_of_policies() -> None:
+    """What a policy is written with, and what decides by it; rules are no answers, which are a `Decision`."""
+    told = {"Policies", "PolicySet", "allow", "context", "deny", "expect", "python", "resource", "subject"}
+    assert told <= set(limen.__all__)
+    assert limen.allow("order:read", id="all").actions == ("order:read",)
+    assert limen.Decision.allow().allowed
+    assert not limen.Decision.deny("closed").allowed
+
+
 def test_the_names_for_messages() -> None:
     """What a handler of messages is guarded with: named as on routes."""
     assert {"Consumer", "Message", "live", "once", "permissions", "public", "roles"} <= set(limen.consumers.__all__)
