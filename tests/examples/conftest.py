@@ -66,6 +66,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         database_url=f"sqlite:///{tmp_path / 'limen.db'}",
         jwt_access_secret=secrets.token_urlsafe(48),
         jwt_refresh_secret=secrets.token_urlsafe(48),
+        data_secrets=secrets.token_urlsafe(48),
         bcrypt_cost=10,
     )
     gate = Limen(settings, roles=ROLES)

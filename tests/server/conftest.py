@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,33 @@ def serve_workers(start: Start, settings: Path, workers: int = 2, **more: str) -
     return server
 
 
+def free_row(count: int) -> int:
+    """Return the first of some ports in a row that are free, and that the system gives to nobody who asks for any.
+
+    Each process of the tests begins at another place, so that two of them do not meet.
+    """
+    rows = 20_000 // count
+    for attempt in range(rows):
+        first = 10_000 + (os.getpid() + attempt) % rows * count
+        with ExitStack() as probes:
+            try:
+                for port in range(first, first + count):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no ports in a row are free")
+
+
 def launch(folder: Path, *arguments: str, program: Sequence[str | Path] = (LIMEN,), **more: str) -> Server:
     """Start a server of the command line, or of another program, on a free port and wait until it answers."""
-    port = free_port()
+    return launch_at(free_port(), folder, *arguments, program=program, **more)
+
+
+def launch_at(
+    port: int, folder: Path, *arguments: str, program: Sequence[str | Path] = (LIMEN,), **more: str
+) -> Server:
+    """Start a server as `launch` does, on this port."""
     with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
         process = subprocess.Popen(
             [*program, *arguments, "--host", "127.0.0.1", "--port", str(port)],

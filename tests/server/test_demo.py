@@ -1,16 +1,40 @@
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
-from tests.server.conftest import LIMEN, Server, Start, demo_accounts, environment, free_port, launch, limen, log_in
+from tests.server.conftest import (
+    LIMEN,
+    Server,
+    Start,
+    demo_accounts,
+    environment,
+    free_port,
+    free_row,
+    launch,
+    launch_at,
+    limen,
+    log_in,
+)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One demo for the tests of the module, with free ports after its own for what its lines start beside it."""
+    server = launch_at(free_row(4), tmp_path_factory.mktemp("demo"), "demo")
+    yield server
+    server.end()
 
 
 def printed_commands(server: Server, heading: str) -> list[str]:
@@ -20,16 +44,22 @@ def printed_commands(server: Server, heading: str) -> list[str]:
     return lines[begin : lines.index("", begin)]
 
 
-def pasted(server: Server, *headings: str) -> str:
-    """Paste the lines under these headings into one shell, which must show no error, and return what they print."""
+def pasted(server: Server, *headings: str, instead: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Paste the lines under these headings into one shell, which must show no error, and return what they print.
+
+    Of the lines that have a text in them that ``instead`` names, there must be one; its place is taken by another.
+    """
     commands = [line for heading in headings for line in ["echo :", *printed_commands(server, heading)]]
+    for text, other in instead.items():
+        (line,) = [line for line in commands if text in line]
+        commands[commands.index(line)] = other
     done = subprocess.run(
-        ["bash", "-eu"],
+        ["sh", "-eu"],
         input="\n".join(commands),
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=environment(),
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -114,6 +144,42 @@ def test_each_printed_line_with_a_certificate_works(demo: Server) -> None:
     me, nobody = answers(printed)
     assert (me["kind"], me["amr"], me["roles"]) == ("service", ["mtls"], ["maker"])
     assert nobody["code"] == "credential_missing"
+
+
+def test_each_printed_line_of_single_sign_on_works(demo: Server) -> None:
+    """Sent to the provider with state and PKCE, somebody who is known there comes back as somebody with a role.
+
+    The provider is the one of the test group: only the line that installs it is left out.
+    """
+    folder = LIMEN.parent
+    found = f'mkdir -p "$d/op/bin"; ln -s {shlex.quote(str(folder / "flask"))} "$d/op/bin/flask"'
+    printed = pasted(demo, "Single sign-on", instead={'install -q --disable-pip-version-check "canaille[': found})
+    (me,) = answers(printed)
+    assert (me["kind"], me["amr"], me["roles"]) == ("person", ["sso"], ["maker"])
+    (sent,) = [urlsplit(line) for line in printed.splitlines() if line.startswith("http")]
+    asked = parse_qs(sent.query)
+    provider, server = (int(demo.address.rpartition(":")[2]) + number for number in (3, 2))
+    assert (sent.port, sent.path) == (provider, "/oauth/authorize")
+    assert asked["redirect_uri"] == [f"http://127.0.0.1:{server}/auth/sso/corp/callback"]
+    assert asked["code_challenge_method"] == ["S256"]
+    assert asked.keys() > {"state", "nonce", "code_challenge"}
+
+
+def test_each_printed_line_of_messages_works(demo: Server) -> None:
+    """A service's order is made once; its copy is told to be one, and what was changed on the way is refused."""
+    admin = demo.client(log_in(demo, "admin")["access_token"])
+    with admin:
+        before = {order["id"] for order in admin.get("/orders?limit=200").json()["items"]}
+        *_, handled, copy, changed = pasted(demo, "Messages of a service").splitlines()
+        made = [order for order in admin.get("/orders?limit=200").json()["items"] if order["id"] not in before]
+        names = {item["id"]: item["name"] for item in admin.get("/admin/api/services?limit=200").json()["items"]}
+    assert handled == "handled"
+    assert copy == "repeated: The message was handled before."
+    assert changed == "refused: The token is that of another message."
+    assert [(order["item"], order["amount"], order["status"]) for order in made] == [
+        ("an oak threshold", 120, "pending")
+    ]
+    assert names[made[0]["maker_id"]].startswith("shop-")
 
 
 def test_registration_is_open_and_gives_no_role(demo: Server) -> None:

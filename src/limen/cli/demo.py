@@ -58,8 +58,6 @@ def demo(
         for section in things_to_try(address, prepared.accounts_file, prepared.settings_file):
             heading(section.heading)
             say(*section.lines, "")
-        say("Single sign-on takes a provider: docs/guides/single-sign-on.md has lines for one on this machine.")
-        say("Messages take a queue: docs/guides/messages.md has a handler and a sender.")
         say(f"Try it in a browser: {address}/docs")
         command = f"{shlex.quote(sys.executable)} -m limen.cli accounts list"
         say(f"Manage its accounts: LIMEN_ENV_FILE={shlex.quote(str(prepared.settings_file))} {command}")

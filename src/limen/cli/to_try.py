@@ -1,4 +1,7 @@
-"""What the demo prints to be tried: lines for a POSIX shell with curl and sed, and for certificates openssl."""
+"""What the demo prints to be tried: lines for a POSIX shell with curl and sed, and for certificates openssl.
+
+Single sign-on takes a provider: the lines install canaille beside the demo, and make its client and its person there.
+"""
 
 import shlex
 import sys
@@ -21,6 +24,9 @@ class Section:
     lines: tuple[str, ...]
 
 
+_PYTHON: Final = shlex.quote(sys.executable)
+_LIMEN: Final = f"{_PYTHON} -m limen.cli"
+_PATIENT: Final = '--retry 60 --retry-connrefused --retry-delay 1 -o "$d/ready"'
 _JSON: Final = "-H 'Content-Type: application/json'"
 _ORDER: Final = """-d '{"item": "an oak threshold", "amount": 120}'"""
 _CREDENTIALS: Final = """-d '{"username": "maker", "password": "'"$password"'"}'"""
@@ -37,6 +43,11 @@ def things_to_try(address: str, accounts_file: Path, settings_file: Path) -> lis
         Section(
             "A service by its certificate, at a server with TLS beside the demo:", _certificate(address, settings_file)
         ),
+        Section("Single sign-on, at a server and a provider (canaille) beside the demo:", _sso(address, settings_file)),
+        Section(
+            "Messages of a service, with a pipe for the queue: one, its copy, and one that was changed:",
+            _messages(settings_file),
+        ),
     ]
 
 
@@ -46,7 +57,7 @@ def _password(name: str, accounts_file: Path) -> str:
 
 
 def _field(name: str) -> str:
-    return f"""sed 's/.*"{name}":"\\([^"]*\\)".*/\\1/'"""
+    return f"""sed 's/.*"{name}": *"\\([^"]*\\)".*/\\1/'"""
 
 
 def _tokens(address: str, accounts_file: Path) -> tuple[str, ...]:
@@ -111,9 +122,8 @@ def _service(accounts_file: Path) -> tuple[str, ...]:
 
 
 def _certificate(address: str, settings_file: Path) -> tuple[str, ...]:
-    limen = f"{shlex.quote(sys.executable)} -m limen.cli"
     key = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj"
-    port = (urlsplit(address).port or 8000) % 65_535 + 1
+    port = _beside(address, 1)
     authority = '-CA "$d/ca.pem" -CAkey "$d/ca.key" -CAcreateserial'
     curl = 'curl -sS --cacert "$d/ca.pem"'
     certificate = '--cert "$d/us.pem" --key "$d/us.key"'
@@ -127,11 +137,68 @@ def _certificate(address: str, settings_file: Path) -> tuple[str, ...]:
         'certify server IP:127.0.0.1 serverAuth 2> "$d/log"',
         'certify us "URI:spiffe://example.org/$us" clientAuth 2> "$d/log"',
         f"export LIMEN_ENV_FILE={shlex.quote(str(settings_file))}",
-        f'{limen} services create "$us" --role maker',
-        f'{limen} certificates add "$us" --uri "spiffe://example.org/$us"',
-        f'{limen} serve --port {port} {serve} > "$d/log" 2>&1 &',
-        f'{curl} --retry 30 --retry-connrefused --retry-delay 1 -o "$d/ready" "$tls/readyz" 2> "$d/log"',
+        f'{_LIMEN} services create "$us" --role maker',
+        f'{_LIMEN} certificates add "$us" --uri "spiffe://example.org/$us"',
+        f'{_LIMEN} serve --port {port} {serve} > "$d/log" 2>&1 &',
+        f'{curl} {_PATIENT} "$tls/readyz" 2> "$d/log"',
         f'{curl} {certificate} "$tls/auth/me"; echo',
         f'{curl} "$tls/auth/me"; echo',
         "kill $!; unset LIMEN_ENV_FILE",
     )
+
+
+def _sso(address: str, settings_file: Path) -> tuple[str, ...]:
+    here, there = _beside(address, 2), _beside(address, 3)
+    client = (
+        """-d '{"client_name": "limen", "client_uri": "'"$sso"'", "scope": "openid email profile", """
+        """"grant_types": ["authorization_code"], "response_types": ["code"], """
+        """"redirect_uris": ["'"$sso"'/auth/sso/corp/callback"]}'"""
+    )
+    person = "-d user_name=ann -d family_name=Lee -d emails-0=ann@example.org"
+    password = "-d password1=only-to-try-it -d password2=only-to-try-it"
+    settings_there = 'CANAILLE_CONFIG="$d/op.toml" AUTHLIB_INSECURE_TRANSPORT=1'
+    settings_here = f"LIMEN_ENV_FILE={shlex.quote(str(settings_file))} LIMEN_OUTBOUND_ALLOW=127.0.0.0/8"
+    return (
+        f"d=$(mktemp -d); op=http://127.0.0.1:{there}; sso=http://127.0.0.1:{here}",
+        f'{_PYTHON} -m venv "$d/op" && "$d/op/bin/pip" install -q --disable-pip-version-check "canaille[front,oidc]"',
+        'cat > "$d/op.toml" << end',
+        'SECRET_KEY = "only to try it"',
+        "WTF_CSRF_ENABLED = false",
+        'CANAILLE = {DATABASE = "memory", ENABLE_REGISTRATION = true}',
+        "CANAILLE_OIDC = {DYNAMIC_CLIENT_REGISTRATION_OPEN = true}",
+        "end",
+        f'{settings_there} "$d/op/bin/flask" --app canaille run --port {there} > "$d/log" 2>&1 & op_runs=$!',
+        f'curl -sS {_PATIENT} "$op/.well-known/openid-configuration" 2> "$d/wait"',
+        f'client=$(curl -sS "$op/oauth/register" {_JSON} {client})',
+        f'id=$(echo "$client" | {_field("client_id")}); secret=$(echo "$client" | {_field("client_secret")})',
+        f'curl -sS -o "$d/page" -c "$d/ann" "$op/register" {person} {password}',
+        f'( export {settings_here} LIMEN_SSO_CORP_ISSUER="$op/" LIMEN_SSO_CORP_CLIENT_ID="$id"',
+        'export LIMEN_SSO_CORP_CLIENT_SECRET="$secret" LIMEN_SSO_CORP_CREATE=on LIMEN_SSO_CORP_ROLES="*=maker"',
+        f'exec {_LIMEN} serve --port {here} > "$d/log.sso" 2>&1 ) &',
+        f'curl -sS {_PATIENT} "$sso/readyz" 2> "$d/wait"',
+        'curl -sS -o "$d/page" -w "%{redirect_url}" "$sso/auth/sso/corp/login"; echo',
+        'curl -sS -L -b "$d/ann" -c "$d/ann" "$sso/auth/sso/corp/login?next=/auth/me"; echo',
+        'kill $! "$op_runs"',
+    )
+
+
+def _messages(settings_file: Path) -> tuple[str, ...]:
+    from limen.server.demo import orders_module
+
+    module, folder = orders_module("worker")
+    place = "" if folder is None else f"cd {shlex.quote(str(folder))} && "
+    database = shlex.quote(str(settings_file.parent / "orders.db"))
+    return (
+        f"export LIMEN_ENV_FILE={shlex.quote(str(settings_file))} ORDERS_DATABASE={database}",
+        f'worker() ( {place}{_PYTHON} -m {module} "$@" )',
+        f'shop=shop-$(date +%s); {_LIMEN} services create "$shop" --role maker',
+        'message=$(worker send "$shop" "an oak threshold" 120)',
+        """changed=$(printf '%s' "$message" | sed 's/an oak/a golden/')""",
+        'printf \'%s\\n\' "$message" "$message" "$changed" | worker handle',
+        "unset LIMEN_ENV_FILE ORDERS_DATABASE",
+    )
+
+
+def _beside(address: str, number: int) -> int:
+    """Return a port near the demo's."""
+    return ((urlsplit(address).port or 8000) + number - 1) % 65_535 + 1

@@ -29,6 +29,8 @@ SECRET_BYTES = 48
 _SECRET_FILES = ("demo.env", "demo-accounts.json")
 _DATABASES = ("limen.db", "orders.db")
 _EXAMPLE = "limen.server.orders"
+_INSTALLED = Path(__file__).parent / "orders"
+_CHECKED_OUT = Path(__file__).parents[3] / "examples" / "orders"
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is mistaken for another
 _GROUP = 5
 _SETTINGS = """\
@@ -226,8 +228,7 @@ def orders_example() -> ModuleType:
     loaded = sys.modules.get(_EXAMPLE)
     if loaded is not None:
         return loaded
-    places = (Path(__file__).parent / "orders", Path(__file__).parents[3] / "examples" / "orders")
-    place = next((place for place in places if (place / "__init__.py").is_file()), None)
+    place = next((place for place in (_INSTALLED, _CHECKED_OUT) if (place / "__init__.py").is_file()), None)
     spec = place and importlib.util.spec_from_file_location(
         _EXAMPLE, place / "__init__.py", submodule_search_locations=[str(place)]
     )
@@ -241,3 +242,10 @@ def orders_example() -> ModuleType:
         del sys.modules[_EXAMPLE]
         raise
     return module
+
+
+def orders_module(name: str) -> tuple[str, Path | None]:
+    """Return by which name another process runs a module of the example, and in which folder; None for any."""
+    if (_INSTALLED / "__init__.py").is_file():
+        return f"{_EXAMPLE}.{name}", None
+    return f"examples.orders.{name}", _CHECKED_OUT.parents[1]
