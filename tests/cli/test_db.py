@@ -174,7 +174,8 @@ def test_on_postgres(run: Run, installation: Path, postgres: Databases, monkeypa
     assert run("db", "upgrade", "--json").json == {"from": None, "to": HEAD, "changed": True}
     assert run("db", "current").code == 0
     assert run("accounts", "create", "alice", "--password-stdin", stdin=PASSWORD).code == 0
-    assert run("db", "restored", "--yes", "--json").json == {"accounts": 1, "sessions": 0, "api_keys": 0, "approvals": 0}
+    done = run("db", "restored", "--yes", "--json")
+    assert done.json == {"accounts": 1, "sessions": 0, "api_keys": 0, "approvals": 0}
     assert rows(url, "SELECT session_epoch FROM limen_accounts") == [(1,)]
     postgres.drop(url)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from limen.authn.issuing import Issued
 from limen.authn.strategy import Authenticated, Rejected
 from limen.core.errors import InvalidRefreshToken, Unavailable
 from limen.core.events import NOWHERE, EventName
+from limen.features.approvals.service import cancel_all
 from limen.features.maintenance import service
 from limen.features.maintenance.service import MaintenanceService, Restored
 from limen.features.sessions import service as polling
@@ -113,7 +115,9 @@ async def test_it_goes_in_batches_and_is_recorded_at_the_end(running: Limen, mon
     done = await running.maintenance.restored(actor="cli", on_batch=told.append)
     assert [each.accounts for each in told] == [2, 4, 5]
     assert done == told[-1]
-    assert await events_of(running, EventName.STORE_RESTORED) == [{"accounts": 5, "sessions": 0, "keys": 0}]
+    assert await events_of(running, EventName.STORE_RESTORED) == [
+        {"accounts": 5, "sessions": 0, "keys": 0, "requests": 0}
+    ]
 
 
 async def test_interrupted_it_is_not_called_done(running: Limen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +134,11 @@ async def test_interrupted_it_is_not_called_done(running: Limen, monkeypatch: py
     with pytest.raises(Unavailable):
         await running.maintenance.restored(actor="cli", on_batch=stop)
     assert await events_of(running, EventName.STORE_RESTORED) == []
-    maintenance = MaintenanceService(running.storage.maintenance, record=running.sessions.record, keep_ended_ms=1000)
+    maintenance = MaintenanceService(
+        running.storage.maintenance,
+        record=running.sessions.record,
+        keep_ended_ms=1000,
+        cancel_requests=partial(cancel_all, running.storage.approvals),
+    )
     assert await maintenance.restored(actor="cli") == Restored(3, 1)
     assert len(await events_of(running, EventName.STORE_RESTORED)) == 1

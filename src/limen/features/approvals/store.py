@@ -169,7 +169,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What became of it, and the request as it is now; None where there is none."""
+    """What became of it, and the request as it is now; None where it was not decided, or there is none."""
 
     verdict: Verdict
     approval: StoredApproval | None

@@ -72,14 +72,12 @@ VALUES (:id, :action, :resource, :payload, :digest, :version, :quorum, 'pending'
 ON CONFLICT DO NOTHING RETURNING id
 """)
 
-# In the order of their ids, whoever asks: two who decide on each other's requests would otherwise wait for each other.
-LOCK_ACCOUNTS: Final = Statement("""
-SELECT id FROM limen_accounts WHERE id = :one OR id = :other ORDER BY id @for_update
+# Nobody changes the accounts or the roles until the end of the transaction, and those who decide on other requests do
+# not wait for each other. In the order of their ids, as everybody who locks accounts does.
+HOLD: Final = Statement("""
+SELECT a.id, a.status, a.roles_version, c.version FROM limen_accounts a CROSS JOIN limen_catalogue c
+ WHERE c.id = 1 AND (a.id = :one OR a.id = :other) ORDER BY a.id @for_share
 """)
-
-# A statement of its own before the one that decides: on PostgreSQL a statement that waited for a row looks at that row
-# again, but at the votes beside it as they were when it began.
-LOCK: Final = Statement("SELECT id FROM limen_approvals WHERE id = :id @for_update")
 
 MAKER_IS_ACTIVE: Final = """
 (maker_account IS NULL
@@ -124,10 +122,11 @@ UPDATE limen_approvals
 RETURNING given, quorum
 """)  # noqa: S608
 
-# What is asked after nothing was changed, in the same transaction.
-STANDING: Final = Statement(f"""
+# A statement of its own before the one that decides: on PostgreSQL a statement that waited for a row looks at that row
+# again, but at the votes beside it as they were when it began.
+LOCK: Final = Statement(f"""
 SELECT status, expires_at <= @now, {OWN}, {GIVEN}, digest = COALESCE(:seen, digest), {MAKER_IS_ACTIVE}
-  FROM limen_approvals WHERE id = :id
+  FROM limen_approvals WHERE id = :id @for_update
 """)  # noqa: S608
 
 WITHDRAW: Final = Statement(f"""

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from limen.authz.authority import AuthorityMoved
 from limen.core.errors import Conflict
 from limen.core.events import Event, EventName, Outcome
 from limen.core.ids import is_uuid7, uuid7
@@ -25,7 +26,6 @@ from limen.features.approvals.store import (
     Vote,
 )
 from limen.storage.sql import approval_statements as sql
-from limen.storage.sql.authority import actor_locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.statement import NOBODY, Row, Statement, Steps, row, rows, run
@@ -215,19 +215,32 @@ def _held(roles: Collection[str]) -> Steps[int]:
 def _decided(how: Callable[[Vote], Steps[_Told | None]], vote: Vote, event: Event) -> Steps[Decided]:
     if not is_uuid7(vote.id):
         return Decided(Verdict.GONE, None)
-    yield from rows(sql.LOCK_ACCOUNTS, one=vote.approver, other=vote.maker_account or vote.approver)
-    yield from actor_locked(vote.authority)
-    yield from row(sql.LOCK, id=vote.id)
-    told = yield from how(vote)
-    reader = Maker(vote.approver)
+    yield from _hold(vote)
+    is_yes = how is _approve
+    verdict = yield from _locked(vote, is_yes=is_yes)
+    told = (yield from how(vote)) if verdict is None else None
     if told is None:
-        verdict = yield from _why_not(vote, is_yes=how is _approve)
+        verdict = verdict or (yield from _locked(vote, is_yes=is_yes)) or Verdict.SESSION
         if verdict is Verdict.EXPIRED:
             yield from _expire(vote.id)
-        yield from _refused(event, verdict)
-        return Decided(verdict, (yield from _read(vote.id, reader)))
+        if verdict is not Verdict.GONE:
+            yield from _refused(event, verdict)
+        return Decided(verdict, None)
     yield from record(replace(event, data={**event.data, **told}))
-    return Decided(Verdict.DONE, (yield from _read(vote.id, reader)))
+    return Decided(Verdict.DONE, (yield from _read(vote.id, Maker(vote.approver))))
+
+
+def _hold(vote: Vote) -> Steps[None]:
+    """Hold what the approver was judged by, until the end of the transaction.
+
+    Raises:
+        AuthorityMoved: it is not so any more.
+    """
+    found = yield from rows(sql.HOLD, one=vote.approver, other=vote.maker_account or vote.approver)
+    authority = vote.authority
+    now = [(status, version, catalogue) for each, status, version, catalogue in found if str(each) == vote.approver]
+    if now != [("active", authority.actor_version, authority.catalogue)]:
+        raise AuthorityMoved
 
 
 def _approve(vote: Vote) -> Steps[_Told | None]:
@@ -251,8 +264,9 @@ def _asked(vote: Vote) -> dict[str, Any]:
     return {"id": vote.id, "me": vote.approver, "account": vote.approver, "sid": vote.sid, "seen": vote.seen}
 
 
-def _why_not(vote: Vote, *, is_yes: bool) -> Steps[Verdict]:
-    found = yield from row(sql.STANDING, id=vote.id, me=vote.approver, account=vote.approver, seen=vote.seen)
+def _locked(vote: Vote, *, is_yes: bool) -> Steps[Verdict | None]:
+    """Lock the request, and return what stands against the decision; None where nothing does."""
+    found = yield from row(sql.LOCK, id=vote.id, me=vote.approver, account=vote.approver, seen=vote.seen)
     if found is None:
         return Verdict.GONE
     status, is_over, is_own, is_given, is_seen, maker_is_active = found
@@ -266,7 +280,7 @@ def _why_not(vote: Vote, *, is_yes: bool) -> Steps[Verdict]:
     ):
         if applies:
             return verdict
-    return Verdict.SESSION
+    return None
 
 
 def _refused(event: Event, verdict: Verdict) -> Steps[None]:

@@ -297,10 +297,8 @@ class RequestsContract(Contract):
         checker = await a_checker(storage)
         made, other = [await a_request(storage, resource=f"payout:{number}") for number in (1, 2)]
         turn_clock(DAY + SECOND)
-        decided = await checker.approve(storage, other)
-        assert decided.verdict is Verdict.EXPIRED
-        assert decided.approval is not None
-        assert decided.approval.status is ApprovalStatus.EXPIRED
+        assert (await checker.approve(storage, other)).verdict is Verdict.EXPIRED
+        assert (await stored(storage, other)).status is ApprovalStatus.EXPIRED
         await a_request(storage, resource="payout:1")
         for each in (made, other):
             names = [record.event for record in await told_of(storage, each)]
