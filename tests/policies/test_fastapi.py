@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import anyio
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from fastapi.routing import APIRoute
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from limen import context, deny
@@ -240,6 +242,27 @@ async def test_a_route_added_later_whose_policy_nobody_decides_lets_nobody_in() 
 
     shop.app.post("/orders/{order_id}")(approve)
     assert ((await shop.ask("/orders/2")).status, shop.ran) == (403, [])
+
+
+@pytest.mark.parametrize("status", [200, 303], ids=str)
+async def test_an_answer_without_the_decision_is_kept_back(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A route class that solves no dependencies may run its handler, but nothing of the answer leaves."""
+
+    class Lazy(APIRoute):
+        def get_route_handler(self) -> Any:
+            async def handle(request: Request) -> Response:
+                return Response("the order", status)
+
+            return handle
+
+    shop = Shop()
+    shop.app.router.route_class = Lazy
+    _annotated(shop)
+    shop.protected()
+    with caplog.at_level(logging.ERROR, logger="limen"):
+        reply = await shop.ask("/orders/2")
+    assert (reply.status, b"the order" in reply.body) == (500, False)
+    assert "the policies were not asked about its resource" in caplog.text
 
 
 def test_a_policy_with_a_loader_is_no_decorator() -> None:
