@@ -145,7 +145,7 @@ class TestTokens:
 
 
 class TestNothingPersonal:
-    @pytest.mark.parametrize("extra", ["email", "name", "username", "phone_number", "scope", "permissions"])
+    @pytest.mark.parametrize("extra", ["email", "name", "username", "phone_number", "scope", "groups"])
     def test_a_claim_that_is_not_on_the_list(self, extra: str) -> None:
         """There is no field for a name or an address: giving one is an error, in the helper and in the struct."""
         with pytest.raises(TypeError):

@@ -22,6 +22,7 @@ from limen.testing.contracts.account_administration import (
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
 from limen.testing.contracts.contract import an_account
 from limen.testing.contracts.events import EventsContract
+from limen.testing.contracts.grants import GrantsContract, SeparationContract
 from limen.testing.contracts.role_assignment import AssignRolesContract
 from limen.testing.contracts.roles import ROLES, RoleDefinitionsContract, RolesContract, assign, sync
 from limen.testing.contracts.sessions import SessionsContract
@@ -193,6 +194,14 @@ class TestAssignRoles(AssignRolesContract):
         await assign(storage, account, revoke=["maker"])
         (after,) = (await storage.roles.changed_since(0)).accounts
         assert before.keep_until <= after.keep_until < before.keep_until + 60_000
+
+
+class TestGrants(GrantsContract):
+    pass
+
+
+class TestSeparation(SeparationContract):
+    pass
 
 
 class TestEvents(EventsContract):

@@ -14,6 +14,7 @@ from limen.testing.contracts.approvals import RequestsContract
 from limen.testing.contracts.client_certificates import ClientCertificatesContract, OpenBoundContract
 from limen.testing.contracts.cookies import CookieContract, RenewContract
 from limen.testing.contracts.events import EventsContract
+from limen.testing.contracts.grants import GrantsContract, SeparationContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
 from limen.testing.contracts.messages import MessagesContract
 from limen.testing.contracts.restoring import RestoringContract
@@ -110,6 +111,14 @@ class TestRoleDefinitions(RoleDefinitionsContract):
 
 
 class TestAssignRoles(AssignRolesContract):
+    pass
+
+
+class TestGrants(GrantsContract):
+    pass
+
+
+class TestSeparation(SeparationContract):
     pass
 
 

@@ -32,6 +32,7 @@ from limen.core.errors import (
     TokenExpired,
     TokenRejected,
 )
+from limen.core.held import given
 from limen.core.networks import is_within
 from limen.core.principal import Authentication, Principal, PrincipalKind
 from limen.crypto.api_keys import MAX_KEY, PREFIX, ApiKey, KeyHasher, digest_of, read_key
@@ -214,9 +215,7 @@ class ApiKeyStrategy:
         With scopes it has the permissions that are both named and the owner's, and no role: a route for a role is one
         for whoever holds all that the role means.
         """
-        names = self._known_roles()
-        roles = row.roles if not names or row.roles <= names else row.roles & names
-        permissions = self._permissions_of(roles)
+        roles, permissions = given(row.roles, self._known_roles(), self._permissions_of)
         if row.scopes is not None:
             roles, permissions = frozenset(), permissions & row.scopes
         kind = PrincipalKind.SERVICE if row.account_kind == "service" else PrincipalKind.PERSON

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final
@@ -20,7 +21,16 @@ from limen.authn.strategy import (
     Rejected,
 )
 from limen.core.clock import Clock
-from limen.core.errors import SessionEnded, TokenExpired, TokenRejected, TokenStale, Unauthenticated, Unavailable
+from limen.core.errors import (
+    LimenError,
+    SessionEnded,
+    TokenExpired,
+    TokenRejected,
+    TokenStale,
+    Unauthenticated,
+    Unavailable,
+)
+from limen.core.held import ends_of, given, held_at, joined
 from limen.core.principal import BY_CERTIFICATE, Authentication, Principal, PrincipalKind
 from limen.crypto.claims import AccessClaims
 from limen.crypto.claims_cache import ClaimsCache
@@ -43,6 +53,9 @@ PermissionsOf = Callable[[frozenset[str]], frozenset[str]]
 Learn = Callable[[], Awaitable[None]]
 """Looks for keys that are not known yet."""
 
+HeldNow = Callable[[Principal], Awaitable[frozenset[str]]]
+"""Asks the store what an account holds at this moment."""
+
 KnownRoles = Callable[[], frozenset[str]]
 """Answers the names of the roles there are; none at all where they are not known."""
 
@@ -51,6 +64,18 @@ _NO_CHANGES: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 
 def _none_known() -> frozenset[str]:
     return frozenset()
+
+
+class _AskStore(Authenticated, frozen=True):
+    """A token that was verified, and does not say what its account may: that is asked of the store for each request.
+
+    ``expires_at`` is 0, so that no way past the store takes it for a credential that is in time.
+
+    Attributes:
+        ends_at: when it really ends, in seconds since 1970 UTC.
+    """
+
+    ends_at: int = 0
 
 
 class BearerStrategy:
@@ -73,6 +98,8 @@ class BearerStrategy:
             cannot look: then nobody can tell whether a token of an unknown key is right.
         thumbprint_of: tells the client certificate of a connection; without it, bound tokens are refused.
         is_foreign: tells the tokens that another strategy is to be asked about.
+        held_now: asks the store what the account of a principal holds at this moment (`limen.core.held`), or raises
+            why it must not be let through; for tokens that do not say it. Without it, they give what their roles give.
     """
 
     challenge = "Bearer"
@@ -90,6 +117,7 @@ class BearerStrategy:
         learn: Learn | None = None,
         thumbprint_of: Callable[[Mapping[str, Any]], str | None] | None = None,
         is_foreign: Callable[[bytes], bool] | None = None,
+        held_now: HeldNow | None = None,
     ) -> None:
         self._verifier = verifier
         self._cache = cache
@@ -101,6 +129,7 @@ class BearerStrategy:
         self._learn = learn
         self._thumbprint_of = thumbprint_of
         self._is_foreign = is_foreign
+        self._held_now = held_now
 
     @property
     def keys(self) -> KeySet:
@@ -145,7 +174,8 @@ class BearerStrategy:
             if changed or known.bound_to is not None or known.principal.sid in ended or not clock() < known.expires_at:
                 fault = self._fault_on(known, scope)
                 if fault is not None:
-                    return _reject(Rejected(fault), state)
+                    is_to_ask = isinstance(known, _AskStore)
+                    return self._note_asked(known, scope, state) if is_to_ask else _reject(Rejected(fault), state)
             state.principal = known.principal
             state.credential = known
             return None
@@ -163,6 +193,8 @@ class BearerStrategy:
         known = self._admit(credential.value, digest) if seen is None else seen[0]
         if known is None or isinstance(known, Rejected):
             return known
+        if isinstance(known, _AskStore):
+            return None
         fault = self.fault_of(known)
         if fault is None and known.bound_to is not None and credential.certificate != known.bound_to:
             fault = TokenRejected(_BOUND)
@@ -179,8 +211,11 @@ class BearerStrategy:
             return SessionEnded()
         # Sets are compared, not times: what a refresh that is under way will issue is either this very set or stale.
         stated = known.stated_roles
-        if stated is not None and self._changed.get(principal.sub, stated) != stated:
-            return TokenStale()
+        if stated is not None:
+            held = self._changed.get(principal.sub, stated)
+            # What ends by itself was already over for a token that was issued afterwards.
+            if held != stated and held_at(held, known.issued_at * 1000) != stated:
+                return TokenStale()
         return None
 
     def _fault_on(self, known: Authenticated, scope: Mapping[str, Any]) -> Unauthenticated | None:
@@ -192,14 +227,47 @@ class BearerStrategy:
 
     async def authenticate(self, credential: PresentedCredential) -> Outcome:
         """The same answer as `recall`, after looking for the key where it was not known."""
-        outcome = self.recall(credential)
+        outcome = self.recall(credential) or await self._asked(credential)
         if outcome is not None or self._learn is None:
             return outcome or Rejected(TokenRejected())
         try:
             await self._learn()
         except Unavailable as error:
             return Rejected(error)
-        return self.recall(credential) or Rejected(TokenRejected())
+        return self.recall(credential) or await self._asked(credential) or Rejected(TokenRejected())
+
+    async def _asked(self, credential: PresentedCredential) -> Authenticated | Rejected | None:
+        """Ask the store about a token that does not say what its account may; None where it is no such token."""
+        seen = self._cache.get_by_digest(sha256(_SPELLING + credential.value).digest())
+        if seen is None or not isinstance(seen[0], _AskStore):
+            return None
+        return await self._with_store(seen[0], credential.certificate)
+
+    async def _note_asked(self, known: Authenticated, scope: Mapping[str, Any], state: Attribution) -> None:
+        certificate = None if self._thumbprint_of is None else self._thumbprint_of(scope)
+        outcome = await self._with_store(known, certificate)
+        if isinstance(outcome, Rejected):
+            state.rejection = outcome.error
+        else:
+            state.principal, state.credential = outcome.principal, outcome
+
+    async def _with_store(self, known: Authenticated, certificate: str | None) -> Authenticated | Rejected:
+        """Return the credential with what its account holds at this moment, by the store."""
+        ends_at = known.ends_at if isinstance(known, _AskStore) else known.expires_at
+        whole = Authenticated(known.principal, ends_at, None, known.kid, known.bound_to)
+        fault: LimenError | None = self.fault_of(whole)
+        if fault is None and known.bound_to is not None and certificate != known.bound_to:
+            fault = TokenRejected(_BOUND)
+        if fault is not None or self._held_now is None:
+            return Rejected(fault or TokenRejected())
+        try:
+            held = await self._held_now(known.principal)
+        except LimenError as error:
+            return Rejected(error)
+        roles, permissions = given(held, self._known_roles(), self._permissions_of)
+        ends_at = min([ends_at, *(end // 1000 for end in ends_of(held).values())])
+        principal = replace(known.principal, roles=roles, permissions=permissions)
+        return Authenticated(principal, ends_at, held, known.kid, known.bound_to, int(self._clock()))
 
     def _admit(self, token: bytes, digest: bytes) -> Authenticated | Rejected | None:
         """Verify a token that was not seen before, and remember what it says.
@@ -216,21 +284,25 @@ class BearerStrategy:
                 return None
             _log.debug("access token refused", extra={"reason": error.reason})
             return Rejected(TokenExpired() if error.expired else TokenRejected())
-        names = self._known_roles()
-        roles = claims.roles if not names or claims.roles <= names else claims.roles & names
+        stated = claims.permissions
+        held = claims.roles if stated is UNSET else joined(claims.roles, stated)
+        roles, permissions = given(held, self._known_roles(), self._permissions_of)
         # By place: with their names it takes a third longer, and this is for each new token.
         principal = Principal(
             claims.sub,
             # Only services are known by certificates.
             PrincipalKind.SERVICE if BY_CERTIFICATE in claims.amr else _PERSON,
             roles,
-            self._permissions_of(roles),
+            permissions,
             claims.sid,
             claims.client_id,
             Authentication(claims.amr, claims.auth_time),
         )
         bound_to = None if claims.cnf is UNSET else claims.cnf.certificate
-        known = Authenticated(principal, claims.exp, claims.roles, kid, bound_to)
+        if stated is UNSET or stated or self._held_now is None:
+            known = Authenticated(principal, claims.exp, held, kid, bound_to, claims.iat)
+        else:
+            known = _AskStore(principal, 0, None, kid, bound_to, claims.iat, claims.exp)
         self._cache.put_by_digest(digest, known, kid)
         if self._verifier.ring is not ring:
             # Another thread has changed the keys meanwhile, and may have emptied the memory before this was in it.

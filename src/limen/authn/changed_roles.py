@@ -2,7 +2,7 @@
 
 
 class ChangedRoles(dict[str, frozenset[str]]):
-    """Accounts by id, each with the roles it holds now. A token that states other ones is stale.
+    """Accounts by id, each with what it holds now (`limen.core.held`). A token that states anything else is stale.
 
     Every use of a token asks this list, also for a token whose claims are in a cache; so it is a dict, and is asked
     without a call.

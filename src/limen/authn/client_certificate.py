@@ -33,6 +33,7 @@ from limen.core.errors import (
     CsrfFailed,
     LimenError,
 )
+from limen.core.held import given
 from limen.core.principal import ANONYMOUS, BY_CERTIFICATE, Authentication, Principal, PrincipalKind
 from limen.crypto.certificates import CertificateError, ClientCertificate, der_of_pem, read_der
 from limen.crypto.claims_cache import ClaimsCache
@@ -278,13 +279,12 @@ class ClientCertificateStrategy:
         return known
 
     def _principal_of(self, row: CertificateState) -> Principal:
-        names = self._known_roles()
-        roles = row.roles if not names or row.roles <= names else row.roles & names
+        roles, permissions = given(row.roles, self._known_roles(), self._permissions_of)
         return Principal(
             row.account_id,
             PrincipalKind.SERVICE,
             roles,
-            self._permissions_of(roles),
+            permissions,
             row.id,
             None,
             Authentication((BY_CERTIFICATE,), int(self._clock())),

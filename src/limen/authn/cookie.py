@@ -22,6 +22,7 @@ from limen.authn.strategy import (
     PresentedCredential,
 )
 from limen.core.errors import CredentialMalformed, CredentialsConflict, LimenError, SessionEnded
+from limen.core.held import ends_of, given, held_at
 from limen.core.principal import ANONYMOUS, Authentication, Principal, PrincipalKind
 from limen.crypto.encoding import b64url_decode, b64url_encode
 from limen.crypto.refresh import secret_hash
@@ -267,20 +268,21 @@ class CookieStrategy:
             except LimenError as error:
                 # The session is valid all the same; not moved, it ends earlier, never later.
                 _log.warning("the idle end of a session was not moved", extra={"code": error.code})
-        names = self._known_roles()
-        roles = row.roles if not names or row.roles <= names else row.roles & names
+        held = held_at(row.roles, row.now)
+        roles, permissions = given(held, self._known_roles(), self._permissions_of)
         return CookieSession(
             Principal(
                 row.account_id,
                 PrincipalKind.PERSON,
                 roles,
-                self._permissions_of(roles),
+                permissions,
                 sid,
                 row.client_id,
                 Authentication(row.amr, row.auth_time // 1000, row.acr),
             ),
-            row.idle_until // 1000,
-            row.roles,
+            # What stays open with this session must not outlive what ends of it.
+            min([row.idle_until, *ends_of(held).values()]) // 1000,
+            held,
             token_hash=token_hash,
             ends_at=row.ends_at // 1000,
             remembered=remembered,

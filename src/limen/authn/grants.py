@@ -165,10 +165,15 @@ class CannotRestate(LimenError):
 
 @dataclass(frozen=True, slots=True)
 class TokenTerms:
-    """What every token of this issuer says, and how long it holds; durations are seconds."""
+    """What every token of this issuer says, and how long it holds; durations are seconds.
+
+    ``states_permissions``: a token says what was granted to its account beside the roles. Where not, it says that there
+    is something, and each request asks the database.
+    """
 
     issuer: str
     audience: str
     access_ttl: int
     refresh_ttl: int
     session_max_ttl: int
+    states_permissions: bool = True

@@ -6,6 +6,7 @@ conditional INSERT, which asks for the account as it was when the proof was made
 """
 
 import hmac
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -25,9 +26,17 @@ from limen.authn.grants import (
 from limen.authn.records import CurrentSession, IssuingStore, NewSession, Renewal, Rotation
 from limen.core.errors import Unavailable
 from limen.core.events import Event, Origin
+from limen.core.held import ends_of, held_at, split
 from limen.core.ids import uuid7
 from limen.core.principal import Principal
-from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, RefreshClaims, access_claims
+from limen.crypto.claims import (
+    ACCESS_TYP,
+    MAX_PERMISSIONS,
+    REFRESH_TYP,
+    RefreshClaims,
+    access_claims,
+    size_of_permissions,
+)
 from limen.crypto.forwarded_claims import FORWARDED_TYP, forwarded_claims
 from limen.crypto.keys import SigningKey
 from limen.crypto.message_claims import MESSAGE_TYP, MessageClaims
@@ -47,6 +56,8 @@ __all__ = [
     "Proof",
     "TokenTerms",
 ]
+
+_log = logging.getLogger(__name__)
 
 COOKIE_KID: Final = "cookie"
 """What the row of a cookie session has for the id of a secret: its cookie is signed by none."""
@@ -200,8 +211,8 @@ class Door:
         row = await self._store.open_bound(session, registration, event)
         if row is None:
             return None
-        self._told_roles(row.account_id, row.roles)
-        return BoundToken(self._access_token(row, row.rotated_at, certificate), ttl, row.sid, row.account_id)
+        access, lives = self._access_token(row, row.rotated_at, certificate)
+        return BoundToken(access, lives, row.sid, row.account_id)
 
     async def renew(self, session: CookieSession, origin: Origin) -> IssuedCookie | None:
         """Give a cookie session another id, after its holder has proved anew who they are; the id before is dead.
@@ -327,9 +338,8 @@ class Door:
         Not by this process's: the list of ended sessions keeps an entry until the last token of it has expired, by the
         clock that stamped them both.
         """
-        self._told_roles(row.account_id, row.roles)
         terms = self._terms
-        access = self._access_token(row, now_ms)
+        access, lives = self._access_token(row, now_ms)
         ends = min(row.idle_until, row.ends_at) // 1000
         refresh = self._refresh[row.kid].sign(
             RefreshClaims(
@@ -346,32 +356,53 @@ class Door:
         return Issued(
             access_token=access,
             refresh_token=refresh,
-            expires_in=terms.access_ttl,
+            expires_in=lives,
             refresh_expires_in=max(0, ends - row.rotated_at // 1000),
             sid=row.sid,
             account_id=row.account_id,
         )
 
-    def _access_token(self, row: CurrentSession, now_ms: int, certificate: str | None = None) -> str:
+    def _access_token(self, row: CurrentSession, now_ms: int, certificate: str | None = None) -> tuple[str, int]:
+        """Sign the access token, and return it with the seconds that it lives: no longer than anything it states."""
         terms = self._terms
         signer = self._access
         if signer is None:
             raise Unavailable("There is no key to sign tokens with.")
-        return signer.sign(
+        held = held_at(row.roles, now_ms)
+        self._told_roles(row.account_id, held)
+        roles, direct = split(held)
+        iat = now_ms // 1000
+        lives = min([terms.access_ttl, *(max(1, end // 1000 - iat) for end in ends_of(held).values())])
+        token = signer.sign(
             access_claims(
                 issuer=terms.issuer,
                 audience=terms.audience,
                 sub=row.account_id,
                 sid=row.sid,
                 client_id=row.client_id,
-                roles=row.roles,
+                roles=roles,
                 auth_time=row.auth_time // 1000,
                 amr=row.amr,
-                iat=now_ms // 1000,
-                ttl=terms.access_ttl,
+                iat=iat,
+                ttl=lives,
                 certificate=certificate,
+                permissions=self._stated(direct, row.account_id) if direct else None,
             )
         )
+        return token, lives
+
+    def _stated(self, direct: frozenset[str], account_id: str) -> frozenset[str]:
+        """Return which permissions of the account's own its token states: none where the database is to be asked.
+
+        More than fits into a token is refused when it is granted. What was granted by other hands, or under the other
+        setting, is asked of the database, as there: never half stated.
+        """
+        if not self._terms.states_permissions:
+            return frozenset()
+        if size_of_permissions(direct) > MAX_PERMISSIONS:
+            _log.warning("an account's permissions do not fit into its token", extra={"account": account_id})
+            return frozenset()
+        return direct
 
 
 def _cookie(row: CurrentSession, secret: bytes, *, remembered: bool) -> IssuedCookie:

@@ -24,6 +24,7 @@ from limen.core.errors import (
     TokenExpired,
     TokenRejected,
 )
+from limen.core.held import given
 from limen.core.principal import Authentication, Principal, PrincipalKind
 from limen.crypto.jwt import TokenError, TokenVerifier
 from limen.crypto.keys import KeySet
@@ -246,13 +247,12 @@ class MessageTokens:
         return self._with_roles(Principal(claims.sub, kind, sid=claims.sid, authentication=proved), roles)
 
     def _with_roles(self, principal: Principal, held: frozenset[str]) -> Principal:
-        names = self._known_roles()
-        roles = held if not names or held <= names else held & names
+        roles, permissions = given(held, self._known_roles(), self._permissions_of)
         return Principal(
             principal.sub,
             principal.kind,
             roles,
-            self._permissions_of(roles),
+            permissions,
             principal.sid,
             None,
             principal.authentication,

@@ -34,11 +34,12 @@ class Authenticated(msgspec.Struct, frozen=True):
     Attributes:
         principal: whom the request is attributed to.
         expires_at: when the credential ends, in seconds since 1970 UTC.
-        stated_roles: the roles as the credential states them; the principal has those of them that exist. None for a
-            credential that states none, which cannot become stale.
+        stated_roles: what is held as the credential states it (`limen.core.held`); the principal has the roles of it
+            that exist. None for a credential that states none, which cannot become stale.
         kid: the id of the key that it was signed with, where it ends with that key.
         bound_to: the thumbprint of the client certificate without which it is nobody's (RFC 8705, section 3); None for
             a credential that whoever bears it may use.
+        issued_at: when it was issued, in seconds since 1970 UTC by the database's clock; 0 where that is not known.
     """
 
     principal: Principal
@@ -46,6 +47,7 @@ class Authenticated(msgspec.Struct, frozen=True):
     stated_roles: frozenset[str] | None = None
     kid: str | None = None
     bound_to: str | None = None
+    issued_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """``limen accounts``: made, looked at, switched off and on."""
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +11,12 @@ import typer
 from limen.cli.configuration import EnvFile, Json, with_gate
 from limen.cli.exits import Refused, UsageError
 from limen.cli.terminal import note, say, show_json, table
+from limen.cli.terms import For, Until, terms
+from limen.core.times import rfc3339_of
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.features.accounts.service import AccountView
+    from limen.features.roles.permissions import Grants
     from limen.wiring import Limen
 
 ACTOR = "cli"
@@ -24,6 +27,8 @@ MAX_PASSWORD_LINE = 4096
 app = typer.Typer(no_args_is_help=True, help="Accounts: make, list, show, and switch them off and on.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The username, in any spelling.")]
+
+Permissions = Annotated[list[str], typer.Argument(metavar="PERMISSION…", help="Such as order:approve.")]
 
 
 def as_json(account: "AccountView") -> dict[str, object]:
@@ -98,9 +103,86 @@ def list_accounts(
 
 @app.command()
 def show(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
-    """Show one account."""
-    account = with_gate(lambda gate: _find(gate, name), env_file)
-    _show(account, json=json)
+    """Show one account, and what it was granted for a time, or beside its roles."""
+
+    async def act(gate: "Limen") -> tuple["AccountView", "Grants"]:
+        account = await gate.accounts.by_username(name)
+        return account, await gate.permissions.of_account(account.id)
+
+    account, grants = with_gate(act, env_file)
+    if json:
+        show_json({**as_json(account), **_grants_as_json(grants)})
+        return
+    _table([account])
+    _show_grants(grants)
+
+
+@app.command()
+def grant(
+    name: Name,
+    permission: Permissions,
+    until: Until = None,
+    span: For = None,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """Grant permissions to one account, beside its roles. Its access tokens are refused within two seconds.
+
+    With --until or --for they end by themselves, by the clock of the database. What is held already ends as said now.
+    """
+    from limen.features.roles.service import OPERATOR
+
+    ends = terms(until, span)
+
+    async def act(gate: "Limen", account_id: str) -> "Grants":
+        return await gate.permissions.grant(OPERATOR, account_id, permission, until=ends.until, lifetime=ends.lifetime)
+
+    _grant(name, act, env_file, json=json)
+
+
+@app.command()
+def revoke(name: Name, permission: Permissions, env_file: EnvFile = None, json: Json = False) -> None:
+    """Revoke permissions that were granted to one account; what its roles give stays."""
+    from limen.features.roles.service import OPERATOR
+
+    async def act(gate: "Limen", account_id: str) -> "Grants":
+        return await gate.permissions.revoke(OPERATOR, account_id, permission)
+
+    _grant(name, act, env_file, json=json)
+
+
+def _grant(
+    name: str,
+    change: Callable[["Limen", str], Awaitable["Grants"]],
+    env_file: Path | None,
+    *,
+    json: bool,
+) -> None:
+    async def act(gate: "Limen") -> tuple["AccountView", "Grants"]:
+        account = await gate.accounts.by_username(name)
+        return account, await change(gate, account.id)
+
+    account, grants = with_gate(act, env_file)
+    if json:
+        show_json({"id": account.id, "username": account.username, **_grants_as_json(grants)})
+        return
+    held = ", ".join(grants.permissions) or "no permission"
+    say(f"{account.username} has {held} beside what its roles give.")
+
+
+def _grants_as_json(grants: "Grants") -> dict[str, object]:
+    def shown(ends: Mapping[str, int | None]) -> list[dict[str, str | None]]:
+        return [{"name": name, "expires_at": None if end is None else rfc3339_of(end)} for name, end in ends.items()]
+
+    ending = {name: end for name, end in grants.roles.items() if end is not None}
+    return {"permissions": shown(grants.permissions), "roles_ending": shown(ending)}
+
+
+def _show_grants(grants: "Grants") -> None:
+    rows = [[f"role {name}", rfc3339_of(end)] for name, end in grants.roles.items() if end is not None]
+    rows += [[name, "" if end is None else rfc3339_of(end)] for name, end in grants.permissions.items()]
+    if rows:
+        table(["granted to it alone, or for a time", "until"], rows)
 
 
 @app.command()
@@ -193,10 +275,6 @@ def set_password(name: Name, env_file: EnvFile = None, json: Json = False) -> No
         return
     note(f"a temporary password for {account.username}, until {rfc3339(account.password_expires_at)}; it is shown once")
     say(password)
-
-
-async def _find(gate: "Limen", name: str) -> "AccountView":
-    return await gate.accounts.by_username(name)
 
 
 def _change(

@@ -1,6 +1,6 @@
 """``limen roles``: looked at, made, deleted, granted and revoked."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -9,6 +9,7 @@ import typer
 from limen.cli.configuration import EnvFile, Json, with_gate
 from limen.cli.exits import Refused
 from limen.cli.terminal import note, say, show_json, table
+from limen.cli.terms import For, Until, terms
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.wiring import Limen
@@ -125,9 +126,26 @@ def delete(name: Name, env_file: EnvFile = None, json: Json = False) -> None:
 
 
 @app.command()
-def grant(account: AccountName, role: RoleNames, env_file: EnvFile = None, json: Json = False) -> None:
-    """Grant roles to an account. Its access tokens are refused within two seconds; a refresh has the new roles."""
-    _assign(account, role, env_file, granting=True, json=json)
+def grant(
+    account: AccountName,
+    role: RoleNames,
+    until: Until = None,
+    span: For = None,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """Grant roles to an account. Its access tokens are refused within two seconds; a refresh has the new roles.
+
+    With --until or --for they end by themselves, by the clock of the database. What is held already ends as said now.
+    """
+    from limen.features.roles.service import OPERATOR
+
+    ends = terms(until, span)
+
+    async def act(gate: "Limen", account_id: str) -> frozenset[str]:
+        return await gate.roles.grant(OPERATOR, account_id, role, until=ends.until, lifetime=ends.lifetime)
+
+    _assign(account, act, env_file, json=json)
 
 
 @app.command()
@@ -136,16 +154,45 @@ def revoke(account: AccountName, role: RoleNames, env_file: EnvFile = None, json
 
     The last administrator keeps the role that gives roles:assign, here too.
     """
-    _assign(account, role, env_file, granting=False, json=json)
-
-
-def _assign(account: str, roles: list[str], env_file: Path | None, *, granting: bool, json: bool) -> None:
     from limen.features.roles.service import OPERATOR
 
+    async def act(gate: "Limen", account_id: str) -> frozenset[str]:
+        return await gate.roles.revoke(OPERATOR, account_id, role)
+
+    _assign(account, act, env_file, json=json)
+
+
+@app.command()
+def separated(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many accounts at most.")] = 50,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """List the pairs of roles that nobody may hold at once, and who holds both all the same.
+
+    For such an account neither of the two counts, until one of them is revoked.
+    """
+    pairs, found = with_gate(lambda gate: gate.roles.separation(limit=limit), env_file)
+    if json:
+        told = [{"username": name, "roles": [role, other]} for name, role, other in found]
+        show_json({"separated": [list(pair) for pair in pairs], "held": told})
+        return
+    table(["role", "nobody holds it with"], [list(pair) for pair in pairs])
+    if found:
+        note("these accounts hold both, and neither counts:")
+        table(["username", "role", "and"], [list(each) for each in found])
+
+
+def _assign(
+    account: str,
+    change: Callable[["Limen", str], Awaitable[frozenset[str]]],
+    env_file: Path | None,
+    *,
+    json: bool,
+) -> None:
     async def act(gate: "Limen") -> tuple[str, str, frozenset[str]]:
         found = await gate.accounts.by_username(account)
-        change = gate.roles.grant if granting else gate.roles.revoke
-        return found.id, found.username, await change(OPERATOR, found.id, roles)
+        return found.id, found.username, await change(gate, found.id)
 
     account_id, username, held = with_gate(act, env_file)
     if json:

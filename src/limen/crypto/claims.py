@@ -24,6 +24,8 @@ REFRESH_TYP: Final = "rt+jwt"
 
 MAX_ROLES: Final = 256
 MAX_METHODS: Final = 16
+MAX_PERMISSIONS: Final = 2048
+"""Bytes that the permissions in a token take at most: every request carries them."""
 
 _END_OF_TIME: Final = 253_402_300_799  # 9999-12-31T23:59:59Z: what a database and a datetime still hold
 _MAX_GENERATION: Final = 2**63 - 1
@@ -62,6 +64,8 @@ class AccessClaims(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         iat: the second in which it was made, since 1970 UTC.
         iss: who made it.
         jti: its own id.
+        permissions: what was granted to the account beside its roles; not there where nothing was, and empty where the
+            token does not say what, and the issuer's database has to be asked.
         roles: the roles held when it was made.
         sid: the session it belongs to, a UUIDv7.
         sub: the account, a UUIDv7.
@@ -76,6 +80,7 @@ class AccessClaims(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     iat: int
     iss: str
     jti: str
+    permissions: frozenset[str] | msgspec.UnsetType = msgspec.UNSET
     roles: frozenset[str]
     sid: str
     sub: str
@@ -121,6 +126,7 @@ def access_claims(
     iat: int,
     ttl: int,
     certificate: str | None = None,
+    permissions: Collection[str] | None = None,
 ) -> AccessClaims:
     """Return the claims of a new access token, with a fresh ``jti``.
 
@@ -136,6 +142,8 @@ def access_claims(
         iat: now, in seconds since 1970 UTC.
         ttl: the lifetime in seconds.
         certificate: the thumbprint of the client certificate that the token is bound to, if it is bound.
+        permissions: what was granted to the account beside its roles, `MAX_PERMISSIONS` bytes at most; empty where the
+            database is to be asked, None where nothing was.
 
     Raises:
         ValueError: a value that no verifier would accept; the message names the claim, never the value.
@@ -150,6 +158,7 @@ def access_claims(
         iat=iat,
         iss=issuer,
         jti=uuid7(),
+        permissions=msgspec.UNSET if permissions is None else frozenset(permissions),
         roles=frozenset(roles),
         sid=sid,
         sub=sub,
@@ -161,6 +170,7 @@ def access_claims(
         _client(client_id) is not None,
         0 <= iat < claims.exp <= _END_OF_TIME,
         bool(issuer),
+        not permissions or _well_formed_permissions(permissions),
         claims.roles in _written_sets or _may_be_written(claims.roles),
         is_uuid7(sid),
         is_uuid7(sub),
@@ -171,7 +181,7 @@ def access_claims(
     return claims
 
 
-_JUDGED: Final = ("amr", "aud", "auth_time", "client_id", "exp", "iss", "roles", "sid", "sub")
+_JUDGED: Final = ("amr", "aud", "auth_time", "client_id", "exp", "iss", "permissions", "roles", "sid", "sub")
 _written_sets: set[frozenset[str]] = set()
 
 
@@ -200,6 +210,7 @@ class _AccessWire(msgspec.Struct, gc=False, kw_only=True):
     iat: _Seconds
     iss: str
     jti: str
+    permissions: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     roles: tuple[str, ...]
     sid: str
     sub: str
@@ -274,6 +285,19 @@ def _role_set(roles: tuple[str, ...]) -> frozenset[str] | None:
     return known
 
 
+def size_of_permissions(permissions: Collection[str]) -> int:
+    """Return how many bytes the claim of these permissions takes."""
+    return len(msgspec.json.encode(tuple(permissions)))
+
+
+def _well_formed_permissions(permissions: Collection[str]) -> bool:
+    return size_of_permissions(permissions) <= MAX_PERMISSIONS and all(_VISIBLE.match(name) for name in permissions)
+
+
+def _permission_set(permissions: tuple[str, ...]) -> frozenset[str] | None:
+    return frozenset(permissions) if _well_formed_permissions(permissions) else None
+
+
 def _methods(methods: tuple[str, ...]) -> tuple[str, ...] | None:
     known = _interned_tuples.get(methods)
     if known is None:
@@ -303,7 +327,8 @@ def _admit_access(wire: _AccessWire, issuer: str, audience: str) -> AccessClaims
     amr = _interned_tuples.get(wire.amr) or _methods(wire.amr)
     client_id = _interned_strings.get(wire.client_id) or _client(wire.client_id)
     roles = _interned_sets.get(wire.roles) or _role_set(wire.roles)
-    if amr is None or client_id is None or roles is None:
+    permissions = wire.permissions if wire.permissions is msgspec.UNSET else _permission_set(wire.permissions)
+    if amr is None or client_id is None or roles is None or permissions is None:
         return None
     return AccessClaims(
         amr=amr,
@@ -315,6 +340,7 @@ def _admit_access(wire: _AccessWire, issuer: str, audience: str) -> AccessClaims
         iat=wire.iat,
         iss=issuer,
         jti=jti,
+        permissions=permissions,
         roles=roles,
         sid=sid,
         sub=sub,

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     remembered_idle_ttl: int = Field(43_200, ge=3_600, le=30 * DAY)
     # More than a day, and the one above not: so a row tells by its two times which of them it was opened under.
     remembered_max_ttl: int = Field(30 * DAY, ge=2 * DAY, le=90 * DAY)
+    permissions: Annotated[Literal["token", "database"], BeforeValidator(_lower)] = "token"
     api_key_ttl: int = Field(90 * DAY, ge=DAY, le=365 * DAY)
     api_key_max_ttl: int = Field(365 * DAY, ge=DAY, le=365 * DAY)
     api_key_environment: str = Field("live", pattern=r"^[a-z0-9]{1,16}$")

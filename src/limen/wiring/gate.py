@@ -17,10 +17,11 @@ from limen.authn.message import is_by_message
 from limen.authn.own_strategy import OwnStrategy, security_schemes_of
 from limen.authn.strategy import Attribution, Authenticated
 from limen.authz.attributes import AttributeLoader
-from limen.authz.roles import RoleCatalogue
+from limen.authz.roles import RoleCatalogue, separated_pairs
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied, Unavailable
 from limen.core.events import Event, EventName
+from limen.core.held import given
 from limen.core.principal import Principal
 from limen.core.probe import Probe
 from limen.features.accounts.existing import ExistingAccounts
@@ -56,6 +57,8 @@ class Limen(DecidingGate, Parts):
         roles: the roles that the application declares: name to permissions (``resource:action``). They are written to
             the database at start. None takes the roles that are stored there alone.
         default_roles: where `roles` is None, what to write into a database that has never had any role.
+        separation_of_duty: sets of roles of which nobody may hold two at once, such as ``[{"maker", "checker"}]``. They
+            are written to the database at start; None leaves those that are there, and an empty list removes them.
         attributes: loads what the application knows of its own users beside the token; see `attributes_of`.
         policies: what is allowed and denied, declared in code. They are loaded once the roles are known: here, or at
             `start` where the roles are in the database; and again where roles change.
@@ -77,6 +80,7 @@ class Limen(DecidingGate, Parts):
         *,
         roles: Mapping[str, Iterable[str]] | None = None,
         default_roles: Mapping[str, Collection[str]] | None = None,
+        separation_of_duty: Iterable[Iterable[str]] | None = None,
         attributes: AttributeLoader | None = None,
         policies: "PolicySet | Iterable[Rule] | None" = None,
         policy_context: PolicyContext | None = None,
@@ -106,6 +110,7 @@ class Limen(DecidingGate, Parts):
             record=self.sessions.record,
         )
         self._default_roles = default_roles or {}
+        self._separated = None if separation_of_duty is None else separated_pairs(separation_of_duty)
         if roles is not None:
             self._load_declared()
         self._background: tuple[asyncio.Task[None], ...] = ()
@@ -119,6 +124,7 @@ class Limen(DecidingGate, Parts):
         cls,
         *,
         roles: Mapping[str, Iterable[str]] | None = None,
+        separation_of_duty: Iterable[Iterable[str]] | None = None,
         attributes: AttributeLoader | None = None,
         policies: "PolicySet | Iterable[Rule] | None" = None,
         policy_context: PolicyContext | None = None,
@@ -134,6 +140,7 @@ class Limen(DecidingGate, Parts):
 
         Args:
             roles: the roles that the application declares.
+            separation_of_duty: sets of roles of which nobody may hold two at once.
             attributes: loads what the application knows of its own users.
             policies: what is allowed and denied.
             policy_context: tells policies what the application knows of a request or a message.
@@ -151,6 +158,7 @@ class Limen(DecidingGate, Parts):
         return cls(
             Settings.load(env_file=env_file, **overrides),
             roles=roles,
+            separation_of_duty=separation_of_duty,
             attributes=attributes,
             policies=policies,
             policy_context=policy_context,
@@ -350,6 +358,7 @@ class Limen(DecidingGate, Parts):
             sessions=self.sessions,
             events=self.events,
             client_certificates=self.client_certificates.service,
+            permissions=self.permissions,
             api_keys=self.api_keys,
         )
 
@@ -407,6 +416,8 @@ class Limen(DecidingGate, Parts):
             )
         else:
             await self.roles.seed(self._default_roles)
+        if self._separated is not None:
+            await self._separate(self._separated)
         await self._role_watch.catch_up()
         if self.loaded_policies is None:
             self._load_declared()
@@ -427,6 +438,17 @@ class Limen(DecidingGate, Parts):
             self.external.start()
         self._started, self._leaving = True, False
         _log.info("started", extra=self.settings.describe())
+
+    async def _separate(self, pairs: frozenset[tuple[str, str]]) -> None:
+        told = [list(pair) for pair in sorted(pairs)]
+        violators = await self.storage.roles.separate(
+            pairs, Event(EventName.ROLES_SEPARATED, actor="system", data={"separated": told})
+        )
+        if violators:
+            _log.warning(
+                "accounts hold two roles that nobody may hold at once; neither counts: see limen roles separated",
+                extra={"accounts": violators},
+            )
 
     async def stop(self) -> None:
         """End what `start` began, unless another application of this gate still runs; it may be started again."""
@@ -536,8 +558,8 @@ class Limen(DecidingGate, Parts):
             return await by_certificate.live(principal)
         if is_by_message(principal):
             return await self.messages.live(principal)
-        state = await self.sessions.live_state(principal)
-        return replace(principal, roles=state.roles, permissions=self.catalogue.permissions_of(state.roles))
+        roles, permissions = given(await self._held_now(principal), self._role_names(), self._permissions_of)
+        return replace(principal, roles=roles, permissions=permissions)
 
     def still_valid(self, state: Attribution) -> bool:
         """Tell whether an open connection may stay open: credential in time, session not ended, roles unchanged.

@@ -22,6 +22,7 @@ from limen.authz.permissions import permission_name
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock
 from limen.core.errors import LimenError
+from limen.core.principal import Principal
 from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, AccessClaims, RefreshClaims
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.hashing_pool import HashingPool
@@ -43,6 +44,7 @@ from limen.features.login.service import LoginService
 from limen.features.maintenance.service import MaintenanceService
 from limen.features.maintenance.watch import RollbackWatch
 from limen.features.messages.building import Verifying, build_messages
+from limen.features.roles.permissions import PermissionService
 from limen.features.roles.service import RoleService
 from limen.features.roles.watch import RoleWatch
 from limen.features.sessions.feed import EndedFeed
@@ -174,6 +176,7 @@ class Parts:
                 access_ttl=settings.access_ttl,
                 refresh_ttl=settings.refresh_ttl,
                 session_max_ttl=settings.session_max_ttl,
+                states_permissions=settings.permissions == "token",
             ),
             access_key=access_keys[0] if access_keys else None,
             refresh_keys=refresh_keys,
@@ -216,6 +219,13 @@ class Parts:
             record=self.sessions.record,
             roles_changed=self._role_watch.catch_up,
             keep_ended_ms=self._keep_ended_ms,
+        )
+        self.permissions = PermissionService(
+            self.storage.roles,
+            record=self.sessions.record,
+            roles_changed=self._role_watch.catch_up,
+            keep_ended_ms=self._keep_ended_ms,
+            in_tokens=self.settings.permissions == "token",
         )
         self.administration = AccountAdministration(
             self.accounts,
@@ -422,6 +432,7 @@ class Parts:
             learn=None if self.signing_keys is None else self.signing_keys.learn,
             thumbprint_of=self._thumbprint_of,
             is_foreign=None if self.external is None else self.external.is_foreign,
+            held_now=self._held_now,
         )
 
     def _external(self, settings: Settings) -> ExternalTokens | None:
@@ -448,6 +459,9 @@ class Parts:
             self.api_keys.strategy.forget()
         if self.client_certificates.strategy is not None:
             self.client_certificates.strategy.forget()
+
+    async def _held_now(self, principal: Principal) -> frozenset[str]:
+        return (await self.sessions.live_state(principal)).roles
 
     def _role_names(self) -> frozenset[str]:
         return self.catalogue.names

@@ -6,13 +6,14 @@ a name that limen has no account of; who proves the password gets one. From then
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 from limen.core.errors import Conflict, InvalidInput, LimenError, Unavailable
 from limen.core.events import NOWHERE, Event, EventName, Origin
+from limen.core.held import counting
 from limen.core.ids import is_uuid7, uuid7
 from limen.features.accounts.names import normalise_email, normalise_username
 from limen.features.accounts.store import Account, AccountStore, NewAccount
@@ -75,7 +76,7 @@ class TakingOver:
     """
 
     def __init__(
-        self, existing: ExistingAccounts, store: AccountStore, *, known_roles: Callable[[], Collection[str]]
+        self, existing: ExistingAccounts, store: AccountStore, *, known_roles: Callable[[], frozenset[str]]
     ) -> None:
         self._existing = existing
         self._store = store
@@ -118,9 +119,13 @@ class TakingOver:
         if not is_uuid7(sub):
             _log.error("existing_account_without_uuid7", extra={"key": found.key})
             raise Unavailable()
-        roles = found.roles.intersection(self._known_roles())
-        if roles != found.roles:
-            _log.warning("existing_account_roles_unknown", extra={"roles": sorted(found.roles - roles)})
+        names = self._known_roles()
+        there = found.roles & names
+        if there != found.roles:
+            _log.warning("existing_account_roles_unknown", extra={"roles": sorted(found.roles - there)})
+        roles = counting(there, names)
+        if roles != there:
+            _log.warning("existing_account_roles_separated", extra={"roles": sorted(there - roles)})
         new = NewAccount(
             id=sub, username=name, email=_usable(found.email), password_hash=found.password_hash, roles=roles
         )

@@ -39,6 +39,7 @@ class Account:
             since 1970 UTC; None where the password is the account's own.
         password_expired: that time is over, by the database's clock.
         kind: ``person`` or ``service``; a service has no password and no session, only API keys.
+        permissions: what was granted to it beside its roles.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Account:
     password_expires_at: int | None = None
     password_expired: bool = False
     kind: str = "person"
+    permissions: frozenset[str] = frozenset()
 
     @property
     def password_temporary(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from limen.authz.permissions import is_permission_name
 from limen.authz.roles import Role, RoleCatalogue, is_role_name
-from limen.core.errors import ConfigurationError, InputFault, InvalidInput, Unavailable
+from limen.core.errors import ConfigurationError, Conflict, InputFault, InvalidInput, Unavailable
 from limen.features.roles.store import Definition, Snapshot
 
 
@@ -15,7 +15,7 @@ def catalogue_of(snapshot: Snapshot) -> RoleCatalogue:
         ConfigurationError: what is stored cannot be used: a malformed name, or roles that extend each other. Only a
             hand in the database, or a later version, writes such a thing.
     """
-    return _catalogue([stored.definition for stored in snapshot.roles.values()])
+    return _catalogue(snapshot, [stored.definition for stored in snapshot.roles.values()])
 
 
 def unusable() -> Unavailable:
@@ -28,6 +28,7 @@ def with_role(snapshot: Snapshot, definition: Definition) -> RoleCatalogue:
 
     Raises:
         InvalidInput: it would extend a role that is not there, or in the end itself.
+        Conflict: whoever held it, or what extends it, would hold two roles at once that are separated.
     """
     faults = [
         InputFault(("body", "extends"), "unknown_role", f"There is no role {name}.")
@@ -37,10 +38,12 @@ def with_role(snapshot: Snapshot, definition: Definition) -> RoleCatalogue:
         raise InvalidInput(faults[0].message, errors=faults)
     others = [stored.definition for name, stored in snapshot.roles.items() if name != definition.name]
     try:
-        return _catalogue([*others, definition])
+        catalogue = _catalogue(snapshot, [*others, definition])
     except ConfigurationError:
         message = f"The role {definition.name} would extend itself."
         raise InvalidInput(message, errors=[InputFault(("body", "extends"), "invalid_value", message)]) from None
+    _require_holdable(catalogue, definition.name)
+    return catalogue
 
 
 def definition_of(name: str, permissions: Sequence[str], extends: Sequence[str]) -> Definition:
@@ -65,5 +68,15 @@ def definition_of(name: str, permissions: Sequence[str], extends: Sequence[str])
     return Definition(name, frozenset(map(str, permissions)), frozenset(map(str, extends)))
 
 
-def _catalogue(definitions: Sequence[Definition]) -> RoleCatalogue:
-    return RoleCatalogue([Role(each.name, each.permissions, each.extends) for each in definitions])
+def _require_holdable(catalogue: RoleCatalogue, name: str) -> None:
+    """Refuse a role by which somebody would have two roles that nobody may hold at once."""
+    for role in sorted(catalogue.names):
+        violated = catalogue.violated_by({role}) if catalogue.extends(role, name) else []
+        if violated:
+            one, other = violated[0]
+            raise Conflict(f"By the role {role} somebody would hold {one} and {other} at once: they are separated.")
+
+
+def _catalogue(snapshot: Snapshot, definitions: Sequence[Definition]) -> RoleCatalogue:
+    roles = [Role(each.name, each.permissions, each.extends) for each in definitions]
+    return RoleCatalogue(roles, snapshot.separated)

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from limen.authz.administration import not_passable
 from limen.authz.roles import RoleCatalogue
 from limen.core.errors import OwnRequest, PermissionRequired
+from limen.core.held import given, lasting
 from limen.core.principal import Principal
 from limen.features.roles.store import Seen, Snapshot
 
@@ -53,11 +54,31 @@ class Judgement:
         if self.held is not None:
             _refuse(not_passable(permissions, self.held))
 
-    def refuse_own_gain(self, after: RoleCatalogue) -> None:
-        """Refuse roles by which who acts would have more: what one may pass on is not for oneself."""
+    def require_lasting(self, permissions: Collection[str], until: int | None) -> None:
+        """Refuse where one of them is held, or may be passed on, for a shorter time than until then; None: for good.
+
+        Otherwise somebody who may do something for an hour would give it to a second account of theirs for good.
+        """
         actor = self.seen.actor
-        if actor is not None and not after.permissions_of(actor.roles) <= self.catalogue.permissions_of(actor.roles):
-            raise OwnRequest("Nobody adds to their own permissions.")
+        if self.held is None or actor is None:
+            return
+        names, permissions_of = self.catalogue.names, self.catalogue.permissions_of
+        lasts = given(lasting(actor.held, until), names, permissions_of)[1] & self.held
+        if not_passable(permissions, lasts):
+            raise PermissionRequired("This takes permissions that you hold for a shorter time than that.")
+
+    def refuse_own_gain(self, after: RoleCatalogue) -> None:
+        """Refuse roles by which who acts would have more, or for longer: what one may pass on is not for oneself."""
+        actor = self.seen.actor
+        if actor is None:
+            return
+        for roles in (actor.roles, actor.roles & lasting(actor.held, None)):
+            if not after.permissions_of(roles) <= self.catalogue.permissions_of(roles):
+                raise OwnRequest("Nobody adds to their own permissions.")
+
+    def permissions_in(self, roles: frozenset[str]) -> frozenset[str]:
+        """Return what roles give together: also those of which an account may not hold two."""
+        return self.catalogue.permissions_of(roles)
 
     def gives(self, name: str) -> frozenset[str]:
         """Return what a role gives."""

@@ -5,65 +5,39 @@ takes more than they hold, or may pass on by name; nobody changes their own role
 an administrator always remains (ASVS 8.2.1).
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
 from limen.authz.administration import Administration
 from limen.authz.authority import Authority
-from limen.authz.roles import RoleCatalogue, is_role_name
+from limen.authz.roles import is_role_name
 from limen.core.errors import (
-    AccountNotActive,
-    ConfigurationError,
     Conflict,
-    Forbidden,
     InputFault,
     InvalidInput,
     NotFound,
     OwnRequest,
-    Unavailable,
 )
-from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
+from limen.core.events import NOWHERE, Event, EventName, Origin
 from limen.core.ids import is_uuid7
 from limen.core.pages import DEFAULT_PAGE, check_limit
-from limen.features.roles.catalogue import catalogue_of, definition_of, unusable, with_role
+from limen.features.roles.catalogue import definition_of, with_role
 from limen.features.roles.judgement import OPERATOR, Actor, Judgement, Operator, name_of
-from limen.features.roles.store import Change, Holder, RoleSource, RoleStore, Seen, Snapshot
+from limen.features.roles.judging import Judge, end_of
+from limen.features.roles.store import Change, Holder, RoleSource, Seen
 from limen.features.roles.views import PermissionPage, PermissionView, RolePage, RoleView, view_of
 
 __all__ = ["OPERATOR", "Actor", "Operator", "RoleService"]
 
-ATTEMPTS: Final = 5
-"""How often a change is judged anew, when what it was judged by has moved."""
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 _Wanted: TypeAlias = tuple[frozenset[str], frozenset[str]]
 """What is to be granted, and what is to be revoked."""
 
-_Attempt: TypeAlias = Callable[[Judgement], Awaitable[Change]]
 
-
-class RoleService:
-    """The use cases of roles.
-
-    Args:
-        store: where the roles are.
-        record: writes the event of a refusal.
-        roles_changed: called after a change, so that this process knows at once.
-        keep_ended_ms: how long a changed account stays listed: an access token's life and a margin.
-    """
-
-    def __init__(
-        self,
-        store: RoleStore,
-        *,
-        record: EventSink,
-        roles_changed: Callable[[], Awaitable[None]],
-        keep_ended_ms: int,
-    ) -> None:
-        self._store = store
-        self._record = record
-        self._roles_changed = roles_changed
-        self._keep_ended_ms = keep_ended_ms
+class RoleService(Judge):
+    """The use cases of roles; what it is made of, see `Judge`."""
 
     # --- reading
 
@@ -107,6 +81,11 @@ class RoleService:
         ]
         return PermissionPage(items, items[-1].name if len(names) > limit else None)
 
+    async def separation(self, *, limit: int) -> tuple[list[tuple[str, str]], Sequence[tuple[str, str, str]]]:
+        """Return the pairs of roles that nobody may hold at once, and who holds both: username, role and other role."""
+        snapshot, _ = await self._read()
+        return sorted(snapshot.separated), await self._store.violations(limit)
+
     # --- changing what a role is
 
     async def put(
@@ -133,7 +112,7 @@ class RoleService:
             InvalidInput: a name is malformed or unknown, or the role would extend itself.
             PermissionRequired: who acts does not hold what the role gives.
             Conflict: it is a role of the code, or there is one of this name and it must be new, or no administrator
-                would be left.
+                would be left, or somebody would hold two roles by it that nobody may hold at once.
         """
         definition = definition_of(name, permissions, extends)
         is_new = True
@@ -150,7 +129,9 @@ class RoleService:
             if present is not None and present.definition == definition:
                 return Change.DONE
             after = with_role(judged.snapshot, definition)
-            judged.require_passable(judged.gives(definition.name) | after.permissions_of(frozenset({definition.name})))
+            gives = after.permissions_of(frozenset({definition.name}))
+            judged.require_passable(judged.gives(definition.name) | gives)
+            judged.require_lasting(gives, None)
             judged.refuse_own_gain(after)
             return await self._store.put(definition, seen=judged.seen, event=event(is_new=is_new))
 
@@ -186,11 +167,26 @@ class RoleService:
     # --- changing who holds a role
 
     async def grant(
-        self, actor: Actor, account_id: str, roles: Collection[str], *, origin: Origin = NOWHERE
+        self,
+        actor: Actor,
+        account_id: str,
+        roles: Collection[str],
+        *,
+        until: int | None = None,
+        lifetime: int | None = None,
+        origin: Origin = NOWHERE,
     ) -> frozenset[str]:
-        """Grant roles to an account, and return what it holds then; see `set_roles`."""
+        """Grant roles to an account, and return what it holds then; see `set_roles`.
+
+        What it held already ends as is said now: at ``until`` (seconds since 1970 UTC), after ``lifetime`` seconds, or
+        not by itself. Who acts must hold what is granted for as long.
+        """
         named = frozenset(roles)
-        return await self._assign(actor, account_id, named, lambda held: (named - held.roles, frozenset()), origin)
+
+        def wanted(held: Holder, end: int | None) -> _Wanted:
+            return frozenset(name for name in named if name not in held.roles or held.until.get(name) != end), _NOTHING
+
+        return await self._assign(actor, account_id, named, wanted, origin, until=until, lifetime=lifetime)
 
     async def revoke(
         self, actor: Actor, account_id: str, roles: Collection[str], *, origin: Origin = NOWHERE
@@ -201,8 +197,8 @@ class RoleService:
         """
         named = frozenset(roles)
 
-        def wanted(held: Holder) -> _Wanted:
-            return frozenset(), named & (held.roles | held.retired)
+        def wanted(held: Holder, _end: int | None) -> _Wanted:
+            return _NOTHING, named & (held.roles | held.retired)
 
         return await self._assign(actor, account_id, named, wanted, origin, also_retired=True)
 
@@ -226,11 +222,11 @@ class RoleService:
             NotFound: there is no such account.
             OwnRequest: it is one's own.
             PermissionRequired: who acts does not hold what a role gives.
-            Conflict: no administrator would be left.
+            Conflict: no administrator would be left, or the account would hold two roles that nobody may hold at once.
         """
         named = frozenset(roles)
 
-        def wanted(held: Holder) -> _Wanted:
+        def wanted(held: Holder, _end: int | None) -> _Wanted:
             return named - held.roles, (held.roles - named) | held.retired
 
         return await self._assign(actor, account_id, named, wanted, origin)
@@ -240,10 +236,12 @@ class RoleService:
         actor: Actor,
         account_id: str,
         named: frozenset[str],
-        wanted: Callable[[Holder], _Wanted],
+        wanted: Callable[[Holder, int | None], _Wanted],
         origin: Origin,
         *,
         also_retired: bool = False,
+        until: int | None = None,
+        lifetime: int | None = None,
     ) -> frozenset[str]:
         if not is_uuid7(account_id):
             raise _no_such_account()
@@ -257,16 +255,25 @@ class RoleService:
             if target is None or target.status == "deleted":
                 raise _no_such_account()
             _require_known(named, judged.catalogue.names | (target.retired if also_retired else frozenset()))
-            grant, revoke = wanted(target)
+            end = end_of(judged.snapshot.now, until, lifetime)
+            grant, revoke = wanted(target, end)
             roles = (target.roles | grant) - revoke
             if not grant and not revoke:
                 return Change.DONE
             if judged.seen.actor is not None and judged.seen.actor.id == target.id:
                 raise OwnRequest("Nobody changes their own roles.")
-            judged.require_passable(judged.catalogue.permissions_of(grant | revoke))
-            told = replace(event, data={"granted": sorted(grant), "revoked": sorted(revoke), "roles": sorted(roles)})
+            judged.require_passable(judged.permissions_in(grant | revoke))
+            judged.require_lasting(judged.permissions_in(grant), end)
+            data = {"granted": sorted(grant), "revoked": sorted(revoke), "roles": sorted(roles)}
+            told = data if end is None else {**data, "until": end // 1000}
             return await self._store.assign(
-                target, grant=grant, revoke=revoke, seen=judged.seen, event=told, keep_ended_ms=self._keep_ended_ms
+                target,
+                grant=grant,
+                revoke=revoke,
+                seen=judged.seen,
+                event=replace(event, data=told),
+                keep_ended_ms=self._keep_ended_ms,
+                until=end,
             )
 
         await self._judged(actor, attempt, replace(event, data={"roles": sorted(named)}), account_id)
@@ -304,54 +311,18 @@ class RoleService:
         if over is not None and (target is None or target.status == "deleted"):
             raise NotFound("There is no such account.")
         if target is not None:
-            judged.require_passable(judged.catalogue.permissions_of(target.roles))
+            judged.require_passable(judged.permissions_in(target.roles) | target.permissions)
         if granting:
             judged.require(Administration.ROLES_ASSIGN)
             _require_known(granting, judged.catalogue.names)
-            judged.require_passable(judged.catalogue.permissions_of(frozenset(granting)))
+            judged.require_passable(judged.permissions_in(frozenset(granting)))
+            judged.require_lasting(judged.permissions_in(frozenset(granting)), None)
         who = judged.seen.actor
         if who is None:
             return None
         return Authority(judged.snapshot.version, who.id, who.version, target.version if target is not None else None)
 
-    # --- judging
-
-    async def _judged(self, actor: Actor, attempt: _Attempt, refused: Event, *account_ids: str) -> None:
-        """Judge and try until what was judged by still held when it was written; a refusal is recorded.
-
-        Raises:
-            Unavailable: it moved each time.
-        """
-        for _ in range(ATTEMPTS):
-            try:
-                change = await attempt(await self._judgement(actor, account_ids))
-            except Forbidden as error:
-                data = {**refused.data, "reason": error.code}
-                await self._record(replace(refused, outcome=Outcome.FAILURE, data=data))
-                raise
-            if change is Change.DONE:
-                await self._roles_changed()
-                return
-        raise Unavailable("The roles are being changed by others; try again.")
-
-    async def _judgement(self, actor: Actor, account_ids: Collection[str]) -> Judgement:
-        if isinstance(actor, Operator):
-            snapshot, catalogue = await self._read(*account_ids)
-            return Judgement(snapshot, catalogue, Seen(snapshot.version), None)
-        snapshot, catalogue = await self._read(actor.sub, *account_ids)
-        holder = snapshot.holders.get(actor.sub)
-        if holder is None or holder.status != "active":
-            raise AccountNotActive()
-        # Never more than the credential allows, even where the account holds more.
-        held = catalogue.permissions_of(holder.roles) & actor.permissions
-        return Judgement(snapshot, catalogue, Seen(snapshot.version, holder), held)
-
-    async def _read(self, *account_ids: str) -> tuple[Snapshot, RoleCatalogue]:
-        snapshot = await self._store.read(account_ids)
-        try:
-            return snapshot, catalogue_of(snapshot)
-        except ConfigurationError as error:
-            raise unusable() from error
+    # --- at the start
 
     async def seed(self, roles: Mapping[str, Collection[str]]) -> None:
         """Write roles into a database that has never had any; whoever deletes one of them later has deleted it."""

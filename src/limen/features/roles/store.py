@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from limen.core.events import Event
+from limen.core.held import Held, ends_of, joined, split
 
 
 class RoleSource(StrEnum):
@@ -48,6 +49,8 @@ class Holder:
         version: how often its roles were changed.
         retired: roles that it holds and that the code no longer declares: they give nothing, and count again as soon as
             they are declared again.
+        permissions: what was granted to it beside its roles.
+        until: when something of this ends, by names as in `limen.core.held`, in milliseconds since 1970 UTC.
     """
 
     id: str
@@ -55,6 +58,22 @@ class Holder:
     roles: frozenset[str]
     version: int
     retired: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
+    until: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, account_id: str, status: str, held: frozenset[str], version: int, retired: frozenset[str] = frozenset()
+    ) -> "Holder":
+        """Make one of what the account holds (`limen.core.held`)."""
+        roles, permissions = split(held)
+        return cls(account_id, status, roles, version, retired, permissions, dict(ends_of(held)))
+
+    @property
+    def held(self) -> frozenset[str]:
+        """What it holds, as `limen.core.held` has it."""
+        everything = joined(self.roles, self.permissions)
+        return Held(everything, self.until) if self.until else everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +84,15 @@ class Snapshot:
         version: the catalogue's; it grows with every change of a role.
         roles: by name; a retired role, which gives nothing, is neither here nor among what others extend.
         holders: by id.
+        separated: pairs of roles that nobody may hold at once, the names of each in their order.
+        now: the database's clock at this read, in milliseconds since 1970 UTC.
     """
 
     version: int
     roles: Mapping[str, StoredRole]
     holders: Mapping[str, Holder] = field(default_factory=dict)
+    separated: frozenset[tuple[str, str]] = frozenset()
+    now: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +121,7 @@ class ChangedRoles:
 
     Attributes:
         account_id: whose.
-        roles: what it holds now.
+        roles: what it holds now (`limen.core.held`).
         changed_at: milliseconds since 1970 UTC, by the database's clock.
         keep_until: milliseconds since 1970 UTC after which no access token with other roles can be alive.
     """
@@ -145,7 +168,8 @@ class RoleStore(Protocol):
         """Make or replace a role of the database, and raise the catalogue's version.
 
         Raises Conflict where the name is a role of the code or a retired one, where a role that it extends is not
-        there, and where it would extend itself.
+        there, where it would extend itself, and where an account would hold two roles by it that nobody may hold at
+        once.
         """
         ...
 
@@ -165,17 +189,37 @@ class RoleStore(Protocol):
         seen: Seen,
         event: Event,
         keep_ended_ms: int,
+        until: int | None = None,
     ) -> Change:
-        """Grant and revoke roles of one account, raise its version, and list it as changed.
+        """Grant and revoke roles of one account, and permissions of its own; raise its version; list it as changed.
+
+        What has ended gives nothing, and neither blocks nor excludes anything, whether its row is there or not.
+
+        Raises Conflict where the account would hold two roles that nobody may hold at once, itself or by what they
+        extend.
 
         Args:
             target: the account as it was read; where its version is another one by now, nothing is written.
-            grant: roles it is to hold; Conflict where one of them is not there.
-            revoke: roles it is not to hold.
+            grant: what it is to hold, by names as in `limen.core.held`; Conflict where a role is not there. What it
+                holds already it holds until the time that is said now.
+            revoke: what it is not to hold.
             seen: what was judged by.
             event: what is recorded.
             keep_ended_ms: milliseconds for which the change stays on the list: an access token's life and a margin.
+            until: when what is granted ends, in milliseconds since 1970 UTC by the database's clock, whole seconds;
+                None: not by itself.
         """
+        ...
+
+    async def separate(self, pairs: Collection[tuple[str, str]], event: Event) -> int:
+        """Make the pairs of roles that nobody may hold at once be exactly these, and count who does all the same.
+
+        The event is written, and the catalogue's version raised, where something differed. Nobody loses anything by it.
+        """
+        ...
+
+    async def violations(self, limit: int) -> Sequence[tuple[str, str, str]]:
+        """List, by username, which accounts hold which pair of roles that nobody may hold at once."""
         ...
 
     async def changed_since(self, since_ms: int) -> RoleChanges:

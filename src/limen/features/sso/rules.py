@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from limen.core.held import counting
 from limen.features.sso.providers import EVERYBODY, SSOProvider
 
 MOST_VALUES: Final = 1_000
@@ -17,6 +18,17 @@ def roles_wanted(provider: SSOProvider, claims: Mapping[str, Any]) -> frozenset[
         if value != EVERYBODY:
             wanted |= rule.get(value, frozenset())
     return frozenset(wanted)
+
+
+def without_separated(wanted: frozenset[str], beside: frozenset[str], names: frozenset[str]) -> frozenset[str]:
+    """Return what may be given of the wanted roles: of two that nobody may hold at once, neither.
+
+    Args:
+        wanted: what the rule gives.
+        beside: what the account holds all the same; that stays.
+        names: the roles there are.
+    """
+    return wanted & counting(wanted | beside, names)
 
 
 def values_of(claims: Mapping[str, Any], path: str) -> Collection[str]:

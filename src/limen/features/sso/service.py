@@ -37,7 +37,7 @@ from limen.features.sso import proofs
 from limen.features.sso.client import Assertion
 from limen.features.sso.flows import Answer, Begun, Flows
 from limen.features.sso.providers import SSOProvider
-from limen.features.sso.rules import roles_wanted
+from limen.features.sso.rules import roles_wanted, without_separated
 from limen.features.sso.store import (
     Code,
     Created,
@@ -224,9 +224,14 @@ class SsoService:
         if not managed <= there:
             extra = {"provider": provider.name, "roles": sorted(managed - there)}
             _log.error("a rule of single sign-on names roles that are not there", extra=extra)
-        grant = (wanted & there) - known.roles
-        revoke = (managed & known.roles) - wanted
         actor = Operator(f"sso:{provider.name}")
+        allowed = without_separated(wanted & there, known.roles - managed, there)
+        if allowed != wanted & there:
+            data = {"reason": "separation_of_duty", "roles": sorted((wanted & there) - allowed)}
+            await self._record(Event(EventName.ROLES_ASSIGNED, Outcome.FAILURE, actor.name, known.id, origin, data))
+        wanted = allowed
+        grant = wanted - known.roles
+        revoke = (managed & known.roles) - wanted
         if revoke:
             try:
                 await self._roles.revoke(actor, known.id, revoke, origin=origin)

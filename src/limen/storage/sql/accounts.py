@@ -6,12 +6,14 @@ from functools import partial
 from limen.authz.authority import Authority
 from limen.core.errors import Conflict
 from limen.core.events import Event
+from limen.core.held import split
 from limen.features.accounts.store import Account, AccountStatus, NewAccount, StatusChange
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.authority import actor_locked, locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.roles import HELD_BY_ACCOUNT, list_changed_roles, refuse_last_administrator, role_names
+from limen.storage.sql.separation import refuse_separated
 from limen.storage.sql.sessions import delete_all
 from limen.storage.sql.statement import NOBODY, Row, Statement, Steps, row, rows, run
 
@@ -49,6 +51,8 @@ UPDATE limen_accounts SET status = :to, session_epoch = session_epoch + :raise_e
 """)
 
 _TAKE_ROLES = Statement("DELETE FROM limen_account_roles WHERE account_id = :id")
+
+_TAKE_PERMISSIONS = Statement("DELETE FROM limen_account_permissions WHERE account_id = :id")
 
 _TAKE_KEYS = Statement("DELETE FROM limen_api_keys WHERE account_id = :id")
 
@@ -185,6 +189,8 @@ def _created(account: NewAccount, event: Event, authority: Authority | None) -> 
         given = yield from run(_GIVE_ROLE, account_id=account.id, role=role)
         if not given:
             raise Conflict("A role that the account is to hold does not exist.")
+    if len(account.roles) > 0:
+        yield from refuse_separated(account.id)
     yield from record(event)
     return True
 
@@ -230,6 +236,7 @@ def _deleted(account_id: str, event: Event, keep_ended_ms: int, authority: Autho
         return False
     yield from refuse_last_administrator(account_id)
     yield from run(_TAKE_ROLES, id=account_id)
+    yield from run(_TAKE_PERMISSIONS, id=account_id)
     yield from run(_TAKE_KEYS, id=account_id)
     yield from run(_TAKE_CERTIFICATES, id=account_id)
     yield from run(_TAKE_IDENTITIES, id=account_id)
@@ -287,6 +294,7 @@ def _password_changed(
 def _account(found: Row | None) -> Account | None:
     if found is None:
         return None
+    roles, permissions = split(role_names(found[8]))
     return Account(
         id=str(found[0]),
         username=found[1],
@@ -296,10 +304,11 @@ def _account(found: Row | None) -> Account | None:
         session_epoch=found[5],
         second_factor_required=bool(found[6]),
         created_at=found[7],
-        roles=role_names(found[8]),
+        roles=roles,
         password_expires_at=found[9],
         password_expired=bool(found[10]),
         kind=found[11],
+        permissions=permissions,
     )
 
 

@@ -6,16 +6,26 @@ import msgspec
 
 from limen.authz.administration import Administration
 from limen.core.errors import Conflict
+from limen.core.held import read
 from limen.storage.sql.statement import Statement, Steps, row, run
 
 LAST_ADMINISTRATOR = "No administrator would be left: first give another active account a role with roles:assign."
 
-HELD = """
-SELECT @array_of(held.role) FROM limen_account_roles held JOIN limen_roles known ON known.name = held.role
+_ROLES_OF = """
+SELECT CASE WHEN held.expires_at IS NULL THEN held.role ELSE held.role || '@' || held.expires_at END AS name
+  FROM limen_account_roles held JOIN limen_roles known ON known.name = held.role
  WHERE known.source <> 'retired' AND held.account_id = {account}
+   AND (held.expires_at IS NULL OR held.expires_at > @now)
 """
 
-"""A subquery: the roles of an account, as a JSON array; to be told what the account's id is called."""
+HELD = f"""
+SELECT @array_of(name) FROM ({_ROLES_OF} UNION ALL
+    SELECT CASE WHEN own.expires_at IS NULL THEN '+' || own.permission
+                ELSE '+' || own.permission || '@' || own.expires_at END
+      FROM limen_account_permissions own
+     WHERE own.account_id = {{account}} AND (own.expires_at IS NULL OR own.expires_at > @now)) everything
+"""  # noqa: S608
+"""A subquery: what an account holds (`limen.core.held`), as a JSON array; to be told what its id is called."""
 
 HELD_BY_ACCOUNT = HELD.format(account="limen_accounts.id")
 """The same for the account of the outer statement."""
@@ -23,23 +33,28 @@ HELD_BY_ACCOUNT = HELD.format(account="limen_accounts.id")
 HELD_BY_SESSION = HELD.format(account="limen_sessions.account_id")
 """The same for the account of the session in the outer statement."""
 
+ROLES_OF_ACCOUNT = f"SELECT @array_of(name) FROM ({_ROLES_OF.format(account='limen_accounts.id')}) everything"  # noqa: S608
+"""The roles alone of the account of the outer statement."""
+
 
 @lru_cache(maxsize=1024)
 def role_names(array: str | None) -> frozenset[str]:
-    """Turn the JSON array of such a subquery into names; accounts with the same roles share one set.
+    """Turn the JSON array of such a subquery into what is held; accounts with the same roles share one set.
 
     PostgreSQL answers no array at all where SQLite answers an empty one.
     """
-    return frozenset(msgspec.json.decode(array, type=list[str])) if array else frozenset()
+    return read(msgspec.json.decode(array, type=list[str])) if array else frozenset()
 
 
 # Whoever changes who is an administrator holds this row, so that two who do it at once do it one after the other.
 LOCK_CATALOGUE = Statement("SELECT version FROM limen_catalogue WHERE id = 1 @for_update")
 
-# A service cannot administer: that takes a person who has logged in.
+# A service cannot administer: that takes a person who has logged in. Nor does a role count that ends by itself: at its
+# end nobody would be left.
 _HELD_BY_ADMINISTRATOR = """
 SELECT 1 FROM limen_account_roles holding JOIN limen_accounts a ON a.id = holding.account_id
- WHERE a.status = 'active' AND a.account_kind = 'person' AND holding.role IN (SELECT role FROM giving)
+ WHERE a.status = 'active' AND a.account_kind = 'person' AND holding.expires_at IS NULL
+   AND holding.role IN (SELECT role FROM giving)
 """
 
 # Always a statement of its own, after the lock: on PostgreSQL one that began before would not see what was committed

@@ -90,6 +90,20 @@ DELETE FROM limen_approvals
                ORDER BY decided_at LIMIT :limit @skip_locked)
 """)  # noqa: S608
 
+# What ended by itself. For a day after, as everywhere: a clock that was wrong for a while must not take anything away.
+_DELETE_GRANTS = Statement(f"""
+DELETE FROM limen_account_roles
+ WHERE (account_id, role) IN (SELECT account_id, role FROM limen_account_roles WHERE expires_at < @now - {MARGIN_MS}
+                               ORDER BY expires_at LIMIT :limit @skip_locked)
+""")  # noqa: S608
+
+_DELETE_DIRECT_GRANTS = Statement(f"""
+DELETE FROM limen_account_permissions
+ WHERE (account_id, permission) IN (SELECT account_id, permission FROM limen_account_permissions
+                                     WHERE expires_at < @now - {MARGIN_MS}
+                                     ORDER BY expires_at LIMIT :limit @skip_locked)
+""")  # noqa: S608
+
 _LISTS = (
     _DELETE_ENDED,
     _DELETE_CHANGED,
@@ -99,6 +113,8 @@ _LISTS = (
     _DELETE_LOGOUTS,
     _DELETE_SEEN,
     _DELETE_APPROVALS,
+    _DELETE_GRANTS,
+    _DELETE_DIRECT_GRANTS,
 )
 
 

@@ -19,20 +19,20 @@ from limen.features.roles.store import (
     StoredRole,
 )
 from limen.features.sessions.store import ALWAYS_READ_MS
-from limen.storage.sql.cookies import end_cookies
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
+from limen.storage.sql.grants import LOCK_HOLDERS, assigned, require_administrator
 from limen.storage.sql.holdings import (
     HELD,
     HELD_BY_ACCOUNT,
     HELD_BY_SESSION,
-    LAST_ADMINISTRATOR,
     LOCK_CATALOGUE,
     administrators,
     list_changed_roles,
     refuse_last_administrator,
     role_names,
 )
+from limen.storage.sql.separation import separate, separated, violations, violators
 from limen.storage.sql.statement import NOBODY, Statement, Steps, row, rows, run, run_each
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-_VERSION = Statement("SELECT version FROM limen_catalogue WHERE id = 1")
+_VERSION = Statement("SELECT version, @now FROM limen_catalogue WHERE id = 1")
 
 _RAISE_VERSION = Statement("UPDATE limen_catalogue SET version = version + 1 WHERE id = 1")
 
@@ -72,11 +72,6 @@ SELECT id, status, ({HELD_BY_ACCOUNT}), roles_version,
          WHERE known.source = 'retired' AND held.account_id = limen_accounts.id)
   FROM limen_accounts WHERE id = :id
 """)  # noqa: S608
-
-# In the order of their ids, whoever asks: two who change each other's roles would otherwise wait for each other.
-_LOCK_HOLDERS = Statement("""
-SELECT id, status, roles_version FROM limen_accounts WHERE id = :one OR id = :other ORDER BY id @for_update
-""")
 
 _CODE_ROLES = Statement("""
 SELECT r.name, p.permission FROM limen_roles r LEFT JOIN limen_role_permissions p ON p.role = r.name
@@ -110,6 +105,9 @@ WITH RECURSIVE above (role) AS (
 SELECT role FROM above WHERE role = :name
 """)
 
+# What has ended holds nothing; a grant that is renewed meanwhile is either gone or seen by what asks next.
+_SWEEP_ENDED = Statement("DELETE FROM limen_account_roles WHERE role = :name AND expires_at <= @now")
+
 _IN_USE = Statement("""
 SELECT EXISTS (SELECT 1 FROM limen_account_roles WHERE role = :name),
        EXISTS (SELECT 1 FROM limen_role_extensions WHERE extends = :name)
@@ -132,19 +130,6 @@ UPDATE limen_changed_roles
        roles = COALESCE(CAST(({HELD.format(account="limen_changed_roles.account_id")}) AS text), '[]')
  WHERE account_id IN (SELECT account_id FROM limen_account_roles WHERE role = :name)
 """)  # noqa: S608
-
-# Nothing where the account holds it already.
-_GRANT = Statement("""
-INSERT INTO limen_account_roles (account_id, role)
-SELECT :account_id, name FROM limen_roles WHERE name = :role AND source <> 'retired'
-    ON CONFLICT (account_id, role) DO NOTHING
-""")
-
-_EXISTS = Statement("SELECT 1 FROM limen_roles WHERE name = :name AND source <> 'retired'")
-
-_REVOKE = Statement("DELETE FROM limen_account_roles WHERE account_id = :account_id AND role = :role")
-
-_RAISE_ROLES_VERSION = Statement("UPDATE limen_accounts SET roles_version = roles_version + 1 WHERE id = :account_id")
 
 # One row at least: the version. A clock that was ahead for a while must not hide what changes afterwards.
 _CHANGED_SINCE = Statement(f"""
@@ -200,11 +185,29 @@ class SQLRoles:
         seen: Seen,
         event: Event,
         keep_ended_ms: int,
+        until: int | None = None,
     ) -> Change:
-        """Grant and revoke roles of one account; see the Protocol."""
+        """Grant and revoke roles and permissions of one account; see the Protocol."""
         return await self._database.write(
-            partial(_assigned, target, sorted(grant), sorted(revoke), seen, event, keep_ended_ms)
+            partial(
+                assigned,
+                target,
+                sorted(grant),
+                sorted(revoke),
+                until=until,
+                seen=seen,
+                event=event,
+                keep_ended_ms=keep_ended_ms,
+            )
         )
+
+    async def separate(self, pairs: Collection[tuple[str, str]], event: Event) -> int:
+        """Make the pairs of roles that nobody may hold at once be exactly these; see the Protocol."""
+        return await self._database.write(partial(_separated, frozenset(pairs), event))
+
+    async def violations(self, limit: int) -> Sequence[tuple[str, str, str]]:
+        """List who holds two roles that nobody may hold at once; see the Protocol."""
+        return await self._database.read(partial(violations, limit))
 
     async def changed_since(self, since_ms: int) -> RoleChanges:
         """Return the catalogue's version, and whose roles changed since then, or lately."""
@@ -212,27 +215,29 @@ class SQLRoles:
 
 
 def _snapshot(account_ids: Sequence[str]) -> Steps[Snapshot]:
-    version = yield from _version()
+    version, now = yield from _version()
     roles: dict[str, StoredRole] = {}
+    pairs: frozenset[tuple[str, str]] = frozenset()
     for _ in range(READINGS):
         roles = yield from _roles()
-        now = yield from _version()
-        if now == version:
+        pairs = yield from separated()
+        found, now = yield from _version()
+        if found == version:
             break
-        version = now
+        version = found
     else:
         raise Unavailable("The roles are being changed; try again.")
     holders = {}
     for account_id in account_ids:
-        found = yield from row(_HOLDER, id=account_id)
-        if found is not None:
-            holders[account_id] = Holder(str(found[0]), found[1], role_names(found[2]), found[3], role_names(found[4]))
-    return Snapshot(version, roles, holders)
+        each = yield from row(_HOLDER, id=account_id)
+        if each is not None:
+            holders[account_id] = Holder.of(str(each[0]), each[1], role_names(each[2]), each[3], role_names(each[4]))
+    return Snapshot(version, roles, holders, pairs, now)
 
 
-def _version() -> Steps[int]:
+def _version() -> Steps[tuple[int, int]]:
     found = yield from row(_VERSION)
-    return int(found[0]) if found is not None else -1
+    return (int(found[0]), int(found[1])) if found is not None else (-1, 0)
 
 
 def _roles() -> Steps[dict[str, StoredRole]]:
@@ -279,6 +284,15 @@ def _synced(wanted: Mapping[str, frozenset[str]], event: Event) -> Steps[bool]:
     return True
 
 
+def _separated(pairs: frozenset[tuple[str, str]], event: Event) -> Steps[int]:
+    yield from row(LOCK_CATALOGUE)
+    if (yield from separated()) != pairs:
+        yield from separate(pairs)
+        yield from run(_RAISE_VERSION)
+        yield from record(event)
+    return (yield from violators())
+
+
 def _permissions_in_code() -> Steps[dict[str, frozenset[str]]]:
     permissions_of: dict[str, set[str]] = {}
     for name, permission in (yield from rows(_CODE_ROLES)):
@@ -289,6 +303,7 @@ def _permissions_in_code() -> Steps[dict[str, frozenset[str]]]:
 def _withdrawn(name: str) -> Steps[None]:
     """Forget a role that the code no longer declares; retire it where somebody holds it, or a role extends it."""
     yield from run(_TAKE_ALL, name=name)
+    yield from run(_SWEEP_ENDED, name=name)
     forgotten = yield from run(_FORGET, name=name)
     if not forgotten:
         yield from run(_RETIRE, name=name)
@@ -304,6 +319,7 @@ def _put(role: Definition, seen: Seen, event: Event) -> Steps[Change]:
     if not (yield from _catalogue_taken(seen)):
         return Change.MOVED
     _, was_one = yield from administrators(NOBODY)
+    violating = yield from violators()
     yield from run(_DEFINE, name=role.name)
     yield from _require_database_role(role.name)
     yield from _given(role.name, role.permissions)
@@ -314,7 +330,9 @@ def _put(role: Definition, seen: Seen, event: Event) -> Steps[Change]:
             raise Conflict(f"There is no role {extended}, which {role.name} is to extend.")
     if (yield from row(_EXTENDS_ITSELF, name=role.name)) is not None:
         raise Conflict(f"The role {role.name} would extend itself.")
-    yield from _require_administrator(was_one=was_one)
+    yield from require_administrator(was_one=was_one)
+    if (yield from violators()) > violating:
+        raise Conflict(f"Accounts would hold two roles by {role.name} that nobody may hold at once.")
     yield from record(event)
     return Change.DONE
 
@@ -323,6 +341,7 @@ def _deleted(name: str, seen: Seen, event: Event) -> Steps[Change]:
     if not (yield from _catalogue_taken(seen)):
         return Change.MOVED
     yield from _require_database_role(name)
+    yield from run(_SWEEP_ENDED, name=name)
     found = yield from row(_IN_USE, name=name)
     is_held, is_extended = found or (True, True)
     if is_held:
@@ -334,40 +353,11 @@ def _deleted(name: str, seen: Seen, event: Event) -> Steps[Change]:
     return Change.DONE
 
 
-def _assigned(
-    target: Holder, grant: Sequence[str], revoke: Sequence[str], seen: Seen, event: Event, keep_ended_ms: int
-) -> Steps[Change]:
-    actor = seen.actor
-    found = yield from rows(_LOCK_HOLDERS, one=target.id, other=actor.id if actor is not None else target.id)
-    locked = {str(account_id): (status, version) for account_id, status, version in found}
-    status, version = locked.get(target.id, ("deleted", -1))
-    if status == "deleted" or version != target.version:
-        return Change.MOVED
-    if actor is not None and locked.get(actor.id) != ("active", actor.version):
-        return Change.MOVED
-    catalogue = yield from row(LOCK_CATALOGUE)
-    if catalogue is None or catalogue[0] != seen.version:
-        return Change.MOVED
-    _, was_one = yield from administrators(NOBODY)
-    for role in revoke:
-        yield from run(_REVOKE, account_id=target.id, role=role)
-    for role in grant:
-        if (yield from row(_EXISTS, name=role)) is None:
-            raise Conflict(f"There is no role {role}.")
-        yield from run(_GRANT, account_id=target.id, role=role)
-    yield from run(_RAISE_ROLES_VERSION, account_id=target.id)
-    yield from list_changed_roles(target.id, keep_ended_ms=keep_ended_ms)
-    yield from _require_administrator(was_one=was_one)
-    yield from end_cookies(target.id, keep_ended_ms=keep_ended_ms)
-    yield from record(event)
-    return Change.DONE
-
-
 def _catalogue_taken(seen: Seen) -> Steps[bool]:
     """Raise the version that was seen, after the row of who acts was locked; False where either has moved."""
     actor = seen.actor
     if actor is not None:
-        found = yield from rows(_LOCK_HOLDERS, one=actor.id, other=actor.id)
+        found = yield from rows(LOCK_HOLDERS, one=actor.id, other=actor.id)
         if [(status, version) for _, status, version in found] != [("active", actor.version)]:
             return False
     return (yield from row(_RAISE_VERSION_SEEN, version=seen.version)) is not None
@@ -380,11 +370,6 @@ def _require_database_role(name: str) -> Steps[None]:
         raise Conflict(f"The role {name} is declared by the application; it is changed in its code.")
     if source != RoleSource.DATABASE.value:
         raise Conflict(f"The role {name} was the application's, and accounts still hold it: it cannot be made anew.")
-
-
-def _require_administrator(*, was_one: bool) -> Steps[None]:
-    if was_one and not (yield from administrators(NOBODY))[1]:
-        raise Conflict(LAST_ADMINISTRATOR)
 
 
 def _changed_since(since_ms: int) -> Steps[RoleChanges]:

@@ -40,6 +40,13 @@ IDENTIFIER = Uuid(as_uuid=False).with_variant(String(36), "sqlite")
 JSON_VALUE = JSON().with_variant(JSONB(), "postgresql")
 SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 
+
+def _expiry_of(table: str) -> list[Index]:
+    """Return the index by which what has ended is swept: of what ends at all, which is little."""
+    ends = text("expires_at IS NOT NULL")
+    return [Index(f"ix_{table}_expires_at", "expires_at", sqlite_where=ends, postgresql_where=ends)]
+
+
 ACCOUNTS = Table(
     "limen_accounts",
     METADATA,
@@ -108,6 +115,31 @@ ACCOUNT_ROLES = Table(
     METADATA,
     Column("account_id", IDENTIFIER, ForeignKey("limen_accounts.id", ondelete="CASCADE"), primary_key=True),
     Column("role", String(128), ForeignKey("limen_roles.name"), primary_key=True, index=True),
+    # Until when it is held; NULL for good.
+    Column("expires_at", BigInteger),
+    *_expiry_of("limen_account_roles"),
+    sqlite_with_rowid=False,
+)
+
+# What an account may beside what its roles give.
+ACCOUNT_PERMISSIONS = Table(
+    "limen_account_permissions",
+    METADATA,
+    Column("account_id", IDENTIFIER, ForeignKey("limen_accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("permission", String(256), primary_key=True),
+    Column("expires_at", BigInteger),
+    *_expiry_of("limen_account_permissions"),
+    sqlite_with_rowid=False,
+)
+
+# Pairs of roles that nobody may hold at once, the names in their order. No foreign keys: what the code has separated
+# stays so while one of the two is not declared.
+SEPARATED_ROLES = Table(
+    "limen_separated_roles",
+    METADATA,
+    Column("role", String(128), primary_key=True),
+    Column("other", String(128), primary_key=True),
+    CheckConstraint("role <> other", name="other"),
     sqlite_with_rowid=False,
 )
 

@@ -30,10 +30,11 @@ class ValkeyRoles(SQLRoles):
         seen: Seen,
         event: Event,
         keep_ended_ms: int,
+        until: int | None = None,
     ) -> Change:
-        """Grant and revoke roles of one account; what ends with that leaves Valkey before it is answered."""
+        """Grant and revoke what one account holds; what ends with that leaves Valkey before it is answered."""
         change = await super().assign(
-            target, grant=grant, revoke=revoke, seen=seen, event=event, keep_ended_ms=keep_ended_ms
+            target, grant=grant, revoke=revoke, seen=seen, event=event, keep_ended_ms=keep_ended_ms, until=until
         )
         await self._sessions.leave()
         return change

@@ -33,6 +33,7 @@ pytest.register_assert_rewrite(
             "cookies",
             "events",
             "existing_accounts",
+            "grants",
             "issuing",
             "messages",
             "restoring",

@@ -80,10 +80,13 @@ BROKEN_EVENT = event(data={"cannot be written": object()})
 """An event that no database can take: what is written before it must be taken back."""
 
 
-async def an_account(storage: Storage, *, roles: frozenset[str] = frozenset(), email: str | None = None) -> Account:
-    """Create an account with a name that nobody has, and return it as it was stored."""
+async def an_account(
+    storage: Storage, *, roles: frozenset[str] = frozenset(), email: str | None = None, username: str | None = None
+) -> Account:
+    """Create an account, with a name that nobody has unless one is given, and return it as it was stored."""
     account_id = uuid7()
-    account = NewAccount(id=account_id, username=f"name-{account_id}", email=email, password_hash=OLD_HASH, roles=roles)
+    name = username or f"name-{account_id}"
+    account = NewAccount(id=account_id, username=name, email=email, password_hash=OLD_HASH, roles=roles)
     assert await storage.accounts.create(account, event(EventName.ACCOUNT_CREATED))
     stored = await storage.accounts.by_id(account_id)
     assert stored is not None

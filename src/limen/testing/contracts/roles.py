@@ -81,6 +81,7 @@ async def assign(
     seen: int | None = None,
     actor: Holder | None = None,
     recorded: Any = None,
+    until: int | None = None,
 ) -> Change:
     """Grant and revoke; a `Holder` is handed in as it is, an account is read first."""
     return await storage.roles.assign(
@@ -90,6 +91,7 @@ async def assign(
         seen=Seen(await version(storage) if seen is None else seen, actor),
         event=recorded or event(EventName.ROLES_ASSIGNED),
         keep_ended_ms=KEEP_ENDED,
+        until=until,
     )
 
 

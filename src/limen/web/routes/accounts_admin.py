@@ -9,10 +9,12 @@ from starlette.responses import Response
 from limen.authz.administration import Administration
 from limen.features.accounts.administration import AccountAdministration
 from limen.features.accounts.service import AccountService, AccountView
+from limen.features.roles.permissions import PermissionService
 from limen.features.sessions.service import SessionService
 from limen.web.body import read_json
 from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Endpoint, Routes, endpoint, json_answer, no_content, origin_of, principal_of
+from limen.web.routes.grants import GRANT, ShownGrant, shown_grants
 from limen.web.routes.lists import asked, list_answer, parameter, rfc3339
 from limen.web.routes.schema import (
     BEARER,
@@ -59,6 +61,13 @@ class ShownAccount(msgspec.Struct):
     password_temporary: bool
 
 
+class ShownWithGrants(ShownAccount):
+    """An account with what was granted to it beside its roles, and which of the roles end by themselves."""
+
+    permissions: list[ShownGrant]
+    roles_ending: list[ShownGrant]
+
+
 def shown(account: AccountView) -> ShownAccount:
     """Return what is shown of an account."""
     return ShownAccount(
@@ -73,14 +82,19 @@ def shown(account: AccountView) -> ShownAccount:
 
 
 def account_admin_routes(
-    accounts: AccountService, administration: AccountAdministration, sessions: SessionService, *, prefix: str
+    accounts: AccountService,
+    administration: AccountAdministration,
+    sessions: SessionService,
+    granted: PermissionService,
+    *,
+    prefix: str,
 ) -> Routes:
     """Make the endpoints of accounts under ``prefix``. Each is asked live, and by permission."""
     path = f"{prefix}/accounts"
     return {
         path: {"GET": _listing(accounts), "POST": _making(administration, path)},
         f"{path}/{{id}}": {
-            "GET": _showing(accounts),
+            "GET": _showing(accounts, granted),
             "PATCH": _changing(administration),
             "DELETE": _verb(administration.delete, Administration.ACCOUNTS_DELETE),
         },
@@ -131,14 +145,20 @@ def _making(administration: AccountAdministration, path: str) -> Endpoint:
     return make_account
 
 
-def _showing(accounts: AccountService) -> Endpoint:
+def _showing(accounts: AccountService, granted: PermissionService) -> Endpoint:
     @live
     @permissions(Administration.ACCOUNTS_READ)
     @endpoint
     async def show_account(request: Request) -> Response:
-        """Show one account."""
+        """Show one account, with what it was granted for a time, and beside its roles."""
         principal_of(request)  # of this limen, as on every route of its own
-        return json_answer(shown(await accounts.by_id(_id(request))))
+        account = shown(await accounts.by_id(_id(request)))
+        grants = await granted.of_account(account.id)
+        ending = {name: end for name, end in grants.roles.items() if end is not None}
+        told = {name: getattr(account, name) for name in account.__struct_fields__}
+        return json_answer(
+            ShownWithGrants(**told, permissions=shown_grants(grants.permissions), roles_ending=shown_grants(ending))
+        )
 
     return show_account
 
@@ -210,6 +230,7 @@ def account_admin_paths(prefix: str) -> Paths:
             "password_temporary": {"type": "boolean"},
         }
     )
+    with_grants = object_of({**account["properties"], "permissions": array(GRANT), "roles_ending": array(GRANT)})
     new = object_of(
         {
             "username": text(minLength=1, maxLength=64),
@@ -235,7 +256,7 @@ def account_admin_paths(prefix: str) -> Paths:
             ),
         },
         f"{path}/{{id}}": {
-            "get": operation("One account", {200: account}, *GUARDED, 404, parameters=one, security=BEARER),
+            "get": operation("One account", {200: with_grants}, *GUARDED, 404, parameters=one, security=BEARER),
             "patch": operation(
                 "Change roles or e-mail address",
                 {200: account},

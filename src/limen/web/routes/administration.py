@@ -8,6 +8,7 @@ from limen.features.accounts.service import AccountService
 from limen.features.api_keys.building import ApiKeys
 from limen.features.client_certificates.service import ClientCertificateService
 from limen.features.events.service import EventService
+from limen.features.roles.permissions import PermissionService
 from limen.features.roles.service import RoleService
 from limen.features.sessions.service import SessionService
 from limen.web.routes.accounts_admin import account_admin_paths, account_admin_routes
@@ -15,6 +16,7 @@ from limen.web.routes.api_keys import service_paths, service_routes
 from limen.web.routes.client_certificates import certificate_paths, certificate_routes
 from limen.web.routes.endpoint import Routes
 from limen.web.routes.events import event_paths, event_routes
+from limen.web.routes.grants import grant_paths, grant_routes
 from limen.web.routes.roles import role_paths, role_routes
 from limen.web.routes.schema import Paths
 
@@ -32,6 +34,7 @@ class Administered:
     sessions: SessionService
     events: EventService
     client_certificates: ClientCertificateService
+    permissions: PermissionService
     api_keys: ApiKeys | None = None
 
 
@@ -39,7 +42,10 @@ def administration_routes(services: Administered) -> Routes:
     """Make the endpoints of every area."""
     return {
         **role_routes(services.roles, prefix=PREFIX),
-        **account_admin_routes(services.accounts, services.administration, services.sessions, prefix=PREFIX),
+        **account_admin_routes(
+            services.accounts, services.administration, services.sessions, services.permissions, prefix=PREFIX
+        ),
+        **grant_routes(services.roles, services.permissions, prefix=PREFIX),
         **event_routes(services.events, prefix=PREFIX),
         **certificate_routes(services.client_certificates, prefix=PREFIX),
         **(service_routes(services.api_keys, prefix=PREFIX) if services.api_keys is not None else {}),
@@ -52,6 +58,7 @@ def administration_paths(*, api_keys: bool = False) -> Paths:
     return {
         **role_paths(PREFIX),
         **account_admin_paths(PREFIX),
+        **grant_paths(PREFIX),
         **event_paths(PREFIX),
         **certificate_paths(PREFIX),
         **services,

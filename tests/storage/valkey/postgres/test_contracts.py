@@ -9,6 +9,7 @@ from tests.storage.test_contracts import (  # noqa: F401 - they are the tests
     TestChangeStatus,
     TestCookies,
     TestDelete,
+    TestGrants,
     TestOpen,
     TestOpenBound,
     TestRenew,
