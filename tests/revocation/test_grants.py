@@ -1,8 +1,8 @@
 """The table of revocation, for what is granted to single accounts, and for what ends by itself.
 
 What is removed is acknowledged when the transaction has committed: from then on no refresh, no live check and no
-request by a cookie has it, in any process; an access token and an API key that state it are refused, or lack it, within two
-seconds.
+request by a cookie has it, in any process. An access token and an API key that state it are refused, or lack it, within
+two seconds.
 """
 
 import asyncio
