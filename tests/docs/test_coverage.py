@@ -27,7 +27,7 @@ EXPECTED = {
     "CORS", "logs", "events", "settings", "health", "SQLite", "faults", "accounts", "the server", "the demo",
     "testing kit", "two commands", "a browser's session", "forged requests", "an API key", "a service",
     "keys that others verify by", "messages", "a message that comes twice", "a gateway's question",
-    "a service behind a gateway", "behind a proxy", "single sign-on",
+    "a service behind a gateway", "behind a proxy", "single sign-on", "approvals",
 }  # fmt: skip
 
 
