@@ -42,9 +42,10 @@ def declared(provider: Provider, name: str = "corp", **changes: Any) -> SSOProvi
 def make_gate(tmp_path: Path, clock: TurnableClock) -> Callable[..., Limen]:
     """Makes gates."""
 
-    def make(*providers: SSOProvider, **overrides: Any) -> Limen:
+    def make(*providers: SSOProvider, separation_of_duty: Any = None, **overrides: Any) -> Limen:
         values = {"public_url": HOST, "outbound_allow": LOOPBACK, **overrides}
-        return Limen(settings_for(tmp_path, **values), roles=ROLES, sso=providers, clock=clock)
+        settings = settings_for(tmp_path, **values)
+        return Limen(settings, roles=ROLES, sso=providers, separation_of_duty=separation_of_duty, clock=clock)
 
     return make
 

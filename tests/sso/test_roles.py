@@ -116,3 +116,31 @@ def test_rules_read_nested_claims_and_everybody() -> None:
     assert roles_wanted(url, {"https://app.example/roles": ["x"]}) == {"r"}
     assert roles_wanted(url, {"https://app.example/roles": ["x"] * (MOST_VALUES + 1)}) == frozenset()
     assert roles_wanted(url, {}) == frozenset()
+
+
+async def test_of_two_that_exclude_each_other_neither_is_given(
+    make_gate: Callable[..., Limen], serve: Callable[..., TestClient], provider: Provider
+) -> None:
+    """A rule that gives both gives neither, takes away what it gave before, and leaves a record; the login goes on."""
+    gate = make_gate(declared(provider, roles=RULE), separation_of_duty=[["maker", "checker"]])
+    browser = serve(gate)
+    assert roles_after(browser, provider, groups=["makers"]) == ["maker"]
+    assert roles_after(browser, provider, groups=["chiefs"]) == []
+    refused = [
+        e for e in await gate.storage.events(limit=1_000) if e.event == "roles_assigned" and e.outcome == "failure"
+    ]
+    assert [(e.actor, e.target, e.data) for e in refused] == [
+        ("sso:corp", me(browser)["sub"], {"reason": "separation_of_duty", "roles": ["checker", "maker"]})
+    ]
+    assert roles_after(browser, provider, groups=["makers"]) == ["maker"]
+
+
+async def test_what_the_rule_does_not_name_excludes_as_well(
+    make_gate: Callable[..., Limen], serve: Callable[..., TestClient], provider: Provider
+) -> None:
+    """What an administrator granted stays, and the rule's role is not given beside it."""
+    gate = make_gate(declared(provider, roles={"makers": "maker"}), separation_of_duty=[["maker", "checker"]])
+    browser = serve(gate)
+    assert roles_after(browser, provider) == []
+    await gate.roles.grant(OPERATOR, me(browser)["sub"], ["checker"])
+    assert roles_after(browser, provider, groups=["makers"]) == ["checker"]

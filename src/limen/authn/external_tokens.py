@@ -35,6 +35,7 @@ from limen.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from limen.core.held import counting
 from limen.core.principal import Principal
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.encoding import b64url_decode
@@ -254,8 +255,8 @@ class ExternalTokens:
             )
         except TokenError as error:
             return self._refused(number, error)
-        principal, names = believed.principal, self._known_roles()
-        roles = principal.roles & names if names else principal.roles
+        principal = believed.principal
+        roles = counting(principal.roles, self._known_roles())
         known = ExternalCredential(
             replace(principal, roles=roles, permissions=principal.permissions | self._permissions_of(roles)),
             believed.expires_at,

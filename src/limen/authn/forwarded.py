@@ -13,6 +13,7 @@ from typing import Any, Final
 from limen.authn.strategy import Attribution, Authenticated
 from limen.core.clock import Clock
 from limen.core.errors import CredentialMalformed, LimenError, TokenExpired, TokenRejected, Unavailable
+from limen.core.held import counting
 from limen.core.principal import Authentication, Principal
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.forwarded_claims import ForwardedClaims, kind_of
@@ -115,8 +116,7 @@ class ForwardedStrategy:
                 return None
             _log.debug("a gateway's token refused", extra={"reason": error.reason})
             return TokenExpired() if error.expired else TokenRejected()
-        names = self._known_roles()
-        roles = claims.roles & names if names else claims.roles
+        roles = counting(claims.roles, self._known_roles())
         principal = Principal(
             claims.sub,
             kind_of(claims),

@@ -33,6 +33,7 @@ from limen.core.errors import (
     Unavailable,
 )
 from limen.core.events import Origin
+from limen.core.held import counting
 from limen.core.principal import (
     ANONYMOUS,
     BY_CERTIFICATE,
@@ -280,8 +281,7 @@ class OwnStrategyAdapter:
 
     def _like_others(self, principal: Principal, now: int) -> Principal:
         """Return the principal with roles that exist, what they give, and how it proved who it is."""
-        names, roles = self._known_roles(), frozenset(principal.roles)
-        roles = roles & names if names else roles
+        roles = counting(frozenset(principal.roles), self._known_roles())
         stated = principal.authentication or Authentication((), now)
         methods = tuple(dict.fromkeys((*stated.methods, self._strategy.name)))
         return replace(

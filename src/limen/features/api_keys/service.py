@@ -194,7 +194,7 @@ class ApiKeyService:
 
         async def attempt(authority: Authority | None) -> IssuedKey:
             account = await self._account(actor, account_id)
-            _require_held(terms.scopes, self._permissions_of(account.roles))
+            _require_held(terms.scopes, self._permissions_of(account.roles) | account.permissions)
             proof = _proof(Grant.API_KEY, account.id, account.session_epoch, origin)
             issued = await self._door.issue_key(proof, terms, created_by=_name_of(actor), authority=authority)
             if issued is None:
