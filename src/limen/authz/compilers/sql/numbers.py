@@ -5,57 +5,64 @@ A driver refuses an integer of more than 64 bits, and a database may round befor
 
 import math
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from limen.authz.policy.nodes import Comparison
+from limen.authz.policy.shapes import Kind
 
-SMALLEST: Final = -(1 << 63)
-LARGEST: Final = (1 << 63) - 1
+_SMALLEST: Final = -(1 << 63)
+_LARGEST: Final = (1 << 63) - 1
 _LONGEST: Final = 1000
-"""How many digits a decimal may have, before and after the point, to be asked of a database."""
+"""How many digits a decimal may have, before the point and after it, to be asked of a database."""
 
-_UPWARDS: Final = frozenset({Comparison.GREATER, Comparison.GREATER_OR_EQUAL})
+_LESS: Final = frozenset({Comparison.LESS, Comparison.LESS_OR_EQUAL})
 
-
-def as_integer(value: Any) -> int | None:
-    """Return the number as an integer, or None where it is none."""
-    if isinstance(value, int):
-        return value
-    return int(value) if math.isfinite(value) and value == int(value) else None
+Settled: TypeAlias = tuple[Comparison, Any] | bool
+"""A comparison with a number that the column's type has; or whether it is true of every number there is in it."""
 
 
-def as_float(value: Any) -> float | None:
-    """Return the number as a float, or None where something would be lost."""
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if found == value else None
+def settled(kind: Kind, comparison: Comparison, value: Any) -> Settled:
+    """Return the comparison of a column with any number as one with a number that the column's type has.
 
-
-def as_decimal(value: Any) -> Decimal | None:
-    """Return the number as a decimal, or None where it is no number, or longer than a database takes."""
-    found = Decimal(value)
-    return found if found.is_finite() and abs(found.adjusted()) < _LONGEST else None
-
-
-def whole(comparison: Comparison, value: Any) -> tuple[Comparison, int] | bool:
-    """Return the comparison of an integer column with any number as one with an integer of 64 bits.
-
-    Returns:
-        a comparison and an integer; or True where it is true of every integer, False where of none.
+    Args:
+        kind: of the column.
+        comparison: the column's value stands on its left.
+        value: int, float or Decimal, no NaN.
     """
+    nearest = _nearest(kind, value)
+    if nearest is None:
+        # Further out than any number of the column's.
+        if comparison is Comparison.NOT_EQUAL:
+            return True
+        return comparison is not Comparison.EQUAL and (value > 0) is (comparison in _LESS)
+    if nearest == value:
+        return comparison, nearest
+    # There is nothing in between: less than 2.5 is at most 2, and less than 3.
     if comparison in {Comparison.EQUAL, Comparison.NOT_EQUAL}:
-        found = as_integer(value)
-        if found is None or not SMALLEST <= found <= LARGEST:
-            return comparison is Comparison.NOT_EQUAL
-        return comparison, found
-    upwards = comparison in _UPWARDS
-    if value < SMALLEST or value > LARGEST:
-        return (value < SMALLEST) is upwards
-    if isinstance(value, int):
-        return comparison, value
-    # Above 2.5 is above 2, and from 2.5 on is above 2 as well; downwards likewise.
-    if value == int(value):
-        return comparison, int(value)
-    return (Comparison.GREATER, math.floor(value)) if upwards else (Comparison.LESS, math.ceil(value))
+        return comparison is Comparison.NOT_EQUAL
+    if comparison in _LESS:
+        return (Comparison.LESS if nearest > value else Comparison.LESS_OR_EQUAL), nearest
+    return (Comparison.GREATER_OR_EQUAL if nearest > value else Comparison.GREATER), nearest
+
+
+def equal(kind: Kind, value: Any) -> Any:
+    """Return the number as the column's type has it; None where it has none that equals it."""
+    nearest = _nearest(kind, value)
+    return nearest if nearest is not None and nearest == value else None
+
+
+def _nearest(kind: Kind, value: Any) -> Any:
+    """Return a number that the column's type has, with none between it and the value; None where there is none."""
+    if kind is Kind.INTEGER:
+        if not _SMALLEST <= value <= _LARGEST:
+            return None
+        return math.floor(value)
+    if kind is Kind.FLOAT:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    found = Decimal(value)
+    if not found.is_finite() or found.adjusted() >= _LONGEST:
+        return None
+    return found if found.is_zero() or found.adjusted() > -_LONGEST else Decimal(0)

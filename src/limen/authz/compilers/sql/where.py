@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import Grouping
 
 from limen.authz.compilers.partial import Bound, EveryRow
 from limen.authz.compilers.sql.functions import begins, by_code_point, contains, is_no_number, is_number
-from limen.authz.compilers.sql.numbers import LARGEST, SMALLEST, as_decimal, as_float, as_integer, whole
+from limen.authz.compilers.sql.numbers import equal, settled
 from limen.authz.compilers.sql.rows import Column, Entity, Rows, exists, linked
 from limen.authz.policy.nodes import (
     And,
@@ -30,7 +31,7 @@ from limen.authz.policy.nodes import (
     TextMatch,
     Truth,
 )
-from limen.authz.policy.shapes import Kind
+from limen.authz.policy.shapes import NUMBERS, Kind
 from limen.core.errors import ConfigurationError
 from limen.core.principal import Principal
 
@@ -132,7 +133,7 @@ class _Compiler:
         if isinstance(node, AnyRow):
             return joined.around(exists(froms, [*conditions, condition]))
         # A row of which it is unknown counts against «every».
-        return joined.around(exists(froms, [*conditions, condition.is_not(YES)], negated=True))
+        return joined.around(exists(froms, [*conditions, _in_brackets(condition).is_not(YES)], negated=True))
 
     def _python(self, leaf: PythonLeaf, scopes: _Scopes) -> Column:
         if leaf.sql is None:
@@ -145,7 +146,12 @@ class _Compiler:
         said = leaf.sql(self._principal, self._top.entity)
         if said is None or isinstance(said, bool):
             return YES if said is (not leaf.negated) else NO
-        return sa.type_coerce(said, sa.Boolean()).is_(NO if leaf.negated else YES)
+        return _in_brackets(sa.type_coerce(said, sa.Boolean())).is_(NO if leaf.negated else YES)
+
+
+def _in_brackets(condition: Column) -> Column:
+    """Return a condition in brackets, whatever it is: PostgreSQL reads ``NOT a IS TRUE`` as ``NOT (a IS TRUE)``."""
+    return Grouping(condition)
 
 
 class _Joined:
@@ -212,15 +218,11 @@ def _compare(leaf: Compare, joined: _Joined) -> Column:
 
 
 def _compare_value(comparison: Comparison, kind: Kind, column: Column, value: Any) -> Column:
-    if kind is Kind.INTEGER:
-        settled = whole(comparison, value)
-        if not isinstance(settled, tuple):
-            return column.is_not(None) if settled else NO
-        comparison, value = settled
-    elif kind in _MAY_BE_NO_NUMBER:
-        value = (as_float if kind is Kind.FLOAT else as_decimal)(value)
-        if value is None:
-            return NO
+    if kind in NUMBERS:
+        told = settled(kind, comparison, value)
+        if isinstance(told, bool):
+            return _is_there(kind, column) if told else NO
+        comparison, value = told
     elif kind is Kind.TEXT:
         if not _fits(value):
             return NO
@@ -261,11 +263,9 @@ def _in(leaf: In, joined: _Joined) -> Column:
 
 def _values(kind: Kind, values: frozenset[Any]) -> list[Any] | None:
     """Return those values that a column may be; None where one of them cannot even be asked for."""
-    if kind is Kind.INTEGER:
-        return [each for each in map(as_integer, values) if each is not None and SMALLEST <= each <= LARGEST]
-    if kind in _MAY_BE_NO_NUMBER:
-        told = list(map(as_float if kind is Kind.FLOAT else as_decimal, values))
-        return None if None in told else told
+    if kind in NUMBERS:
+        told = [equal(kind, value) for value in values]
+        return [value for value in told if value is not None]
     if kind is Kind.TEXT:
         return list(values) if all(map(_fits, values)) else None
     return list(values)
@@ -273,9 +273,13 @@ def _values(kind: Kind, values: frozenset[Any]) -> list[Any] | None:
 
 def _is_null(operand: Attribute, joined: _Joined, *, negated: bool) -> Column:
     column = joined.column(operand)
-    if operand.kind in _MAY_BE_NO_NUMBER:
-        return is_number(column) if negated else is_no_number(column)
-    return column.is_not(None) if negated else column.is_(None)
+    if negated:
+        return _is_there(operand.kind, column)
+    return is_no_number(column) if operand.kind in _MAY_BE_NO_NUMBER else column.is_(None)
+
+
+def _is_there(kind: Kind, column: Column) -> Column:
+    return is_number(column) if kind in _MAY_BE_NO_NUMBER else column.is_not(None)
 
 
 def _text(leaf: TextMatch, joined: _Joined) -> Column:
@@ -283,7 +287,7 @@ def _text(leaf: TextMatch, joined: _Joined) -> Column:
     if text is None or part is None:
         return NO
     found: Column = (contains if leaf.match is Match.CONTAINS else begins)(text, part)
-    return sa.not_(found) if leaf.negated else found
+    return _in_brackets(sa.not_(found)) if leaf.negated else found
 
 
 def _text_side(side: Operand, joined: _Joined) -> Column | None:
