@@ -349,10 +349,11 @@ class TestDeciding:
         assert refused(checker.post(f"/approvals/{second['id']}/withdraw")) == (403, "policy_denied")
         assert maker.post(f"/approvals/{second['id']}/withdraw").json()["status"] == "withdrawn"
         assert refused(maker.post(f"/approvals/{second['id']}/withdraw")) == (409, "already_decided")
+        older, newer = sorted([first["id"], second["id"]])
         mine = maker.ask("GET", "/approvals?box=mine&limit=1").json()
-        assert [each["id"] for each in mine["items"]] == [second["id"]]
+        assert [each["id"] for each in mine["items"]] == [newer]
         rest = maker.ask("GET", f"/approvals?box=mine&after={mine['next']}").json()
-        assert ([each["id"] for each in rest["items"]], rest["next"]) == ([first["id"]], None)
+        assert ([each["id"] for each in rest["items"]], rest["next"]) == ([older], None)
 
     def test_what_was_seen(self, maker: Person, checker: Person) -> None:
         """The digest of another payload is a conflict; that of the request is right."""

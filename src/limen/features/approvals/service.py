@@ -194,11 +194,8 @@ class ApprovalService(Declarations):
         decided = await self._store.withdraw(approval_id, reader=reader, event=told)
         stored = decided.approval
         if decided.verdict is Verdict.GONE and stored is not None:
-            error = (
-                PolicyDenied("Only its maker withdraws a request.")
-                if self._is_visible(me, stored)
-                else no_such_request()
-            )
+            is_visible = self._is_visible(await self._now(me), stored)
+            error = PolicyDenied("Only its maker withdraws a request.") if is_visible else no_such_request()
             await self._tell_refused(told, error)
             raise error
         return view_of(decided)
@@ -212,7 +209,7 @@ class ApprovalService(Declarations):
             NotFound: there is no such request, or it is not for the caller to see.
         """
         stored = await self._store.read(approval_id, reader=reader_of(me))
-        if stored is None or not self._is_visible(me, stored):
+        if stored is None or not (stored.is_mine or self._is_visible(await self._now(me), stored)):
             raise no_such_request()
         return ApprovalView.of(stored)
 
@@ -231,6 +228,8 @@ class ApprovalService(Declarations):
         reader = reader_of(me)
         check_limit(limit)
         check_place(after)
+        if box is not Box.MINE:
+            me = await self._now(me)
         if box is Box.INBOX:
             return await self._inbox(me, limit, after)
         if box is Box.ALL and Administration.APPROVALS_READ not in me.permissions:
@@ -351,6 +350,10 @@ class ApprovalService(Declarations):
         if authority is None:
             raise PolicyDenied()
         return action, Vote(stored.id, me.sub, sid, stored.maker_account, authority)
+
+    async def _now(self, me: Principal) -> Principal:
+        """Return a person who has logged in as they are now; others as their credential has them."""
+        return await self._live(me) if can_decide(me) else me
 
     async def _tell_refused(self, told: Event, error: LimenError) -> None:
         data = {**told.data, "reason": error.code}

@@ -168,8 +168,12 @@ RETURNING id, action, maker_id
 
 COUNT_HOLDERS: Final = _with_names("""
 SELECT count(*) FROM (
-    SELECT DISTINCT a.id FROM limen_accounts a JOIN limen_account_roles h ON h.account_id = a.id
-     WHERE a.status = 'active' AND a.account_kind = 'person' AND h.role @@names LIMIT 1000) holders
+    SELECT a.id FROM limen_accounts a JOIN (
+        SELECT account_id FROM limen_account_roles WHERE role @@names AND (expires_at IS NULL OR expires_at > @now)
+         UNION
+        SELECT account_id FROM limen_account_permissions
+         WHERE permission = :permission AND (expires_at IS NULL OR expires_at > @now)) h ON h.account_id = a.id
+     WHERE a.status = 'active' AND a.account_kind = 'person' LIMIT 1000) holders
 """)
 
 # --- execution

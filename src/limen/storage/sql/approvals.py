@@ -80,7 +80,7 @@ class SQLApprovals:
 
     async def count_holders(self, roles: Collection[str], permission: str) -> int:
         """Count the active persons who hold one of the roles, or the permission itself; a thousand at most."""
-        return await self._database.read(partial(_held, roles))
+        return await self._database.read(partial(_held, roles, permission))
 
     async def executed(self, approval_id: str, event: Event) -> None:
         """Note that it is done, in the transaction in which it is; Conflict where it was noted before."""
@@ -204,8 +204,8 @@ def _record_expired(found: Sequence[Row]) -> Steps[None]:
         yield from record(Event(EventName.APPROVAL_EXPIRED, actor="system", target=str(approval_id), data=data))
 
 
-def _held(roles: Collection[str]) -> Steps[int]:
-    found = yield from row(sql.COUNT_HOLDERS, names=_array(roles))
+def _held(roles: Collection[str], permission: str) -> Steps[int]:
+    found = yield from row(sql.COUNT_HOLDERS, names=_array(roles), permission=permission)
     return int(found[0]) if found is not None else 0
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -23,10 +23,12 @@ from limen.features.approvals.store import (
     Verdict,
     Vote,
 )
+from limen.features.roles.store import Change, Seen
 from limen.storage import Storage, StoredEvent
 from limen.testing.contracts.contract import (
     BROKEN_EVENT,
     DAY,
+    KEEP_ENDED,
     SECOND,
     Contract,
     a_session,
@@ -258,7 +260,8 @@ class RequestsContract(Contract):
     async def test_the_lists(self, storage: Storage) -> None:
         """Mine are mine, the inbox has what others made and I have not said yes to, and pages meet each once."""
         maker, checker = await an_account(storage), await a_checker(storage)
-        made = [await a_request(storage, maker, quorum=2) for _ in range(MOST)]
+        # Of two that are made in one millisecond either may be the newer.
+        made = sorted([await a_request(storage, maker, quorum=2) for _ in range(MOST)], key=lambda one: one.id)
         own = await a_request(storage, checker.account)
         await a_request(storage, action="payout:cancel")
         newest_first = [each.id for each in reversed(made)]
@@ -304,6 +307,36 @@ class RequestsContract(Contract):
             names = [record.event for record in await told_of(storage, each)]
             assert names.count(EventName.APPROVAL_EXPIRED) == 1
         assert await storage.sweep() == 0
+
+    async def test_who_could_approve_is_counted(
+        self,
+        storage: Storage,
+        turn_clock: Callable[[int], None],
+        set_status: Callable[[str, str], Awaitable[None]],
+    ) -> None:
+        """Active persons with one of the roles or the permission itself, each once, while what they hold lasts."""
+        await storage.roles.sync({"checker": frozenset({"x:y"}), "chief": frozenset({"x:y"})}, event())
+        await an_account(storage, roles=frozenset({"checker", "chief"}))
+        own, gone = await an_account(storage), await an_account(storage, roles=frozenset({"chief"}))
+        await set_status(gone.id, "disabled")
+        snapshot = await storage.roles.read([own.id])
+        change = await storage.roles.assign(
+            snapshot.holders[own.id],
+            grant=["+x:y"],
+            revoke=[],
+            seen=Seen(snapshot.version),
+            event=event(),
+            keep_ended_ms=KEEP_ENDED,
+            until=snapshot.now + DAY,
+        )
+        assert change is Change.DONE
+        roles = ["checker", "chief"]
+        assert await storage.approvals.count_holders(roles, "x:y") == 2
+        assert await storage.approvals.count_holders([], "x:y") == 1
+        assert await storage.approvals.count_holders(["checker"], "other:permission") == 1
+        assert await storage.approvals.count_holders([], "other:permission") == 0
+        turn_clock(DAY + SECOND)
+        assert await storage.approvals.count_holders(roles, "x:y") == 1
 
     async def test_what_was_decided_goes_after_three_months(
         self, storage: Storage, turn_clock: Callable[[int], None]
