@@ -1,7 +1,7 @@
 """What the columns of a SQLAlchemy model are to a policy, and which of them none may read."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any, ClassVar, Literal, NewType
@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
+    ColumnProperty,
     DeclarativeBase,
     DynamicMapped,
     Mapped,
@@ -28,7 +29,7 @@ from sqlalchemy.orm import (
     synonym,
 )
 
-from limen import resource
+from limen import resource, subject
 from limen.authz.policy.models import shape_of
 from limen.authz.policy.shapes import FieldShape, Kind
 from limen.core.errors import ConfigurationError
@@ -76,6 +77,69 @@ class Exact(sa.types.TypeDecorator[datetime]):
     cache_ok = True
     limen_type = datetime
 
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Turned(sa.types.TypeDecorator[str]):
+    """A text that is stored backwards: equal where the values are, and ordered otherwise."""
+
+    impl = sa.String
+    cache_ok = True
+    limen_type = str
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value[::-1]
+
+
+class Cents(sa.types.TypeDecorator[Decimal]):
+    """An amount that is stored as an integer."""
+
+    impl = sa.Integer
+    cache_ok = True
+    limen_type = Decimal
+
+    def process_bind_param(self, value: Decimal | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else int(value * 100)
+
+
+class Automatic(sa.types.TypeDecorator[str]):
+    """Leaves values as they are."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        return sa.String(50)
+
+
+class Surprising(Automatic):
+    """Is another type on PostgreSQL."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        return postgresql.CITEXT() if dialect.name == "postgresql" else sa.String()
+
+
+class Louder(sa.String):
+    """Binds in a way of its own, and is no decorator."""
+
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
+        return lambda value: value.upper()
+
+
+class Folding(ColumnProperty.Comparator[str]):
+    """Compares without case, as SQLAlchemy's manual shows it."""
+
+    def __eq__(self, other: Any) -> Any:
+        return sa.func.lower(self.__clause_element__()) == sa.func.lower(other)
+
+    __hash__ = ColumnProperty.Comparator.__hash__
+
 
 class Folded(sa.types.TypeDecorator[str]):
     impl = postgresql.CITEXT
@@ -119,6 +183,7 @@ KINDS: dict[str, tuple[Any, Kind]] = {
     "ARRAY of Enum": (postgresql.ARRAY(sa.Enum(Status)), Kind.COLLECTION),
     "a variant of one kind": (sa.Text().with_variant(sa.String(50), "postgresql"), Kind.TEXT),
     "a decorator that says its type": (Exact, Kind.AWARE),
+    "a decorator without code": (Automatic, Kind.TEXT),
 }
 
 
@@ -180,18 +245,27 @@ UNREADABLE: dict[str, tuple[Any, str]] = {
         sa.String().with_variant(sa.Integer(), "postgresql"),
         "it is text, and on postgresql integer; give it one type",
     ),
-    "PickleType": (
-        sa.PickleType,
+    "PickleType": (sa.PickleType, f"its type PickleType {OTHERWISE}"),
+    "a decorator that is CITEXT on PostgreSQL": (
+        Surprising,
+        "it is CITEXT, which ignores case; keep a column in lower case, of type String",
+    ),
+    "a decorator of numbers": (
+        Cents,
+        "limen compares no decimal that Cents stores in a way of its own; write python(…, sql=…)",
+    ),
+    "a type that binds in its own way": (
+        Louder,
         (
-            "limen cannot see whether what PickleType stores is equal and ordered as its values are; where it is, "
-            "write limen_type = str (or int, datetime, …) in PickleType"
+            "limen cannot see whether what Louder stores is equal and ordered as its values are; where it is, write "
+            "limen_type = str (or UUID, datetime, …) in Louder"
         ),
     ),
     "a decorator": (
         Upper,
         (
             "limen cannot see whether what Upper stores is equal and ordered as its values are; where it is, write "
-            "limen_type = str (or int, datetime, …) in Upper"
+            "limen_type = str (or UUID, datetime, …) in Upper"
         ),
     ),
 }
@@ -207,6 +281,49 @@ def test_a_column_that_compares_otherwise_is_refused(name: str) -> None:
         with pytest.raises(ConfigurationError) as caught:
             read()
         assert str(caught.value) == f"Order.it cannot be part of a policy: {why}."
+
+
+TWO_COLUMNS = (
+    "Order.it == Order.title: two columns are compared as they are stored, and a type of your own stores one of them. "
+    "Write python(…, sql=…)."
+)
+
+
+def test_a_type_of_one_s_own_is_compared_by_what_is_bound() -> None:
+    """It promises that equal values are stored alike; of parts of texts and of other columns it says nothing."""
+    order = resource(mapped(it=mapped_column(Turned), title=mapped_column(sa.String)))
+    assert repr(order.it.in_(["a"]) & (order.it != subject().name)) == (
+        "<condition Order.it.in_(['a']) & (Order.it != subject.name)>"
+    )
+    refused: dict[str, Callable[[], object]] = {
+        TWO_COLUMNS: lambda: order.it == order.title,
+        "Order.it is stored by a type of your own, which tells nothing about parts. Write python(…, sql=…).": lambda: (
+            order.it.starts_with("a")
+        ),
+        "Order.it < 'b': texts are ordered as they are stored, by a type of your own. Write == or .in_([…]).": lambda: (
+            order.it < "b"
+        ),
+    }
+    for words, write in refused.items():
+        with pytest.raises(ConfigurationError) as caught:
+            write()
+        assert str(caught.value) == words
+
+
+def test_a_comparator_of_one_s_own_is_refused() -> None:
+    """SQLAlchemy lets a column compare without case; the check would not."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Word(Base):
+        __tablename__ = "words"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        text = column_property(sa.Column("text", sa.String), comparator_factory=Folding)
+
+    assert shape_of(Word).fields["text"].refused == "it compares by a comparator of your own; write python(…, sql=…)"
+    assert shape_of(Word).fields["id"].refused == ""
 
 
 class Base(DeclarativeBase):

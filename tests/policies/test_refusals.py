@@ -79,10 +79,34 @@ def test_no_tree_is_too_deep_for_python() -> None:
 
 def _nested(levels: int) -> Condition:
     """Return a question about parts of parts of parts."""
-    condition = limen.resource(Order, "0").paid == True  # noqa: E712
+    condition = limen.resource(Order, "part0").paid == True  # noqa: E712
     for level in range(1, levels):
-        condition = limen.resource(Order, str(level)).parts.any(condition)
+        condition = limen.resource(Order, f"part{level}").parts.any(condition)
     return condition
+
+
+async def _asked(user: Any, order: Any, about: Any) -> bool:
+    return bool(user and order and about)
+
+
+def _yielding(user: Any, order: Any, about: Any) -> Iterator[bool]:
+    yield bool(user and order and about)
+
+
+class _Called:
+    async def __call__(self, user: Any, order: Any, about: Any) -> bool:
+        return bool(user and order and about)
+
+
+@pytest.mark.parametrize("function", [_asked, _yielding, _Called()], ids=["async", "generator", "object"])
+def test_a_function_that_waits_is_refused(function: Any) -> None:
+    """A coroutine and a generator are true, whatever they would say; deciding never waits for them."""
+    with pytest.raises(ConfigurationError) as caught:
+        limen.python(function)
+    assert str(caught.value) == (
+        "python(function) is given a function that waits, and deciding never does. Write def check(subject, resource, "
+        "context), which returns at once."
+    )
 
 
 def test_a_long_chain_is_one_level() -> None:

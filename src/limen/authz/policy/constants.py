@@ -108,6 +108,8 @@ def kinds_fit(left: Operand, right: Operand, comparison: Comparison) -> None:
     """
     one, other = left.kind, right.kind
     sides = [side for side in (left, right) if isinstance(side, Attribute)]
+    if all(side.source is Source.RESOURCE for side in sides) and any(side.shape.is_own_type for side in sides):
+        _check_own_type(left, right, comparison)
     if len(sides) > 1 and any(side.shape.constants_only for side in sides):
         raise ConfigurationError(
             f"{_called(left)} {comparison.value} {_called(right)}: the database compares an enumeration of texts with "
@@ -130,6 +132,20 @@ def kinds_fit(left: Operand, right: Operand, comparison: Comparison) -> None:
         f"{_called(left)} is {_kind(left)} and {_called(right)} is {_kind(right)}, and these are never compared. "
         f"{advice}."
     )
+
+
+def _check_own_type(left: Operand, right: Operand, comparison: Comparison) -> None:
+    """Refuse what limen cannot ask a column of that the application's own type stores: it binds values, and no more."""
+    called = f"{_called(left)} {comparison.value} {_called(right)}"
+    if isinstance(left, Attribute) and isinstance(right, Attribute):
+        raise ConfigurationError(
+            f"{called}: two columns are compared as they are stored, and a type of your own stores one of them. Write "
+            "python(…, sql=…)."
+        )
+    if Kind.TEXT in {left.kind, right.kind} and comparison not in {Comparison.EQUAL, Comparison.NOT_EQUAL}:
+        raise ConfigurationError(
+            f"{called}: texts are ordered as they are stored, by a type of your own. Write == or .in_([…])."
+        )
 
 
 def _called(operand: Operand) -> str:
@@ -166,7 +182,7 @@ def _plain(value: object, where: str) -> Constant:
         value = value.value
     for kind, name in _KINDS:
         if isinstance(value, kind):
-            return _checked(value, name, where)
+            return _checked(kind(value) if name in {Kind.INTEGER, Kind.FLOAT, Kind.BYTES} else value, name, where)
     raise ConfigurationError(
         f"{where} is compared with {value!r}, which no column holds. Write a number, a text, a time or a member."
     )

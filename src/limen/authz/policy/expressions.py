@@ -169,7 +169,9 @@ def resource(model: Model, name: str | None = None) -> Resource:
         ConfigurationError: nothing is known of such a class.
     """
     shape = shape_of(model)
-    row = Row(model, name or shape.name)
+    if name is not None and not str(name).isidentifier():
+        raise ConfigurationError(f"resource({shape.name}, {name!r}): this is no name. Write one like a variable's.")
+    row = Row(model, shape.name if name is None else str(name))
     return Resource(Source.RESOURCE, row.name, partial(field_of, shape), row)
 
 

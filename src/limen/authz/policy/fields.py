@@ -288,6 +288,10 @@ class Field(Expression):
         if attribute.kind not in {Kind.TEXT, Kind.ANY} or attribute.shape.constants_only:
             what = Kind.ENUM.value if attribute.shape.constants_only else attribute.kind.value
             raise ConfigurationError(f"{self} is {what}, not text. Write {self} == …, or {self}.in_([…]).")
+        if attribute.shape.is_own_type:
+            raise ConfigurationError(
+                f"{self} is stored by a type of your own, which tells nothing about parts. Write python(…, sql=…)."
+            )
         operand = _operand(part, FieldShape(attribute.shape.name, Kind.TEXT), str(self))
         if operand.kind not in {Kind.TEXT, Kind.ANY} or _is_listed(operand):
             raise ConfigurationError(f"{self}.{match.value}() is given {part}, which is no text. Write a text.")

@@ -58,6 +58,7 @@ class FieldShape:
         options: the texts that it may be, where the model lists them.
         constants_only: whether it is compared with constants only, because its type in the database takes no other
             text than those it lists.
+        is_own_type: whether the application's own code stores it, so that only what is bound for that column compares.
         bits: how large an integer its column holds.
     """
 
@@ -71,6 +72,7 @@ class FieldShape:
     refused: str = ""
     options: frozenset[str] | None = None
     constants_only: bool = False
+    is_own_type: bool = False
     bits: int = 64
 
 

@@ -4,6 +4,7 @@ A column is readable where its values compare the same in Python, in SQLite and 
 refused, with what to write instead: a policy that the check and the list read differently is a hole.
 """
 
+import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import NoInspectionAvailable, SQLAlchemyError
 from sqlalchemy.ext.associationproxy import AssociationProxy
 from sqlalchemy.ext.hybrid import hybrid_method, hybrid_property
@@ -19,7 +20,7 @@ from sqlalchemy.orm import ColumnProperty, CompositeProperty, Mapped, Mapper, Re
 from sqlalchemy.orm.base import InspectionAttr
 
 from limen.authz.policy.models import field_shape
-from limen.authz.policy.shapes import FieldShape, Kind, Model, Shape
+from limen.authz.policy.shapes import NUMBERS, FieldShape, Kind, Model, Shape
 from limen.core.errors import ConfigurationError
 
 _SIMPLE: Final[tuple[tuple[type[Any], Kind], ...]] = (
@@ -33,6 +34,16 @@ _EXACT_COLLATION: Final = re.compile(
     r"(?:C|POSIX|BINARY|ucs_basic|default|C\.[\w-]+|pg_c_utf8|unicode|[\w-]+-x-icu|[a-z]{2,3}_[A-Z]{2}(?:[.@][\w.@-]+)?)\Z"
 )
 """Collations in which only the same text is equal: SQLite's BINARY, and those that PostgreSQL brings along."""
+
+_CODE: Final = frozenset(
+    {
+        "bind_expression", "bind_processor", "coerce_compared_value", "column_expression", "comparator_factory",
+        "literal_processor", "process_bind_param", "process_literal_param", "process_result_value", "result_processor",
+    }
+)  # fmt: skip
+"""What a type of somebody else's may say about how values are stored and compared."""
+
+_DIALECTS: Final[tuple[Callable[[], sa.Dialect], ...]] = (sqlite.dialect, postgresql.dialect)
 
 _SINGLE_PRECISION: Final = 24
 """The most binary digits of a ``FLOAT(n)`` that PostgreSQL stores in four bytes (its manual, section 8.1.3)."""
@@ -77,11 +88,17 @@ def _described(mapper: Mapper[Any], name: str, found: object, described: Inspect
         case CompositeProperty():
             return _refused(name, f"it is made of several columns; compare {' and '.join(_columns_of(found))}")
         case ColumnProperty():
+            if _compares_by_own_code(found):
+                return _refused(name, "it compares by a comparator of your own; write python(…, sql=…)")
             column = found.columns[0]
             nullable = all(getattr(each, "nullable", True) for each in found.columns)
             return _typed(name, column.type, nullable=nullable)
         case _:
             return _code(name, described)
+
+
+def _compares_by_own_code(found: ColumnProperty[Any] | RelationshipProperty[Any]) -> bool:
+    return not found.comparator_factory.__module__.startswith("sqlalchemy.")
 
 
 def _columns_of(composite: CompositeProperty[Any]) -> list[str]:
@@ -110,66 +127,87 @@ def _relation(name: str, relation: RelationshipProperty[Any]) -> FieldShape:
     holds = relation.collection_class
     if to_many and holds is not None and not (isinstance(holds, type) and issubclass(holds, list | set)):
         return replace(shape, refused="its collection is neither a list nor a set; write python(…, sql=…)")
+    if _compares_by_own_code(relation):
+        return replace(shape, refused="it compares by a comparator of your own; write python(…, sql=…)")
     if not relation.entity.is_mapper:
         return replace(shape, refused="it leads to an alias of a model; write python(…, sql=…)")
     return shape
 
 
-def _refused(name: str, why: str, *, nullable: bool = True) -> FieldShape:
-    return FieldShape(name, Kind.ANY, nullable, refused=why)
+def _refused(name: str, why: str) -> FieldShape:
+    return FieldShape(name, Kind.ANY, refused=why)
 
 
 def _typed(name: str, kind: Any, *, nullable: bool) -> FieldShape:
     """Return what a column of a type is; of a type with variants, where all of them agree."""
-    shape = _of_type(name, kind, nullable=nullable)
+    shape = _of_type(name, kind)
     for dialect, variant in getattr(kind, "_variant_mapping", {}).items():
-        other = _of_type(name, variant, nullable=nullable)
+        other = _of_type(name, variant)
         if other.refused:
-            return replace(other, refused=f"on {dialect}, {other.refused}")
-        if other.kind is not shape.kind and not shape.refused:
-            return _refused(
-                name,
-                f"it is {shape.kind.value}, and on {dialect} {other.kind.value}; give it one type",
-                nullable=nullable,
-            )
-        shape = replace(shape, bits=min(shape.bits, other.bits))
-    return shape
+            shape = replace(other, refused=f"on {dialect}, {other.refused}")
+        elif other.kind is not shape.kind and not shape.refused:
+            shape = _refused(name, f"it is {shape.kind.value}, and on {dialect} {other.kind.value}; give it one type")
+        else:
+            shape = replace(shape, bits=min(shape.bits, other.bits))
+    return replace(shape, nullable=nullable)
 
 
-def _of_type(name: str, kind: Any, *, nullable: bool) -> FieldShape:
+def _of_type(name: str, kind: Any) -> FieldShape:
+    if _has_own_code(type(kind)) or hasattr(kind, "limen_type"):
+        return _by_own_code(name, kind)
+    return _of_plain_type(name, kind)
+
+
+def _of_plain_type(name: str, kind: Any) -> FieldShape:
     for cls, found in _SIMPLE:
         if isinstance(kind, cls):
-            return FieldShape(name, found, nullable)
-    if isinstance(kind, sa.types.TypeDecorator):
-        return _decorated(name, kind, nullable=nullable)
+            return FieldShape(name, found)
+    if isinstance(kind, sa.types.TypeDecorator) and not isinstance(kind, sa.PickleType):
+        return _decorated(name, kind)
     for cls, read in _READ:
         if isinstance(kind, cls):
-            return replace(read(name, kind), nullable=nullable)
-    return _no_equal(name, kind, nullable=nullable)
+            return read(name, kind)
+    return _no_equal(name, kind)
 
 
-def _no_equal(name: str, kind: Any, *, nullable: bool) -> FieldShape:
+def _no_equal(name: str, kind: Any) -> FieldShape:
     called = type(kind).__name__
-    why = f"its type {called} does not compare the same in Python, SQLite and PostgreSQL; write python(…, sql=…)"
-    return _refused(name, why, nullable=nullable)
+    return _refused(
+        name, f"its type {called} does not compare the same in Python, SQLite and PostgreSQL; write python(…, sql=…)"
+    )
 
 
-def _decorated(name: str, kind: sa.types.TypeDecorator[Any], *, nullable: bool) -> FieldShape:
-    """Return what a type of the application's own is, where it says so."""
-    told = getattr(kind, "limen_type", None)
+def _by_own_code(name: str, kind: Any) -> FieldShape:
+    """Return what a type is that the application's own code reads and writes, where it says so."""
+    called, told = type(kind).__name__, getattr(kind, "limen_type", None)
     if told is None:
-        called = type(kind).__name__
         return _refused(
             name,
             f"limen cannot see whether what {called} stores is equal and ordered as its values are; "
-            f"where it is, write limen_type = str (or int, datetime, …) in {called}",
-            nullable=nullable,
+            f"where it is, write limen_type = str (or UUID, datetime, …) in {called}",
         )
-    shape = replace(field_shape(name, told), nullable=nullable)
-    stored = _of_type(name, kind.impl_instance, nullable=nullable)
+    shape = field_shape(name, told)
+    if shape.kind in {*NUMBERS, Kind.COLLECTION, Kind.RELATION, Kind.ANY}:
+        return _refused(
+            name,
+            f"limen compares no {shape.kind.value} that {called} stores in a way of its own; write python(…, sql=…)",
+        )
+    stored = _of_plain_type(name, kind.impl_instance) if isinstance(kind, sa.types.TypeDecorator) else shape
     if shape.kind is Kind.TEXT and stored.refused:
         return stored
-    return shape
+    return replace(shape, is_own_type=True)
+
+
+def _decorated(name: str, kind: sa.types.TypeDecorator[Any]) -> FieldShape:
+    """Return what a decorator is that leaves values as they are: what it stands for on each database."""
+    found = [_of_type(name, kind.load_dialect_impl(dialect())) for dialect in _DIALECTS]
+    return next((shape for shape in found if shape.refused), found[0])
+
+
+def _has_own_code(cls: type[Any]) -> bool:
+    """Tell whether a type has code of somebody else's about how values are stored or compared."""
+    others = (each for each in cls.__mro__ if not each.__module__.startswith("sqlalchemy."))
+    return any(not _CODE.isdisjoint(vars(each)) for each in others)
 
 
 def _integer(name: str, kind: sa.Integer) -> FieldShape:
@@ -223,7 +261,7 @@ def _array(name: str, kind: Any) -> FieldShape:
     if (kind.dimensions or 1) > 1:
         return _refused(name, "it is an array of arrays; write python(…, sql=…)")
     if element.refused or element.constants_only:
-        return replace(element, refused=element.refused or "its enumeration has no class; write Array(Enum(Status))")
+        return replace(element, refused=element.refused or "its enumeration has no class; write ARRAY(Enum(Status))")
     return FieldShape(name, Kind.COLLECTION, element=element.kind, enum=element.enum)
 
 
@@ -243,10 +281,10 @@ _READ: Final[tuple[tuple[type[Any], Callable[[str, Any], FieldShape]], ...]] = (
 def _declared(model: Model, name: str) -> FieldShape | None:
     """Return what ``Mapped[…]`` says that a field is; None where it says nothing that can be read."""
     for cls in model.__mro__:
-        annotation = vars(cls).get("__annotations__", {}).get(name)
-        if annotation is None:
-            continue
         try:
+            annotation = inspect.get_annotations(cls).get(name)
+            if annotation is None:
+                continue
             namespace: Mapping[str, Any] = {name: annotation}
             hint = typing.get_type_hints(
                 type(cls.__name__, (), {"__annotations__": namespace, "__module__": cls.__module__}),
