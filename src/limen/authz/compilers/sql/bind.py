@@ -112,7 +112,8 @@ class _Filter:
         elif not (state.is_select or state.is_insert):
             refuse("this is neither SELECT, INSERT, UPDATE nor DELETE.")
         statement: Any = state.statement if state.is_orm_statement else as_mapped(state.statement)
-        state.statement = statement.options(*[self._criterion(root) for root in hierarchies(statement)])
+        roots = hierarchies(statement, is_loading=state.is_relationship_load)
+        state.statement = statement.options(*[self._criterion(root) for root in roots])
 
     def _refresh(self, state: ORMExecuteState) -> None:
         """Let an object be refreshed only where its row may be read now. SQLAlchemy filters no refresh.

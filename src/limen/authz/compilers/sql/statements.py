@@ -55,21 +55,26 @@ def refuse(why: str) -> NoReturn:
     )
 
 
-def hierarchies(statement: Any) -> tuple[Mapper[Any], ...]:
+def hierarchies(statement: Any, *, is_loading: bool = False) -> tuple[Mapper[Any], ...]:
     """Return the roots of the classes whose rows a statement can lead to, after a look that each is filtered.
+
+    Args:
+        statement: as written.
+        is_loading: SQLAlchemy wrote it, to load a relation.
 
     Raises:
         StatementNotFiltered: some rows would not be.
     """
     told = statement._generate_cache_key()
-    if told is not None and told.key in _seen:
-        return _seen[told.key]
+    key = None if told is None else (told.key, is_loading)
+    if key in _seen:
+        return _seen[key]
     roots = _roots(statement)
-    _Look(roots).statement(statement)
-    if told is not None:
+    _Look(roots, is_loading=is_loading).statement(statement)
+    if key is not None:
         if len(_seen) >= _REMEMBERED:
             _seen.clear()
-        _seen[told.key] = roots
+        _seen[key] = roots
     return roots
 
 
@@ -131,10 +136,13 @@ def _marked(clauses: Iterable[Any]) -> set[str]:
 class _Look:
     """One look at one statement."""
 
-    def __init__(self, roots: tuple[Mapper[Any], ...]) -> None:
+    def __init__(self, roots: tuple[Mapper[Any], ...], *, is_loading: bool) -> None:
+        self._is_loading = is_loading
         mappers = [mapper for root in roots for mapper in root.self_and_descendants]
         self._root_of = {table: mapper.base_mapper.local_table for mapper in mappers for table in mapper.tables}
-        between = {relation.secondary for mapper in mappers for relation in mapper.relationships}
+        # A relation need not be known at both of its ends.
+        known = [mapper for registry in {root.registry for root in roots} for mapper in registry.mappers]
+        between = {relation.secondary for mapper in known for relation in mapper.relationships}
         self._between = between - {None}
         self._options = [Criterion(root, sa.true()) for root in roots]
         self._entered: set[int] = set()
@@ -188,7 +196,8 @@ class _Look:
             select: as written.
             around: the tables of the statements around it, each filtered there, that it may be correlated with.
         """
-        self._written(select)
+        if not self._is_loading:
+            self._written(select)
         final = select
         if select._propagate_attrs.get("compile_state_plugin") == "orm":
             told = select.options(*self._options)
@@ -199,10 +208,10 @@ class _Look:
         for each in froms:
             self._from(each, marked, around)
         inner = [*around, *(table for each in froms for table in _tables(each))]
-        clauses = (final._where_criteria, final._having_criteria, final._raw_columns, final._order_by_clauses)
-        self._nested([each for group in clauses for each in group if not isinstance(each, FromClause)], inner)
-        self._nested(final._group_by_clauses, inner)
+        self._nested(final._where_criteria, inner)
         self._nested([each.onclause for join in froms for each in _joins(join)], inner)
+        elsewhere = [each for each in _parts(select) if isinstance(each, sa.CTE) or not isinstance(each, FromClause)]
+        self._nested(elsewhere, inner)
 
     def _from(self, each: Any, marked: set[str], around: list[Any]) -> None:
         each = _opened(each)
@@ -233,7 +242,8 @@ class _Look:
         self._from(join.left, marked if join.isouter else marked | on, around)
         right = _table_of(join.right)
         if right is not None and self._root_of.get(right, right) != right:
-            joined = {e.table.name for e in visitors.iterate(join.onclause) if isinstance(e, ColumnClause) and e.table}
+            on_both: list[Any] = [each for each in visitors.iterate(join.onclause) if _has_table(each)]
+            joined = {each.table.name for each in on_both}
             kin: list[Any] = [t for t in _tables(join.left) if self._root_of.get(_table_of(t)) == self._root_of[right]]
             if joined.isdisjoint(table.name for table in kin):
                 refuse(f"{right} is joined without the table it extends.")
@@ -261,7 +271,7 @@ class _Look:
             table = _table_of(each)
             if table is not None and not _is_entity(each) and self._root_of.get(table) != table:
                 refuse(f"{table} is read as a table.")
-        for element in _surface(select.get_children()):
+        for element in _surface([*_parts(select), *select._from_obj, *_conditions(select)]):
             _no_text(element)
             is_between = isinstance(element, ColumnClause) and _table_of(element.table) in self._between
             if is_between and element._annotations.keys().isdisjoint(("remote", "foreign", "local")):
@@ -271,7 +281,9 @@ class _Look:
         """Look at every SELECT within expressions."""
         for element in _surface(elements):
             _no_text(element)
-            if isinstance(element, Select | CompoundSelect | Subquery):
+            if isinstance(element, sa.CTE):
+                self._from(element, set(), [])
+            elif isinstance(element, Select | CompoundSelect | Subquery):
                 self._selectable(element, around)
 
 
@@ -298,6 +310,27 @@ def _state(select: Any) -> Any:
     """Return what a SELECT is compiled from, with its FROM list made; by a compiler that knows no database."""
     dialect = DefaultDialect()
     return select._compile_state_factory(select, dialect.statement_compiler(dialect, None))
+
+
+def _has_table(element: Any) -> bool:
+    return isinstance(element, ColumnClause) and element.table is not None
+
+
+def _parts(select: Any) -> Iterator[Any]:
+    """Return all that a SELECT is made of but its FROM."""
+    for group in (
+        select._raw_columns, select._where_criteria, select._having_criteria, select._order_by_clauses,
+        select._group_by_clauses, select._distinct_on, select._independent_ctes,
+    ):  # fmt: skip
+        yield from group
+    yield from (select._limit_clause, select._offset_clause, select._fetch_clause)
+    yield from (each for each, _ in (*select._prefixes, *select._suffixes))
+
+
+def _conditions(select: Any) -> Iterator[Any]:
+    """Return the conditions of joins that somebody wrote; that of a relation is its class's own."""
+    for target, onclause, *_ in select._setup_joins:
+        yield from (each for each in (target, onclause) if isinstance(each, sa.sql.ClauseElement))
 
 
 def _table_of(each: Any) -> Any:
