@@ -1,6 +1,7 @@
 """Policies on the routes of a FastAPI application: decided at dispatch, or when the resource is there."""
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -545,6 +546,58 @@ async def test_a_function_that_is_called_by_another_route_asks_its_own_policy() 
     shop.protected()
     assert (await shop.ask("/other", "maker")).status == 200
     assert ((await shop.ask("/other", "checker")).status, shop.ran) == (403, ["created"])
+
+
+async def test_a_plain_function_that_is_called_by_another_route_refuses() -> None:
+    """What is not asynchronous cannot ask by itself: it runs only where its route was asked the same."""
+    shop = Shop()
+
+    @policy("order:create")
+    def create(request: Request) -> str:
+        shop.ran.append("created")
+        return "created"
+
+    @shop.app.post("/other")
+    async def other(request: Request) -> str:
+        return create(request)
+
+    @shop.app.post("/same")
+    @policy("order:create")
+    async def same(request: Request) -> str:
+        return create(request)
+
+    shop.protected()
+    assert [(await shop.ask(path, "maker")).status for path in ("/other", "/same")] == [403, 200]
+    assert shop.ran == ["created"]
+
+
+async def test_what_a_live_check_changes_is_loaded_anew() -> None:
+    """Attributes that were loaded for the roles of before are not those of the principal of now."""
+
+    class Renewing(SmallGate):
+        async def live(self, principal: Principal) -> Principal:
+            return replace(principal, roles=self.live_roles.get(principal.sub, principal.roles))
+
+        async def attributes_of(self, who: Principal) -> Any:
+            self.loader_asked.append(" ".join(sorted(who.roles)))
+            return {"limit": 0, "suspended": "clerk" in who.roles}
+
+    shop = Shop(Renewing(loaded_policies=loaded([*RULES, SUSPENDED])))
+
+    @policy("order:create")
+    @live
+    async def create(request: Request) -> None:
+        shop.ran.append("created")
+
+    @shop.app.post("/other")
+    async def other(request: Request, me: CurrentPrincipal) -> None:
+        await create(request)
+
+    shop.protected()
+    assert (await shop.ask("/other", "maker")).status == 200
+    shop.gate.live_roles["id-of-maker"] = frozenset({"maker", "clerk"})
+    assert (await shop.ask("/other", "maker")).json()["detail"] == "suspended"
+    assert (shop.ran, shop.gate.loader_asked) == (["created"], ["maker", "maker", "clerk maker"])
 
 
 async def test_enforce_policy_decides_what_the_handler_has_loaded() -> None:

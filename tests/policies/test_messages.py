@@ -1,5 +1,6 @@
 """Policies on handlers of messages: the same answers as on routes, before anything is recorded or done."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +142,10 @@ async def test_what_cannot_be_loaded_comes_again(shop: Shop) -> None:
     assert shop.ran == []
 
 
-async def test_a_refused_message_is_not_recorded_as_handled(shop: Shop) -> None:
+@pytest.mark.parametrize("asked", [policy("order:create"), permissions("order:create")], ids=str)
+async def test_a_refused_message_is_not_recorded_as_handled(shop: Shop, asked: Any) -> None:
     """The policy is asked before @once records, so the same message may be handled when it is allowed."""
-    handler = shop.work(policy("order:create"), once)
+    handler = shop.work(asked, once)
     consumer = Consumer(shop.gate, handler, audience=AUDIENCE)
     message = await shop.message(b"1")
     shop.told["suspended"] = True
@@ -192,11 +194,13 @@ async def test_two_loaders_on_one_handler_are_refused(shop: Shop) -> None:
         Consumer(shop.gate, handler, audience=AUDIENCE)
 
 
-async def test_without_policies_a_policy_refuses(tmp_path: Path, shop: Shop) -> None:
-    """A gate that has no policies answers no."""
+async def test_without_policies_a_policy_refuses(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """A gate that has no policies answers no, and says why in the log."""
     shop.gate.loaded_policies = None
-    outcome = await shop.handle(shop.work(policy("payout:release", load=_load)))
+    with caplog.at_level(logging.ERROR, logger="limen"):
+        outcome = await shop.handle(shop.work(policy("payout:release", load=_load)))
     assert (outcome.code, shop.ran) == ("policy_denied", [])
+    assert "the gate has none" in caplog.text
 
 
 async def test_public_beside_a_policy_is_a_contradiction(shop: Shop) -> None:

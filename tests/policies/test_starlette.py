@@ -10,12 +10,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from limen import deny
+from limen import allow, deny
 from limen.core.errors import ConfigurationError
 from limen.starlette import CurrentPrincipal, enforce_policy, permissions, policy, public, roles
 from limen.web.guard import protect
 from limen.web.guard.declarations import Declaration
-from tests.policies.guarding import NOT_BY_NIGHT, ORDERS, RULES, SUSPENDED, gate_with
+from tests.policies.guarding import NOT_BY_NIGHT, ORDERS, RULES, SUSPENDED, O, U, gate_with
 from tests.web.guard.kit import SmallGate, call
 
 
@@ -59,6 +59,7 @@ async def test_asking_in_an_unprotected_application_fails() -> None:
 
 async def test_asking_on_a_public_route_asks_for_somebody() -> None:
     """The anonymous principal is told to authenticate."""
+
     @public
     async def approve(request: Request) -> Response:
         await enforce_policy(request, "order:read", ORDERS[1])
@@ -140,15 +141,19 @@ async def test_what_the_application_tells_of_a_request_is_told_to_policies() -> 
     assert seen == ["day", "night"]
 
 
-async def test_a_gate_around_a_gate_asks_its_own_policies_too() -> None:
+@pytest.mark.parametrize("asked", [policy("order:create"), permissions("order:create")], ids=str)
+async def test_a_gate_around_a_gate_asks_its_own_policies_too(asked: Declaration) -> None:
     """Where one protected application is mounted in another, both have to say yes."""
 
-    @permissions("order:create")
+    @asked
     async def endpoint(request: Request) -> Response:
         return JSONResponse({})
 
-    for outer_rules, status in (([], 200), ([deny("order:create", id="closed")], 403)):
-        inner = _app(gate_with([]), Route("/leaf", endpoint))
+    nobody = [allow("order:create", U.id == "nobody", id="nobody"), deny("order:create", O.amount > 0, id="closed")]
+    by_names = [*RULES, deny("order:create", id="closed")]
+    closed = nobody if asked.requirement.questions else by_names
+    for outer_rules, status in ((RULES, 200), (closed, 403)):
+        inner = _app(gate_with(), Route("/leaf", endpoint))
         outer = _app(gate_with(outer_rules), Mount("/inner", app=inner))
         assert (await call(outer, "/inner/leaf", "maker")).status == status
 
