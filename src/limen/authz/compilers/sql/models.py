@@ -66,6 +66,11 @@ def mapped_shape(model: Model) -> Shape:
         raise ConfigurationError(
             f"The models of {name} cannot be put together: {error}. Import all of them before the policies."
         ) from error
+    if any(each.concrete for each in mapper.self_and_descendants) or not isinstance(mapper.local_table, sa.Table):
+        raise ConfigurationError(
+            f"{name} is mapped to no table of its own alone: to an expression, or by concrete inheritance. "
+            "Write a model of the table, or of joined or single-table inheritance."
+        )
     fields: dict[str, FieldShape] = {}
     for key, described in mapper.all_orm_descriptors.items():
         fields[key] = _described(mapper, str(key), properties.get(key), described)
@@ -88,13 +93,18 @@ def _described(mapper: Mapper[Any], name: str, found: object, described: Inspect
         case CompositeProperty():
             return _refused(name, f"it is made of several columns; compare {' and '.join(_columns_of(found))}")
         case ColumnProperty():
-            if _compares_by_own_code(found):
-                return _refused(name, "it compares by a comparator of your own; write python(…, sql=…)")
-            column = found.columns[0]
-            nullable = all(getattr(each, "nullable", True) for each in found.columns)
-            return _typed(name, column.type, nullable=nullable)
+            return _column(name, found)
         case _:
             return _code(name, described)
+
+
+def _column(name: str, found: ColumnProperty[Any]) -> FieldShape:
+    if _compares_by_own_code(found):
+        return _refused(name, "it compares by a comparator of your own; write python(…, sql=…)")
+    column = found.columns[0]
+    if not isinstance(column, sa.Column):
+        return _refused(name, "it is an expression and no column; write python(…, sql=…)")
+    return _typed(name, column.type, nullable=all(getattr(each, "nullable", True) for each in found.columns))
 
 
 def _compares_by_own_code(found: ColumnProperty[Any] | RelationshipProperty[Any]) -> bool:
@@ -129,6 +139,8 @@ def _relation(name: str, relation: RelationshipProperty[Any]) -> FieldShape:
         return replace(shape, refused="its collection is neither a list nor a set; write python(…, sql=…)")
     if _compares_by_own_code(relation):
         return replace(shape, refused="it compares by a comparator of your own; write python(…, sql=…)")
+    if relation.secondary is not None and not isinstance(relation.secondary, sa.Table):
+        return replace(shape, refused="it leads through something that is no table; write python(…, sql=…)")
     if not relation.entity.is_mapper:
         return replace(shape, refused="it leads to an alias of a model; write python(…, sql=…)")
     return shape
@@ -256,15 +268,6 @@ def _uuid(name: str, kind: Any) -> FieldShape:
     return FieldShape(name, Kind.UUID)
 
 
-def _array(name: str, kind: Any) -> FieldShape:
-    element = _typed(name, kind.item_type, nullable=False)
-    if (kind.dimensions or 1) > 1:
-        return _refused(name, "it is an array of arrays; write python(…, sql=…)")
-    if element.refused or element.constants_only:
-        return replace(element, refused=element.refused or "its enumeration has no class; write ARRAY(Enum(Status))")
-    return FieldShape(name, Kind.COLLECTION, element=element.kind, enum=element.enum)
-
-
 _READ: Final[tuple[tuple[type[Any], Callable[[str, Any], FieldShape]], ...]] = (
     (sa.Enum, _enum),
     (sa.Integer, _integer),
@@ -274,7 +277,6 @@ _READ: Final[tuple[tuple[type[Any], Callable[[str, Any], FieldShape]], ...]] = (
     (sa.DateTime, _datetime),
     (sa.Time, _time),
     (sa.Uuid, _uuid),
-    (sa.ARRAY, _array),
 )
 
 
