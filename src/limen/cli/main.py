@@ -47,6 +47,7 @@ def application() -> typer.Typer:
         doctor,
         init,
         keys,
+        policy,
         roles,
         secrets,
         serve,
@@ -71,6 +72,7 @@ def application() -> typer.Typer:
     app.add_typer(api_keys.app, name="api-keys")
     app.add_typer(certificates.app, name="certificates")
     app.add_typer(roles.app, name="roles")
+    app.add_typer(policy.app, name="policy")
     app.add_typer(db.app, name="db")
     app.add_typer(secrets.app, name="secrets")
     app.add_typer(keys.app, name="keys")
