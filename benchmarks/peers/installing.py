@@ -54,12 +54,27 @@ def fastapi_users(*, installs: bool) -> Path:
     Raises:
         NotThereError: it is not installed and cannot be.
     """
-    requirements = SOURCES / "fastapi_users.txt"
-    folder = PLACE / "fastapi-users"
+    return _environment("fastapi-users", SOURCES / "fastapi_users.txt", installs=installs, of="peers")
+
+
+def policies(*, installs: bool) -> Path:
+    """Return the interpreter of the environment that has other libraries for policies.
+
+    Args:
+        installs: whether it may be installed now.
+
+    Raises:
+        NotThereError: it is not installed and cannot be.
+    """
+    return _environment("policies", SOURCES / "policies.txt", installs=installs, of="policies")
+
+
+def _environment(name: str, requirements: Path, *, installs: bool, of: str) -> Path:
+    folder = PLACE / name
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     marker = _marker(folder, [requirements], sys.version)
     if not marker.exists():
-        _begin(folder, installs=installs)
+        _begin(folder, installs=installs, of=of)
         _run([sys.executable, "-m", "venv", str(folder)], PLACE)
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*command, "--require-hashes", "--requirement", str(requirements)], PLACE)
@@ -75,9 +90,9 @@ def _marker(folder: Path, lists: Sequence[Path], program: str) -> Path:
     return folder / f"installed-{digest.hexdigest()[:16]}"
 
 
-def _begin(folder: Path, *, installs: bool) -> None:
+def _begin(folder: Path, *, installs: bool, of: str = "peers") -> None:
     if not installs:
-        raise NotThereError("it is not installed: make bench ARGS=peers does that")
+        raise NotThereError(f"it is not installed: make bench ARGS={of} does that")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
