@@ -182,7 +182,7 @@ def _plain(value: object, where: str) -> Constant:
         value = value.value
     for kind, name in _KINDS:
         if isinstance(value, kind):
-            return _checked(kind(value) if name in {Kind.INTEGER, Kind.FLOAT, Kind.BYTES} else value, name, where)
+            return _checked(value, name, where)
     raise ConfigurationError(
         f"{where} is compared with {value!r}, which no column holds. Write a number, a text, a time or a member."
     )
@@ -191,6 +191,8 @@ def _plain(value: object, where: str) -> Constant:
 def _checked(value: Any, kind: Kind, where: str) -> Constant:
     """Return a value as the databases can hold it."""
     match kind:
+        case Kind.INTEGER:
+            value = int(value)
         case Kind.FLOAT | Kind.DECIMAL:
             if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
                 raise ConfigurationError(f"{where} is compared with {value}, which is no number. Leave that out.")
