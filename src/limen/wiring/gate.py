@@ -444,6 +444,9 @@ class Limen(DecidingGate, Parts):
         violators = await self.storage.roles.separate(
             pairs, Event(EventName.ROLES_SEPARATED, actor="system", data={"separated": told})
         )
+        unknown = frozenset().union(*pairs) - (await self.storage.roles.read()).roles.keys()
+        if unknown:
+            _log.warning("separation_of_duty= names roles that are not there", extra={"roles": sorted(unknown)})
         if violators:
             _log.warning(
                 "accounts hold two roles that nobody may hold at once; neither counts: see limen roles separated",

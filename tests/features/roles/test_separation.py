@@ -126,6 +126,15 @@ def test_what_separates_nothing(tmp_path: Path, declared: Iterable[Iterable[str]
         Limen(settings_for(tmp_path), roles=ROLES, separation_of_duty=declared)
 
 
+async def test_a_name_that_no_role_has_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is kept, since a role of the database may get the name; a slip would separate nothing, so the log says it."""
+    with caplog.at_level(logging.WARNING, logger="limen"):
+        declared = Limen(settings_for(tmp_path), roles=ROLES, separation_of_duty=[["maker", "cheker"]])
+        async with declared.running() as gate:
+            assert (await gate.roles.separation(limit=1))[0] == [("cheker", "maker")]
+    assert [record.roles for record in caplog.records if hasattr(record, "roles")] == [["cheker"]]
+
+
 async def test_for_who_holds_both_already_neither_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The start says how many there are; token, cookie, key and live check give them neither, and all else."""
     settings = settings_for(tmp_path)
