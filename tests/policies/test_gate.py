@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from limen import Limen, Principal, PrincipalKind, allow, deny, python, resource, subject
+from limen import Limen, PolicySet, Principal, PrincipalKind, allow, deny, python, resource, subject
 from limen.authz.policy.rules import Rule
 from limen.core import metrics
 from limen.core.errors import ConfigurationError, PolicyDenied, Unavailable
@@ -181,6 +183,36 @@ def test_other_policies_come_as_a_whole(tmp_path: Path) -> None:
         seen.add(tuple(policies.can_many(ME, "order:approve", [Order("you", 1), Order("you", 2)])))
     thread.join()
     assert seen <= {(True, False), (False, True)}
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class _Payout(_Base):
+    """A row that lists are made of."""
+
+    __tablename__ = "payouts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[str]
+
+
+def test_lists_are_filtered_by_the_policies_of_the_gate(tmp_path: Path) -> None:
+    """``where`` goes into a statement, and a bound session shows nothing else without it."""
+    payout = resource(_Payout)
+    rules = PolicySet([allow("payout:read", payout.owner_id == U.id, id="own")], reads={_Payout: "payout:read"})
+    gate = _gate(tmp_path, rules)
+    engine = create_engine("sqlite://")
+    _Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all([_Payout(id=1, owner_id="me"), _Payout(id=2, owner_id="you")])
+        session.commit()
+        asked = select(_Payout.id).where(gate.where(ME, "payout:read", _Payout))
+        assert session.scalars(asked).all() == [1]
+    with Session(engine) as session:
+        gate.bind(session, ME)
+        assert [each.id for each in session.scalars(select(_Payout))] == [1]
+    engine.dispose()
 
 
 def test_services_elsewhere_have_policies_of_their_own() -> None:

@@ -1,6 +1,7 @@
 """The files of the guide «Policies in routes, messages and services» are run as printed."""
 
 import secrets
+from functools import partial
 from pathlib import Path
 
 from fastapi.testclient import TestClient
@@ -23,7 +24,8 @@ def test_the_sample_does_what_the_page_says(tmp_path: Path) -> None:
     with page.imported("approvals") as module, TestClient(module.app) as client:
         people = {}
         for name, roles in (("ann", {"maker"}), ("ben", {"maker", "checker"})):
-            account = client.portal.call(lambda n=name, r=roles: module.gate.accounts.create(n, PASSWORD, roles=r))
+            assert client.portal is not None
+            account = client.portal.call(partial(module.gate.accounts.create, name, PASSWORD, roles=roles))
             tokens = client.post("/auth/login", json={"username": name, "password": PASSWORD}).json()
             people[name] = account.id, {"Authorization": f"Bearer {tokens['access_token']}"}
 

@@ -240,8 +240,12 @@ class DecidingGate:
         """Return the condition of SQLAlchemy for the rows of a model to which a principal may do something."""
         return self._decider.policies.where(principal, action, model, context)
 
-    def bind(self, session: Any, principal: Principal, **options: Any) -> Any:
-        """Apply the policies to every select of a session of SQLAlchemy; see `limen.authz.compilers.sql.bind`."""
+    def bind(self, session: Any, principal: Principal, context: Context = None) -> None:
+        """Let a session of SQLAlchemy show a principal only what it may read; see `limen.authz.compilers.sql.bind`.
+
+        Raises:
+            ConfigurationError: the session holds objects, which nobody has filtered; or it is bound to somebody else.
+        """
         from limen.authz.compilers.sql.bind import bind
 
-        return bind(session, self._decider.policies, principal, **options)
+        bind(session, self._decider.policies, principal, context)
