@@ -163,7 +163,8 @@ class _Binding:
     def _compare(self, leaf: Compare) -> Bound:
         left, right = leaf.left, leaf.right
         if _is_of_a_row(left):
-            if _is_of_a_row(right):
+            # A constant was made to fit the field when the policy was written.
+            if isinstance(right, Constant) or _is_of_a_row(right):
                 return leaf
             told = _told(right, left, self._value(right))
             return FALSE if told is None else Compare(leaf.comparison, left, told)
@@ -179,6 +180,8 @@ class _Binding:
                 return leaf
             one = _told(item, _element(options), self._value(item))
             return FALSE if one is None else replace(leaf, item=one)
+        if isinstance(options, Constant) and _is_of_a_row(item):
+            return leaf
         if not _is_of_a_row(item):
             return _truth(including(leaf)(self._value(item), self._value(options)))
         return self._in_known(leaf, self._value(options))
@@ -250,6 +253,12 @@ def _element(options: Operand) -> Operand:
 
 def _told(known: Operand, other: Operand, value: Any) -> Constant | None:
     """Return a value as it is compared with a side that only a row has; None where it is missing, or never compared."""
+    if known.kind is Kind.ANY or known.kind is other.kind:
+        # What nearly every comparison is, without the questions that the others need.
+        if type(value) is str and other.kind is Kind.TEXT:
+            return Constant(value, Kind.TEXT)
+        if type(value) is int and other.kind is Kind.INTEGER:
+            return Constant(value, Kind.INTEGER)
     tells = tellers(known, other)
     told = value if tells is None else tells[0](value)
     kind = kind_of(told)
