@@ -77,6 +77,9 @@ Operand: TypeAlias = Constant | Attribute
 class Comparison(Enum):
     """How two values are compared."""
 
+    # A member is one object: it need not be told from others by its name.
+    __hash__ = object.__hash__
+
     EQUAL = "=="
     NOT_EQUAL = "!="
     LESS = "<"

@@ -12,6 +12,9 @@ Model = type[Any]
 class Kind(Enum):
     """What the values of a field are. Only those of kinds that compare the same in Python and in SQL are compared."""
 
+    # A member is one object: it need not be told from others by its name.
+    __hash__ = object.__hash__
+
     BOOLEAN = "boolean"
     INTEGER = "integer"
     FLOAT = "float"

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapper
 
 from limen.authz.compilers.partial import Bound, bound
 from limen.authz.compilers.sql.rows import Column, Entity, Rows, exists
-from limen.authz.compilers.sql.where import NO, compiled, where
+from limen.authz.compilers.sql.where import NO, compiled
 from limen.authz.policy.nodes import Node, Truth
 from limen.authz.policy.shapes import Model
 from limen.core.errors import ConfigurationError
@@ -31,6 +31,9 @@ def visible(
         ConfigurationError: SQL cannot say it; see `limen.authz.compilers.sql.where.where`.
     """
     source = Entity(entity)
+    if not source.mapper.polymorphic_map:
+        # The usual case: no heirs, and none inherited from.
+        return compiled(bound(condition_for(source.mapper.class_), principal, context), source, principal)
     conditions: list[tuple[Node, list[Mapper[Any]]]] = []
     for mapper in _classes(source.mapper):
         node = condition_for(mapper.class_)
@@ -40,7 +43,7 @@ def visible(
         else:
             same.append(mapper)
     if len(conditions) == 1:
-        return where(bound(conditions[0][0], principal, context), entity, principal)
+        return compiled(bound(conditions[0][0], principal, context), source, principal)
     parts = [_of_classes(source, mappers, bound(node, principal, context), principal) for node, mappers in conditions]
     return sa.or_(*parts)
 
@@ -62,7 +65,7 @@ def _of_classes(source: Entity, mappers: list[Mapper[Any]], left: Bound, princip
         raise ConfigurationError(f"{source.mapper.class_.__name__} is told from its heirs by an expression")
     is_one = source.of_table(discriminator).in_(names)
     if source.mapper in mappers:
-        return sa.and_(is_one, where(left, source.entity, principal))
+        return sa.and_(is_one, compiled(left, source, principal))
     return sa.and_(is_one, sa.or_(*[_as_heir(source, mapper, left, principal) for mapper in mappers]))
 
 
