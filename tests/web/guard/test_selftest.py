@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from limen.core.errors import ConfigurationError
 from limen.fastapi import roles
+from limen.web.fastapi import PolicyEnforcement
 from limen.web.guard import dependants, dispatch, leaves, protect, selftest
 from tests.web.guard.kit import Counted, SmallGate, call
 
@@ -33,6 +34,22 @@ async def test_with_the_installed_framework_the_guard_holds(framework: Any) -> N
     assert len(selftest._KNOWN_TO_HOLD) == 1
     await selftest.assert_guard_holds(framework())
     assert len(selftest._KNOWN_TO_HOLD) == 1
+
+
+async def test_a_framework_that_calls_handlers_of_refused_dependencies_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Policies about a resource lean on that, so it is tried where a gate has policies."""
+    await selftest.assert_guard_holds(FastAPI(), has_policies=True)
+    monkeypatch.setattr(selftest, "_KNOWN_TO_HOLD", set())
+
+    async def decides_nothing(self: Any, connection: Any, resource: Any = None) -> Any:
+        return resource
+
+    monkeypatch.setattr(PolicyEnforcement, "__call__", decides_nothing)
+    with pytest.raises(ConfigurationError, match="/decided"):
+        await selftest.assert_guard_holds(FastAPI(), has_policies=True)
+    await selftest.assert_guard_holds(FastAPI())
 
 
 async def _silent(self: Router, scope: Scope, receive: Receive, send: Send) -> None:

@@ -108,7 +108,7 @@ class Protection:
         found = faults(leaves, self.rules, self.gate.catalogue, self.gate.loaded_policies, strict=self.strict)
         if found:
             raise ConfigurationError("limen refuses to start this application:\n- " + "\n- ".join(found))
-        await assert_guard_holds(self.app)
+        await assert_guard_holds(self.app, has_policies=self.gate.loaded_policies is not None)
         for each in leaves:
             if each.leaf.stated.stray_public and not each.leaf.stated.public:
                 _log.warning(

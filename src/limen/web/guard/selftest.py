@@ -33,6 +33,7 @@ _KNOWN_TO_HOLD: set[tuple[int, ...]] = set()
 
 _WITHOUT_ROLES = b"sentinel"
 _FOREIGN = "/foreign"
+_DECIDED, _ACTION = "/decided", "sentinel:read"
 _CHECKED = ("/checked", "/included/checked")
 
 
@@ -76,8 +77,8 @@ class _Scratch:
 
     ready = True
 
-    def __init__(self) -> None:
-        self.gate: Gate = _SentinelGate()
+    def __init__(self, gate: Gate) -> None:
+        self.gate: Gate = gate
         self.rules = PathRules()
 
     async def ensure_started(self) -> None:
@@ -122,8 +123,12 @@ class _ForeignRoute(BaseRoute):
         await self._sentinels.application(scope, receive, send)
 
 
-async def assert_guard_holds(app: Starlette) -> None:
+async def assert_guard_holds(app: Starlette, *, has_policies: bool = False) -> None:
     """Send sentinel requests through a scratch application of the same framework.
+
+    Args:
+        app: the real one.
+        has_policies: its gate has policies, so FastAPI must call no handler whose dependency refuses.
 
     Raises:
         ConfigurationError: one of them reached a handler, or the one that should did not.
@@ -132,6 +137,7 @@ async def assert_guard_holds(app: Starlette) -> None:
     is_fastapi = fastapi is not None and isinstance(app, fastapi.FastAPI)
     kind = fastapi.FastAPI if is_fastapi and fastapi is not None else Starlette
     habits = tuple(id(each) for each in (kind, kind.__call__, Router.app, Router.__call__, type(app.router).app))
+    habits = (*habits, has_policies)
     if habits in _KNOWN_TO_HOLD:
         return
     sentinels = _Sentinels()
@@ -139,7 +145,11 @@ async def assert_guard_holds(app: Starlette) -> None:
     if is_fastapi:
         scratch, more = _fastapi(sentinels, scratch)
         paths += more
-    put_guard_around(scratch, _Scratch())
+    gate = _SentinelGate()
+    if is_fastapi and has_policies:
+        _add_policy(scratch, gate, sentinels)
+        paths.append(_DECIDED)
+    put_guard_around(scratch, _Scratch(gate))
     failures = await _probe(scratch, sentinels, paths)
     if failures:
         raise ConfigurationError(
@@ -220,6 +230,21 @@ def _fastapi(sentinels: _Sentinels, inner: Starlette) -> tuple[Any, list[str]]:
     return app, paths
 
 
+def _add_policy(app: Any, gate: _SentinelGate, sentinels: _Sentinels) -> None:
+    """Add a leaf whose policy is asked in a dependency, and says no."""
+    from limen.authz.engine import Policies
+    from limen.web.fastapi import policy
+
+    async def load() -> str:
+        return "a resource"
+
+    async def handler() -> None:
+        sentinels.ran.append(_DECIDED)
+
+    gate.loaded_policies = LoadedPolicies(Policies.load((), permissions=(_ACTION,)), (), lambda roles: frozenset())
+    app.add_api_route(_DECIDED, handler, methods=["GET", "POST"], dependencies=[policy(_ACTION, load=load)])
+
+
 async def _probe(app: Any, sentinels: _Sentinels, paths: list[str]) -> list[str]:
     failures = []
     for path in paths:
@@ -234,10 +259,10 @@ async def _probe(app: Any, sentinels: _Sentinels, paths: list[str]) -> list[str]
         status = await _call(app, "/restricted/leaf", "POST", (b"authorization", _WITHOUT_ROLES))
         if status != 403:
             failures.append(f"the dependencies of an included router ({status})")
-    for path in set(_CHECKED).intersection(paths):
+    for path in {*_CHECKED, _DECIDED}.intersection(paths):
         status = await _call(app, path, "POST", (b"authorization", _WITHOUT_ROLES))
         if status != 403:
-            failures.append(f"a guard of the application's own at {path} ({status})")
+            failures.append(f"a guard or a policy of the application's own at {path} ({status})")
     failures += [f"a handler ran: {each}" for each in sentinels.ran]
     sentinels.ran.clear()
     if await _call(app, "/public", "GET") != 200 or sentinels.ran != ["/public"]:
