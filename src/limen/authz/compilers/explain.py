@@ -224,12 +224,27 @@ class _Writer:
         now = self._surroundings.now
         if operand.source is Source.CONTEXT and operand.path == ("now",):
             return lambda principal, resource, context: now() if context.get("now") is None else context["now"]
-        name = operand.path[0]
-        if operand.source is Source.SUBJECT and len(operand.path) == 1 and name not in _OF_THE_PRINCIPAL:
-            return lambda principal, resource, context: (
-                ABSENT if principal.attributes is None else principal.attributes.get(name)
-            )
+        if len(operand.path) == 1 and operand.cast is None:
+            quick = self._quick_reader(operand)
+            if quick is not None:
+                return quick
         return lambda principal, resource, context: read(operand, principal, resource, context)
+
+    def _quick_reader(self, attribute: Attribute) -> Callable[[Principal, Any, Mapping[str, object]], Any] | None:
+        """Return what reads the most usual attributes as `read` does, in less time; None for the others."""
+        name = attribute.path[0]
+        if attribute.source is Source.SUBJECT:
+            if name == "id":
+                return lambda principal, resource, context: principal.sub or None
+            if name not in OWN_FIELDS:
+                return lambda principal, resource, context: (
+                    ABSENT if principal.attributes is None else principal.attributes.get(name)
+                )
+        elif attribute.source is Source.RESOURCE and self._access is Access.MAPPED:
+            return lambda principal, resource, context: (
+                resource.__dict__[name] if name in resource.__dict__ else read(attribute, principal, resource, context)
+            )
+        return None
 
     def _test(self, leaf: Node) -> Callable[..., bool]:  # noqa: PLR0911 - one for each kind of node
         """Return what tells whether a leaf holds, of its two values and all that was asked."""
