@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import cycle
 
 from benchmarks import applications as apps
 from benchmarks.gates import gate_of, installation
@@ -21,13 +22,13 @@ def cookies(effort: Effort) -> Sequence[Row]:
 
 
 class _AnswersAtOnce:
-    """A store whose round trip takes no time: it says again what the real one has said."""
+    """A store whose round trip takes no time: it says again what the real one has said, in other objects."""
 
-    def __init__(self, found: PresentedSession) -> None:
-        self._found = found
+    def __init__(self, answers: Sequence[PresentedSession]) -> None:
+        self._answers = cycle(answers)
 
     async def present(self, sid: str, token_hash: bytes) -> PresentedSession:
-        return self._found
+        return next(self._answers)
 
     async def touch(self, sid: str, token_hash: bytes, *, idle_ms: int, every_ms: int) -> bool:
         return False
@@ -48,7 +49,8 @@ async def _cookies(effort: Effort) -> Sequence[Row]:
             found = await gate.storage.cookies.present(*issued.presented)
             if found is None:
                 raise RuntimeError("the session is not there")
-            quick.cookies._store = _AnswersAtOnce(found)
+            answers = [await gate.storage.cookies.present(*issued.presented) or found for _ in range(64)]
+            quick.cookies._store = _AnswersAtOnce(answers)
             figures: dict[str, list[float]] = {name: [] for name in apps_of}
             for number in range(rounds + 1):
                 for name, app in apps_of.items():

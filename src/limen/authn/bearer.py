@@ -37,6 +37,7 @@ from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.jwt import TokenError, TokenVerifier
 from limen.crypto.keys import KeySet
 
+_LOOKED_AT: Final = frozenset({b"authorization", b"cookie", b"x-api-key"})
 _PERSON: Final = PrincipalKind.PERSON
 _BOUND: Final = "The access token is bound to a client certificate that this connection does not have."
 KEY: Final = b"lim_"
@@ -150,14 +151,15 @@ class BearerStrategy:
         between two requests the processor has forgotten each function that it has to call.
         """
         lookup, clock, ended, changed = self._cache.get_by_digest, self._clock, self._ended, self._changed
+        thumbprint_of = self._thumbprint_of
 
         def attribute(scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
             found = None
             for name, value in scope["headers"]:
-                if name == b"authorization":
+                if name in _LOOKED_AT:
+                    if name != b"authorization":
+                        return otherwise(scope, state)  # it may be another credential
                     found = value if found is None else b""  # two are no token: the chain refuses them
-                elif name == b"cookie" or name == b"x-api-key":  # noqa: PLR1714 - two comparisons are faster
-                    return otherwise(scope, state)  # it may be another credential
             if found is None:
                 return None
             digest = sha256(found).digest()
@@ -171,7 +173,14 @@ class BearerStrategy:
                 known = new
             else:
                 return otherwise(scope, state)
-            if changed or known.bound_to is not None or known.principal.sid in ended or not clock() < known.expires_at:
+            bound_to = known.bound_to
+            if (
+                # That it was right on another connection says nothing of this one.
+                (bound_to is not None and (thumbprint_of is None or thumbprint_of(scope) != bound_to))
+                or changed
+                or known.principal.sid in ended
+                or not clock() < known.expires_at
+            ):
                 fault = self._fault_on(known, scope)
                 if fault is not None:
                     is_to_ask = isinstance(known, _AskStore)
@@ -219,7 +228,7 @@ class BearerStrategy:
         return None
 
     def _fault_on(self, known: Authenticated, scope: Mapping[str, Any]) -> Unauthenticated | None:
-        """Return why it may not be used on this very connection: that it was right on another says nothing."""
+        """Return why it may not be used on this very connection."""
         bound_to = known.bound_to
         if bound_to is not None and (self._thumbprint_of is None or self._thumbprint_of(scope) != bound_to):
             return TokenRejected(_BOUND)

@@ -7,7 +7,8 @@ loses a role is felt in every process within that second (ASVS 8.3.1), and the c
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -39,6 +40,13 @@ from limen.crypto.certificates import CertificateError, ClientCertificate, der_o
 from limen.crypto.claims_cache import ClaimsCache
 
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"cookie"})
+_OF_PAGES: Final = frozenset({b"sec-fetch-site", b"origin"})
+"""Headers by which a browser tells whose page asks."""
+_LOOKED_AT: Final = _CREDENTIALS | _OF_PAGES
+_ANONYMOUS: Final = PrincipalKind.ANONYMOUS
+_SERVICE: Final = PrincipalKind.SERVICE
+_UNCLEAR: Final = (_ANONYMOUS, _SERVICE)
+"""Of these the certificate decides whose request it is, or whether it may be; a person's needs none."""
 _SAFE_METHODS: Final = SAFE_METHODS | {"QUERY"}
 _OWN_PAGES: Final = frozenset({b"same-origin", b"none"})
 _RANK: Final = {"sha256": 0, "uri": 1, "dns": 2}
@@ -48,6 +56,33 @@ _log = logging.getLogger(__name__)
 CertificateSource = Callable[[Mapping[str, Any]], ClientCertificate | LimenError | None]
 """Answers the certificate of a connection, by its ASGI scope: None where there is none, an error where what was sent is
 no certificate. Who made it was verified, or it bears a fault."""
+
+Pairs = tuple[tuple[bytes, bytes], ...]
+"""Names and values of the headers of one request that speak of certificates, in their order."""
+
+
+class CertificateHeaders(ABC):
+    """A `CertificateSource` that reads headers as well, and takes those that nobody vouches for out of the request.
+
+    Attributes:
+        names: the names of all headers that speak of certificates, whoever writes them.
+    """
+
+    names: frozenset[bytes]
+
+    @abstractmethod
+    def __call__(self, scope: Mapping[str, Any]) -> ClientCertificate | LimenError | None:
+        """Return the certificate of a connection; the request stays as it is."""
+
+    @abstractmethod
+    def told(self, scope: MutableMapping[str, Any], pairs: Pairs) -> ClientCertificate | LimenError | None:
+        """Return the certificate of a connection, and take what nobody vouches for out of the request.
+
+        Args:
+            scope: of the request.
+            pairs: every header of it that has one of the names.
+        """
+
 
 ThumbprintOf = Callable[[Mapping[str, Any]], str | None]
 """Answers the thumbprint (``x5t#S256``) of the certificate that a connection can be proved by now; None for none."""
@@ -68,7 +103,9 @@ def tls_certificate(scope: Mapping[str, Any]) -> ClientCertificate | LimenError 
     if tls.get("client_cert_error"):
         return CertificateRejected("The server could not verify the client certificate.")
     try:
-        return _read_pem(next(iter(chain)))
+        for first in chain:
+            return _read_pem(first)
+        return None
     except (CertificateError, ValueError, AttributeError, TypeError):
         return CredentialMalformed("The client certificate cannot be read.")
 
@@ -83,9 +120,13 @@ def thumbprints(source: CertificateSource, clock: Clock) -> ThumbprintOf:
 
     def thumbprint_of(scope: Mapping[str, Any]) -> str | None:
         found = source(scope)
-        if not isinstance(found, ClientCertificate) or found.fault_at(clock()) is not None:
-            return None
-        return found.thumbprint
+        if (
+            type(found) is ClientCertificate
+            and found.fault is None
+            and found.not_before <= clock() < found.not_after + 1
+        ):
+            return found.thumbprint
+        return None
 
     return thumbprint_of
 
@@ -153,28 +194,65 @@ class ClientCertificateStrategy:
         """Ask the store about every certificate again: what a role gives has changed, or a name was taken away here."""
         self._seen.clear()
 
-    def shortcut(self, otherwise: Attribute) -> Attribute:
+    def shortcut(self, otherwise: Attribute) -> Attribute:  # noqa: C901 - the function in it
         """Return a way that looks for a certificate, and leaves connections without one to ``otherwise``.
 
         Beside another credential it is that one which says who acts, and the certificate only who speaks: a service may
         send what a person sent it. A service acts for itself: its own credential on the connection of another service
         was stolen, or is mixed up, and is refused (400 ``credentials_conflict``).
         """
-        source = self._source
+        source, clock, monotonic, ended = self._source, self._clock, self._monotonic, self._ended
+        lookup = self._seen.get_by_digest
+        headers = source if isinstance(source, CertificateHeaders) else None
+        looked_at = _LOOKED_AT | (frozenset() if headers is None else headers.names)
 
-        def attribute(scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
-            found = source(scope)
+        def attribute(  # noqa: C901, PLR0911, PLR0912 - one walk through the headers, and as few calls as there can be
+            scope: Any, state: Attribution
+        ) -> Awaitable[None] | None:
+            pairs = None
+            is_page = is_beside = False
+            for name, value in scope["headers"]:
+                if name in looked_at:
+                    if name in _OF_PAGES:
+                        is_page = True
+                    elif name in _CREDENTIALS:
+                        is_beside = True
+                    elif pairs is None:
+                        pairs = [(name, value)]
+                    else:
+                        pairs.append((name, value))
+            if headers is not None:
+                found = headers.told(scope, tuple(pairs) if pairs else ())
+            elif is_beside:
+                pending = otherwise(scope, state)
+                if pending is not None:
+                    return self._after(pending, scope, state)
+                return self._beside(scope, state)
+            else:
+                found = source(scope)
             if found is None:
                 return otherwise(scope, state)
             if isinstance(found, LimenError):
                 state.rejection = found
                 return None
-            for name, _ in scope["headers"]:
-                if name in _CREDENTIALS:
-                    pending = otherwise(scope, state)
-                    if pending is not None:
-                        return self._after(pending, found, scope, state)
-                    return self._beside(found, scope, state)
+            if is_beside:
+                pending = otherwise(scope, state)
+                if pending is not None:
+                    return self._after(pending, scope, state)
+                return self._beside(scope, state)
+            if not is_page and found.fault is None and found.not_before <= clock() < found.not_after + 1:
+                # What `_alone` says, where a program calls whose certificate was asked about within the second.
+                entry = lookup(found.digest)
+                if entry is not None:
+                    known = entry[0]
+                    if (
+                        type(known) is CertificateCredential
+                        and monotonic() - known.asked_at < FRESH_SECONDS
+                        and known.principal.sid not in ended
+                    ):
+                        state.principal = known.principal
+                        state.credential = known
+                        return None
             return self._alone(found, scope, state)
 
         return attribute
@@ -212,23 +290,27 @@ class ClientCertificateStrategy:
             return
         _note(known, state)
 
-    async def _after(
-        self, pending: Awaitable[None], found: ClientCertificate, scope: Mapping[str, Any], state: Attribution
-    ) -> None:
+    async def _after(self, pending: Awaitable[None], scope: Mapping[str, Any], state: Attribution) -> None:
         await pending
-        waiting = self._beside(found, scope, state)
+        waiting = self._beside(scope, state)
         if waiting is not None:
             await waiting
 
-    def _beside(self, found: ClientCertificate, scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
-        if state.rejection is not None:
+    def _beside(self, scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
+        credential = state.credential
+        if isinstance(credential, Authenticated) and credential.bound_to is not None and state.rejection is None:
+            # It was held against the certificate of this very connection just now: whose that is needs no other proof.
             return None
-        if not state.principal.is_authenticated:
+        found = self._source(scope)
+        if isinstance(found, LimenError):
+            state.principal, state.credential, state.rejection = ANONYMOUS, None, found
+            return None
+        kind = state.principal.kind
+        if found is None or state.rejection is not None or kind not in _UNCLEAR:
+            return None
+        if kind is _ANONYMOUS:
             # A header that is no credential after all: a cookie of the application's.
             return self._alone(found, scope, state)
-        if state.principal.kind is not PrincipalKind.SERVICE or getattr(state.credential, "bound_to", None) is not None:
-            # A token that is bound to this very certificate needs no further proof of whose it is.
-            return None
         known = self._recalled(found)
         if known is None:
             return self._look_up_beside(found, state)
@@ -282,7 +364,7 @@ class ClientCertificateStrategy:
         roles, permissions = given(row.roles, self._known_roles(), self._permissions_of)
         return Principal(
             row.account_id,
-            PrincipalKind.SERVICE,
+            _SERVICE,
             roles,
             permissions,
             row.id,

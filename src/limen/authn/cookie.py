@@ -9,7 +9,9 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from ipaddress import ip_address
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 from limen.authn.ended import EndedSessions
@@ -24,6 +26,7 @@ from limen.authn.strategy import (
 from limen.core.errors import CredentialMalformed, CredentialsConflict, LimenError, SessionEnded
 from limen.core.held import ends_of, given, held_at
 from limen.core.principal import ANONYMOUS, Authentication, Principal, PrincipalKind
+from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.encoding import b64url_decode, b64url_encode
 from limen.crypto.refresh import secret_hash
 
@@ -48,6 +51,11 @@ _SECRET_BYTES: Final = 32
 _VALUE_LENGTH: Final = 64
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 """Headers that are a credential of their own, which no page makes a browser send of its own accord."""
+_LOOKED_AT: Final = _CREDENTIALS | {b"cookie"}
+_PERSON: Final = PrincipalKind.PERSON
+_ALONE: Final = frozenset({b"", b";"})
+_TOO_LARGE: Final = "The Cookie header is too large."
+_NO_VALUE: Final = "The session cookie is not one of ours."
 _PORT: Final = re.compile(rb":\d{1,5}\Z")
 
 _log = logging.getLogger(__name__)
@@ -141,12 +149,35 @@ class CookieSession(Authenticated, frozen=True, kw_only=True):
         return f"CookieSession(sid={self.principal.sid!r})"
 
 
+_SAID: Final = attrgetter(
+    "account_id", "idle_until", "ends_at", "created_at", "auth_time", "amr", "acr", "client_id", "roles"
+)
+"""All that the store tells of a session, but for its clock."""
+
+
+class _Seen(NamedTuple):
+    """What was made of a cookie the last time, and of what.
+
+    Attributes:
+        found: what the cookie says.
+        said: what the store said.
+        session: what came of it.
+    """
+
+    found: PresentedCookie
+    said: tuple[object, ...]
+    session: CookieSession
+
+
 Proof = Callable[[Mapping[str, Any], CookieSession], LimenError | None]
 """Tells why a request, by its ASGI scope, may not use a cookie that is valid (a page of somebody else's made it)."""
 
 
 class CookieStrategy:
     """Finds the session of a cookie; the store is asked each time, so what ended a moment ago is over everywhere.
+
+    Remembered is how a cookie is spelt, under the SHA-256 of its value, and the principal that was made of what the
+    store said: it is used again where the store says the very same once more, and the roles mean the same.
 
     Args:
         store: where the sessions are.
@@ -178,22 +209,40 @@ class CookieStrategy:
         self._proof = proof
         self._permissions_of = permissions_of
         self._known_roles = known_roles
+        self._seen: ClaimsCache[_Seen] = ClaimsCache()
         self.https_only = https_only
 
     def shortcut(self, otherwise: Attribute) -> Attribute:
         """Return a way that looks for the cookie, and leaves requests without one to ``otherwise``."""
+        lookup = self._seen.get_by_digest
 
         def attribute(scope: Mapping[str, Any], state: Attribution) -> Awaitable[None] | None:
-            found = read_cookie(scope, https_only=self.https_only)
-            if found is None:
+            given, is_beside = None, False
+            for name, part in scope["headers"]:
+                if name in _LOOKED_AT:
+                    if name != b"cookie":
+                        is_beside = True
+                    elif given is None:
+                        given = part
+                    elif len(given) <= MAX_HEADER:  # beyond, it is refused, and is not made longer
+                        given += b";" + part
+            if given is None:
                 return otherwise(scope, state)
-            if isinstance(found, CredentialMalformed):
-                state.rejection = found
+            value = _value_in(given, scope, https_only=self.https_only)
+            if value is None:
+                return otherwise(scope, state)
+            if isinstance(value, CredentialMalformed):
+                state.rejection = value
                 return None
-            for name, _ in scope["headers"]:
-                if name in _CREDENTIALS:
-                    return self._beside(found, scope, state, otherwise)
-            return self._attribute(found, scope, state)
+            digest = sha256(value).digest()
+            entry = lookup(digest)
+            found = parse_value(value) if entry is None else entry[0].found
+            if found is None:
+                state.rejection = CredentialMalformed(_NO_VALUE)
+                return None
+            if is_beside:
+                return self._beside(found, digest, scope, state, otherwise)
+            return self._attribute(found, digest, scope, state)
 
         return attribute
 
@@ -205,16 +254,22 @@ class CookieStrategy:
         """Say the same."""
         return NOT_MINE
 
-    async def _attribute(self, found: PresentedCookie, scope: Mapping[str, Any], state: Attribution) -> None:
+    async def _attribute(
+        self, found: PresentedCookie, digest: bytes, scope: Mapping[str, Any], state: Attribution
+    ) -> None:
+        sid, token_hash = found
         try:
-            session = await self.session_of(found)
+            row = None if sid in self._ended else await self._store.present(sid, token_hash)
+            if row is None:
+                state.rejection = SessionEnded()
+                return
+            if self._is_to_be_moved(row):
+                await self._move(found, row)
         except LimenError as error:
             # Noted, not raised: what is open to everybody stays open while the store does not answer.
             state.rejection = error
             return
-        if session is None:
-            state.rejection = SessionEnded()
-            return
+        session = self._session(found, row, digest)
         if scope.get("method") in SAFE_METHODS:
             state.safe_only = True
         else:
@@ -226,7 +281,12 @@ class CookieStrategy:
         state.credential = session
 
     async def _beside(
-        self, found: PresentedCookie, scope: Mapping[str, Any], state: Attribution, otherwise: Attribute
+        self,
+        found: PresentedCookie,
+        digest: bytes,
+        scope: Mapping[str, Any],
+        state: Attribution,
+        otherwise: Attribute,
     ) -> None:
         """Let the header decide, whatever it says, unless the cookie is somebody else's."""
         pending = otherwise(scope, state)
@@ -236,7 +296,7 @@ class CookieStrategy:
             return
         if not state.principal.is_authenticated:
             # A header that nobody here takes for a credential: X-API-Key where there are no such keys.
-            await self._attribute(found, scope, state)
+            await self._attribute(found, digest, scope, state)
             return
         try:
             session = await self.session_of(found)
@@ -260,32 +320,58 @@ class CookieStrategy:
         row = await self._store.present(sid, token_hash)
         if row is None:
             return None
-        remembered = row.ends_at - row.created_at > DAY_MS
-        idle_ms = self._idle_ms[remembered]
-        if row.idle_until < row.ends_at and row.now + idle_ms - row.idle_until >= TOUCH_MS:
-            try:
-                await self._store.touch(sid, token_hash, idle_ms=idle_ms, every_ms=TOUCH_MS)
-            except LimenError as error:
-                # The session is valid all the same; not moved, it ends earlier, never later.
-                _log.warning("the idle end of a session was not moved", extra={"code": error.code})
+        if self._is_to_be_moved(row):
+            await self._move(found, row)
+        return self._made(found, row)
+
+    def _is_to_be_moved(self, row: PresentedSession) -> bool:
+        idle_ms = self._idle_ms[row.ends_at - row.created_at > DAY_MS]
+        return row.idle_until < row.ends_at and row.now + idle_ms - row.idle_until >= TOUCH_MS
+
+    async def _move(self, found: PresentedCookie, row: PresentedSession) -> None:
+        idle_ms = self._idle_ms[row.ends_at - row.created_at > DAY_MS]
+        try:
+            await self._store.touch(found.sid, found.token_hash, idle_ms=idle_ms, every_ms=TOUCH_MS)
+        except LimenError as error:
+            # The session is valid all the same; not moved, it ends earlier, never later.
+            _log.warning("the idle end of a session was not moved", extra={"code": error.code})
+
+    def _session(self, found: PresentedCookie, row: PresentedSession, digest: bytes) -> CookieSession:
+        """Return the session that the store has just told of, as it was made the last time where nothing differs."""
+        if type(row.roles) is not frozenset:
+            # Something in it ends by itself, and when it does is not asked where sets are compared.
+            return self._made(found, row)
+        said = _SAID(row)
+        entry = self._seen.get_by_digest(digest)
+        if entry is not None:
+            seen = entry[0]
+            principal = seen.session.principal
+            roles, permissions = given(row.roles, self._known_roles(), self._permissions_of)
+            if seen.said == said and principal.roles == roles and principal.permissions == permissions:
+                return seen.session
+        session = self._made(found, row)
+        self._seen.put_by_digest(digest, _Seen(found, said, session), "")
+        return session
+
+    def _made(self, found: PresentedCookie, row: PresentedSession) -> CookieSession:
         held = held_at(row.roles, row.now)
         roles, permissions = given(held, self._known_roles(), self._permissions_of)
         return CookieSession(
             Principal(
                 row.account_id,
-                PrincipalKind.PERSON,
+                _PERSON,
                 roles,
                 permissions,
-                sid,
+                found.sid,
                 row.client_id,
                 Authentication(row.amr, row.auth_time // 1000, row.acr),
             ),
             # What stays open with this session must not outlive what ends of it.
             min([row.idle_until, *ends_of(held).values()]) // 1000,
             held,
-            token_hash=token_hash,
+            token_hash=found.token_hash,
             ends_at=row.ends_at // 1000,
-            remembered=remembered,
+            remembered=row.ends_at - row.created_at > DAY_MS,
         )
 
 
@@ -322,11 +408,11 @@ def read_cookie(scope: Mapping[str, Any], *, https_only: bool = False) -> Presen
     given = cookie_header(scope)
     if given is None or isinstance(given, CredentialMalformed):
         return given
-    values = values_named(given, cookie_name(scope, https_only=https_only))
-    if len(values) != 1:
-        return CredentialMalformed("There must be one session cookie.") if values else None
-    found = parse_value(values[0])
-    return CredentialMalformed("The session cookie is not one of ours.") if found is None else found
+    value = _value_in(given, scope, https_only=https_only)
+    if value is None or isinstance(value, CredentialMalformed):
+        return value
+    found = parse_value(value)
+    return CredentialMalformed(_NO_VALUE) if found is None else found
 
 
 def cookie_header(scope: Mapping[str, Any]) -> bytes | CredentialMalformed | None:
@@ -336,8 +422,28 @@ def cookie_header(scope: Mapping[str, Any]) -> bytes | CredentialMalformed | Non
         if name == b"cookie":
             given = value if given is None else given + b";" + value
             if len(given) > MAX_HEADER:
-                return CredentialMalformed("The Cookie header is too large.")
+                return CredentialMalformed(_TOO_LARGE)
     return given
+
+
+def _value_in(given: bytes, scope: Mapping[str, Any], *, https_only: bool) -> bytes | CredentialMalformed | None:
+    """Return the value of the one session cookie among all cookies; malformed for two, None for none."""
+    if len(given) > MAX_HEADER:
+        return CredentialMalformed(_TOO_LARGE)
+    name = cookie_name(scope, https_only=https_only)
+    wanted = b"__Host-limen=" if name is HOST_NAME else name + b"="
+    at = given.find(wanted)
+    if at < 0:
+        return None
+    begins = at + len(wanted)
+    ends = begins + _VALUE_LENGTH
+    if (at == 0 or given[at - 2 : at] == b"; ") and given[ends : ends + 1] in _ALONE and given.find(wanted, begins) < 0:
+        # As browsers spell it (RFC 6265, section 4.2.1), and once.
+        return given[begins:ends]
+    values = values_named(given, name)
+    if len(values) != 1:
+        return CredentialMalformed("There must be one session cookie.") if values else None
+    return values[0]
 
 
 def values_named(given: bytes, name: bytes) -> list[bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from limen.authn.client_certificate import tls_certificate
+from limen.authn.client_certificate import CertificateHeaders, Pairs, tls_certificate
 from limen.core.clock import Clock
 from limen.core.errors import CredentialMalformed, LimenError
 from limen.crypto.certificates import (
@@ -50,7 +50,7 @@ _KEPT: Final = 1024
 _log = logging.getLogger(__name__)
 
 
-class ProxiedCertificates:
+class ProxiedCertificates(CertificateHeaders):
     """Finds the client certificate of a connection, by its ASGI scope.
 
     On a connection from a trusted proxy the header alone speaks: the certificate of that connection, if there is one,
@@ -64,28 +64,44 @@ class ProxiedCertificates:
         clock: the time, in seconds since 1970 UTC.
     """
 
+    names = _ALL
+
     def __init__(self, header: str, proxies: TrustedProxies, anchors: TrustAnchors, clock: Clock) -> None:
-        self._names = _SENT[header]
+        self._written = frozenset(_SENT[header])
+        self._unwritten = _ALL - self._written
         self._read = _READERS[header]
-        self._proxies = proxies
+        self._trusts_host = proxies.trusts_host
         self._anchors = anchors
         self._clock = clock
-        self._held: dict[tuple[tuple[bytes, bytes], ...], ClientCertificate] = {}
+        self._held: dict[Pairs, ClientCertificate] = {}
 
     def __call__(self, scope: Mapping[str, Any]) -> ClientCertificate | LimenError | None:
         """Return the certificate, with a fault where it may not be used; None where the client has none."""
-        if not self._proxies.trusts(scope):
+        client = scope.get("client")
+        if not self._trusts_host(client[0] if client else None):
             return tls_certificate(scope)
-        names = self._names
+        names = self._written
         pairs = tuple([(name, value) for name, value in scope["headers"] if name in names])
         return self._of_header(pairs) if pairs else None
 
-    def _of_header(self, pairs: tuple[tuple[bytes, bytes], ...]) -> ClientCertificate | LimenError | None:
-        # Names and values whole are the key: by the values alone, whoever writes somebody's certificate into a
-        # Client-Cert-Chain that the proxy lets through would be taken for them. What was held against the authorities
-        # holds for as long as the whole chain does.
+    def told(self, scope: MutableMapping[str, Any], pairs: Pairs) -> ClientCertificate | LimenError | None:
+        """Do the same for a request of which every header that speaks of certificates is known, and `strip` it."""
+        client = scope.get("client")
+        if self._trusts_host(client[0] if client else None):
+            # Only what this proxy writes was ever held, so nothing is to be taken out where these very headers were.
+            known = self._held.get(pairs)
+            if known is not None and known.not_before <= self._clock() < known.not_after + 1:
+                return known
+        if pairs:
+            self.strip(scope)
+        return self(scope)
+
+    def _of_header(self, pairs: Pairs) -> ClientCertificate | LimenError | None:
+        # Names and values whole, in their order, are the key: by the values alone, whoever writes somebody's
+        # certificate into a Client-Cert-Chain that the proxy lets through would be taken for them. What was held
+        # against the authorities, and bore no fault, holds for as long as the whole chain does.
         known = self._held.get(pairs)
-        if known is not None and known.fault_at(self._clock()) is None:
+        if known is not None and known.not_before <= self._clock() < known.not_after + 1:
             return known
         if sum(len(value) for _, value in pairs) > MAX_VALUE:
             return _malformed("too_large")
@@ -107,12 +123,12 @@ class ProxiedCertificates:
 
         From a peer that is not trusted, every header of this kind; from a proxy, those that it does not write.
         """
-        headers = scope["headers"]
-        found = [name for name, _ in headers if name in _ALL]
-        if found:
-            kept = self._names if self._proxies.trusts(scope) else ()
-            if not all(name in kept for name in found):
-                scope["headers"] = [pair for pair in headers if pair[0] not in _ALL or pair[0] in kept]
+        client = scope.get("client")
+        unwanted = self._unwritten if self._trusts_host(client[0] if client else None) else _ALL
+        for name, _ in scope["headers"]:
+            if name in unwanted:
+                scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in unwanted]
+                return
 
 
 def _malformed(reason: str) -> LimenError:

@@ -21,11 +21,14 @@ FORWARDED: Final = "forwarded"
 UNIX: Final = "unix"
 """Stands for connections without an address: those of a Unix socket, which only this machine can reach."""
 
+_MOST_PEERS: Final = 4096
+"""Peers of whom it is remembered whether they are proxies."""
 _MOST_HOPS: Final = 32
 """Proxies in a row; beyond, nothing is believed further."""
 _PROTO: Final = b"x-forwarded-proto"
 _NAMES: Final = {FORWARDED_FOR: b"x-forwarded-for", FORWARDED: b"forwarded"}
 _SECURE: Final = frozenset({b"https", b"wss"})
+_USUAL: Final = [b"https"]
 _PLAIN: Final = frozenset({b"http", b"ws"})
 _LONGEST_NODE: Final = 64
 
@@ -37,11 +40,16 @@ class TrustedProxies:
         networks: addresses and networks in CIDR notation; ``unix`` stands for the peers of a Unix socket.
         header: which header they write: ``x-forwarded-for`` or ``forwarded`` (RFC 7239). The other one is not read.
 
+    Attributes:
+        scheme_header: the name of the header in which they tell the scheme of the client.
+        trusts_host: does what `trusts` does, for the first half of a scope's ``client``; None where there is none. It
+            remembers its answers, which nothing can change: who is a proxy is fixed when this is made.
+
     Raises:
         ConfigurationError: an entry is no network, or is everybody's; or it is another header.
     """
 
-    __slots__ = ("_header", "_name", "_networks", "_unix")
+    __slots__ = ("_header", "_name", "_networks", "_unix", "scheme_header", "trusts_host")
 
     def __init__(self, networks: Sequence[str] = (), header: str = FORWARDED_FOR) -> None:
         try:
@@ -54,6 +62,8 @@ class TrustedProxies:
         self._unix = UNIX in named
         self._header = header
         self._name = _NAMES[header]
+        self.scheme_header = b"forwarded" if header == FORWARDED else _PROTO
+        self.trusts_host = lru_cache(_MOST_PEERS)(self._is_trusted)
 
     def __bool__(self) -> bool:
         """Tell whether any proxy is trusted."""
@@ -66,7 +76,11 @@ class TrustedProxies:
 
     def trusts(self, scope: Mapping[str, Any]) -> bool:
         """Tell whether the socket's own peer is one of the proxies; nothing that the request says counts here."""
-        peer = _peer(scope)
+        client = scope.get("client")
+        return self.trusts_host(client[0] if client else None)
+
+    def _is_trusted(self, host: str | None) -> bool:
+        peer = _address_of(host)
         return self._unix if peer is None else bool(peer) and self._is_proxy(peer)
 
     def client_address(self, scope: Mapping[str, Any]) -> str | None:
@@ -104,18 +118,22 @@ class TrustedProxies:
         X-Forwarded-Proto says it, or ``proto`` of the last element where the header is Forwarded. Of several values
         each must say https: a chain with one plain leg is not over TLS.
         """
-        is_secure = scope.get("scheme") in SECURE_SCHEMES
-        if not self or not self.trusts(scope):
-            return is_secure
+        values = [value for name, value in scope["headers"] if name == self.scheme_header] if self.trusts(scope) else []
+        said = self.scheme_said(values) if values else None
+        return scope.get("scheme") in SECURE_SCHEMES if said is None else said
+
+    def scheme_said(self, values: list[bytes]) -> bool | None:
+        """Tell what the values of the header of that name say: over TLS, or not; None where they say neither."""
         if self._header == FORWARDED:
-            values = [value for name, value in scope["headers"] if name == b"forwarded"]
-            said = [_parameter(_cut(b",".join(values), b",")[1], b"proto")] if values else []
-        else:
-            said = [each for name, value in scope["headers"] if name == _PROTO for each in value.split(b",")]
-        protos = {(each or b"").strip().lower() for each in said}
-        if protos and protos <= _SECURE:
+            said = [_parameter(_cut(b",".join(values), b",")[1], b"proto")]
+        elif values == _USUAL:
             return True
-        return is_secure if protos.isdisjoint(_PLAIN) else False
+        else:
+            said = [each for value in values for each in value.split(b",")]
+        protos = {(each or b"").strip().lower() for each in said}
+        if protos <= _SECURE:
+            return True
+        return None if protos.isdisjoint(_PLAIN) else False
 
     def _is_proxy(self, address: str) -> bool:
         return is_within(address, self._networks)
@@ -129,19 +147,32 @@ NO_PROXIES: Final = TrustedProxies()
 
 def note_scheme(scope: Any, proxies: TrustedProxies) -> None:
     """Note in a scope what scheme the client used, where a trusted proxy says another one than the socket has."""
-    is_secure = proxies.is_https(scope)
-    if is_secure != (scope.get("scheme") in SECURE_SCHEMES):
-        scope[SCHEME_KEY] = "https" if is_secure else "http"
-    else:
-        scope.pop(SCHEME_KEY, None)
+    said = None
+    client = scope.get("client")
+    if proxies.trusts_host(client[0] if client else None):
+        wanted, values = proxies.scheme_header, None
+        for name, value in scope["headers"]:
+            if name == wanted:
+                if values is None:
+                    values = [value]
+                else:
+                    values.append(value)
+        if values is not None:
+            said = proxies.scheme_said(values)
+    if said is not None and said != (scope.get("scheme") in SECURE_SCHEMES):
+        scope[SCHEME_KEY] = "https" if said else "http"
+    elif SCHEME_KEY in scope:
+        del scope[SCHEME_KEY]
 
 
 def _peer(scope: Mapping[str, Any]) -> str | None:
     """Return the socket's peer: None where there is no address at all, empty where it is none that can be read."""
     client = scope.get("client")
-    if not client or not client[0]:
-        return None
-    return canonical_address(client[0])
+    return _address_of(client[0] if client else None)
+
+
+def _address_of(host: str | None) -> str | None:
+    return canonical_address(host) if host else None
 
 
 @lru_cache(maxsize=4096)

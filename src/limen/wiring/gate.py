@@ -535,9 +535,8 @@ class Limen(DecidingGate, Parts):
 
     def authenticate(self, scope: MutableMapping[str, Any], state: Attribution) -> Awaitable[None] | None:
         """Find out who is calling: at once where memory can tell, else by awaiting what is returned."""
-        strip = self._certificates.strip
-        if strip is not None:
-            strip(scope)
+        if self._strip_first is not None:
+            self._strip_first(scope)
         return self.chain.attribute(scope, state)
 
     async def live(self, principal: Principal) -> Principal:

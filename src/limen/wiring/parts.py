@@ -337,6 +337,8 @@ class Parts:
             clock=self._clock,
             thumbprint_of=self._thumbprint_of,
         )
+        # The strategy of certificates does it itself, but whoever is asked before it must not read forged headers.
+        self._strip_first = self._certificates.strip if self.own_strategies else None
         self.chain = AuthenticationChain(
             [*self.own_strategies, *certificates, self.bearer, *external, self.cookies, *keys],
             thumbprint_of=self._thumbprint_of,
