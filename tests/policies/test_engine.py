@@ -3,10 +3,13 @@
 import logging
 import os
 import random
+import re
+import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import product
-from types import MappingProxyType
+from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pytest
@@ -372,3 +375,16 @@ def test_lists_and_menus_are_asked_the_same_rules() -> None:
     assert "team_id = 1" in compiled
     assert "void" in compiled
     assert Line.__tablename__ not in compiled
+
+
+def test_the_pages_example_says_what_is_true() -> None:
+    """What the reference shows is run as it stands."""
+    page = Path(__file__).parents[2] / "docs" / "reference" / "policies-engine.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    module_of_page = ModuleType("policies_engine_page")
+    sys.modules["policies_engine_page"] = module_of_page
+    try:
+        exec(compile(code, str(page), "exec"), module_of_page.__dict__)  # noqa: S102 - the page's own code
+    finally:
+        del sys.modules["policies_engine_page"]
+    assert module_of_page.policies.failures == 0
