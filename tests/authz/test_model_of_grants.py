@@ -56,6 +56,7 @@ def texts_of(world: World) -> list[str]:
     return [name if end is None else f"{name}@{end}" for name, end in ends.items()]
 
 
+@pytest.mark.timeout(1800)
 @settings(max_examples=CASES, deadline=None, derandomize=True, database=None)
 @given(SEEDS)
 def test_limen_agrees_with_the_model(seed: int) -> None:
@@ -75,6 +76,7 @@ def test_limen_agrees_with_the_model(seed: int) -> None:
     assert {name for name in lasting(read(texts_of(world)), NOW) if name in NAMES} == kept
 
 
+@pytest.mark.timeout(1800)
 @settings(
     max_examples=max(15, CASES // 1_000),
     deadline=None,

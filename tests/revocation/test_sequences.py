@@ -35,6 +35,7 @@ ROLES: Final[dict[str, list[str]]] = {
 PERMISSIONS: Final = ["order:approve", "order:read", "order:refund"]
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("where", ["token", "database"])
 @settings(
     max_examples=SEQUENCES,
