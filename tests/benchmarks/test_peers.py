@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import policies
 from benchmarks.peers import comparison, installing
 from benchmarks.rows import Effort
 
@@ -69,3 +70,14 @@ def test_the_lists_are_locked() -> None:
     assert any(requirement.startswith("fastapi-users==") for requirement in requirements)
     assert all("==" in requirement and "--hash=sha256:" in requirement for requirement in requirements)
     assert "://" not in pinned
+
+
+def test_other_libraries_for_policies_that_are_not_there_are_told_in_their_rows(place: Path) -> None:
+    """What is here is measured all the same, and nothing is installed."""
+    rows = [row for row in policies.policies(Effort(quick=True)) if " against " in row.what]
+    assert {row.what.rpartition(" against ")[2] for row in rows} == {name for name, _ in policies.PEERS}
+    for row in rows:
+        assert row.limen > 0
+        assert (row.other, row.ratio, row.target) == (None, None, None)
+        assert "ARGS=policies" in row.note
+    assert not place.exists()
