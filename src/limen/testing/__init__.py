@@ -2,6 +2,7 @@
 
 * `acting_as`: requests inside the block are somebody's, without a login.
 * `TurnableClock`: for ``Limen(settings, clock=…)``: tokens and sessions grow old when you say so.
+* `limen.testing.policies`: a table of who may do what, and the proof that lists agree with the check.
 * The contract suites of the stores are in `limen.testing.contracts`; they need pytest.
 
 Nothing of limen imports this package.
