@@ -131,8 +131,9 @@ def test_named_settings_exist(path: Path) -> None:
     named = set(re.findall(r"\bLIMEN_[A-Z][A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
     # The settings of a provider of single sign-on bear its name: LIMEN_SSO_<NAME>_ISSUER.
     named = {name for name in named if name_and_key(name) is None and name != "LIMEN_SSO"}
-    # The last one is for the tests themselves.
-    known = {*Settings.environment_names(), "LIMEN_ENV_FILE", "LIMEN_TEST_POSTGRES_URL", "LIMEN_TEST_VALKEY_PROGRAM"}
+    # What names a file of settings, or an application, is none; the last ones are for the tests themselves.
+    others = {"LIMEN_APP", "LIMEN_ENV_FILE", "LIMEN_TEST_POSTGRES_URL", "LIMEN_TEST_VALKEY_PROGRAM"}
+    known = {*Settings.environment_names(), *others}
     refused = {"LIMEN_ALLOWED_HOSTS"}
     assert named - known <= (refused if path.name.startswith("0009-") else set())
     assert not refused & known
