@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from limen import Decision, Principal, PrincipalKind
+from limen import Decision, Principal, PrincipalKind, allow, resource, subject
 from limen.authz.administration import Administration
 from limen.core.errors import (
     AccountNotActive,
@@ -351,6 +351,25 @@ class TestJudges:
         assert (await place.gate.approvals.page(checker)).items == []
         small = await place.ask(maker, payload={"amount": 9})
         assert (await place.gate.approvals.approve(checker, small.id)).status is ApprovalStatus.APPROVED
+
+    async def test_the_rules_of_the_gate_have_a_say(self, place: Place, maker: Principal, checker: Principal) -> None:
+        """A rule about the request restricts who may approve it, from the moment it is loaded; the permission stays."""
+        U, A = subject(), resource(ApprovalView)  # noqa: N806 - as in the documentation
+        asked = await place.ask(maker)
+        place.gate.load_policies([allow("payout:release:approve", A.maker == U.id, id="only-ones-own")])
+        with pytest.raises(NotFound):
+            await place.gate.approvals.approve(checker, asked.id)
+        place.gate.load_policies([allow("payout:release:approve", A.maker != U.id, id="four-eyes")])
+        without = await place.somebody("clerk")
+        with pytest.raises(NotFound):
+            await place.gate.approvals.approve(without, asked.id)
+        assert (await place.gate.approvals.approve(checker, asked.id)).status is ApprovalStatus.APPROVED
+
+    async def test_rules_about_other_things_have_none(self, place: Place, maker: Principal, checker: Principal) -> None:
+        """Policies that name no approval leave it to the permission."""
+        asked = await place.ask(maker)
+        place.gate.load_policies([allow("report:read", id="reports")])
+        assert (await place.gate.approvals.approve(checker, asked.id)).status is ApprovalStatus.APPROVED
 
     async def test_an_action_that_is_not_declared_here(
         self, place: Place, maker: Principal, checker: Principal

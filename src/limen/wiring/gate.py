@@ -25,7 +25,7 @@ from limen.core.held import given
 from limen.core.principal import Principal
 from limen.core.probe import Probe
 from limen.features.accounts.existing import ExistingAccounts
-from limen.features.approvals.service import ApprovalService
+from limen.features.approvals.service import ApprovalService, ApprovalView, ByPolicy
 from limen.features.sso.providers import SSOProvider
 from limen.settings import Settings
 from limen.storage import ApplicationConnection
@@ -103,12 +103,13 @@ class Limen(DecidingGate, Parts):
         self.approvals = ApprovalService(
             self.storage.approvals,
             roles=self.roles,
-            live=self.live,
+            live=self._live_subject,
             catalogue=lambda: self.catalogue,
             using=self.storage.using,
             borrowed=self.storage.borrowed,
             record=self.sessions.record,
         )
+        self.approvals.use_policy(ByPolicy(self._approvable))
         self._default_roles = default_roles or {}
         self._separated = None if separation_of_duty is None else separated_pairs(separation_of_duty)
         if roles is not None:
@@ -562,6 +563,15 @@ class Limen(DecidingGate, Parts):
             return await self.messages.live(principal)
         roles, permissions = given(await self._held_now(principal), self._role_names(), self._permissions_of)
         return replace(principal, roles=roles, permissions=permissions)
+
+    async def _live_subject(self, principal: Principal) -> Principal:
+        """Return the principal as the database and the application's loader have it now."""
+        return await self.subject_of(await self.live(principal))
+
+    def _approvable(self, principal: Principal, action: str, request: ApprovalView) -> bool:
+        """Tell whether policies let somebody approve a request; where no rule is about it they have no say."""
+        loaded = self.loaded_policies
+        return loaded is None or not loaded.policies.rules_for(action) or loaded.can(principal, action, request)
 
     def still_valid(self, state: Attribution) -> bool:
         """Tell whether an open connection may stay open: credential in time, session not ended, roles unchanged.
