@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper, RelationshipProperty
-from sqlalchemy.sql.elements import Grouping
+from sqlalchemy.sql.elements import False_, Grouping
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from limen.core.errors import ConfigurationError
@@ -174,8 +174,12 @@ def exists(froms: Iterable[Any], conditions: Iterable[Column], *, negated: bool 
         conditions: what a row of them must meet.
         negated: that there is no such row.
     """
+    wanted = list(conditions)
+    if any(isinstance(each, False_) for each in wanted):
+        # No row does. SQLAlchemy would drop the joins beside it, and warn of a product of tables.
+        return sa.true() if negated else sa.false()
     tables = list(froms)
-    found: Any = sa.select(sa.literal_column("1")).select_from(*tables).where(*conditions).correlate_except(*tables)
+    found: Any = sa.select(sa.literal_column("1")).select_from(*tables).where(*wanted).correlate_except(*tables)
     return Trusted(~found.exists() if negated else found.exists())
 
 
