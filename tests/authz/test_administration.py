@@ -20,6 +20,7 @@ def test_the_permissions_of_administration() -> None:
         "services:write",
         "api-keys:own",
         "approvals:read",
+        "policies:explain",
     } == ADMINISTRATION
     assert limen.ADMINISTRATION is ADMINISTRATION
     assert {type(name) for name in ADMINISTRATION} == {str}

@@ -21,6 +21,7 @@ class Administration(StrEnum):
     SERVICES_WRITE = "services:write"
     API_KEYS_OWN = "api-keys:own"
     APPROVALS_READ = "approvals:read"
+    POLICIES_EXPLAIN = "policies:explain"
 
 
 ADMINISTRATION: Final[frozenset[str]] = frozenset(permission.value for permission in Administration)

@@ -45,6 +45,7 @@ def application() -> typer.Typer:
         db,
         demo,
         doctor,
+        explain,
         init,
         keys,
         policy,
@@ -64,7 +65,7 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    commands: list[Callable[..., Any]] = [serve.serve, demo.demo, init.init, doctor.doctor]
+    commands: list[Callable[..., Any]] = [serve.serve, demo.demo, init.init, doctor.doctor, explain.explain]
     for command in commands:
         app.command()(command)
     app.add_typer(accounts.app, name="accounts")

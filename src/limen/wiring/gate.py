@@ -17,6 +17,7 @@ from limen.authn.message import is_by_message
 from limen.authn.own_strategy import OwnStrategy, security_schemes_of
 from limen.authn.strategy import Attribution, Authenticated
 from limen.authz.attributes import AttributeLoader
+from limen.authz.explaining import PolicyResources, ResourceLoader
 from limen.authz.roles import RoleCatalogue, separated_pairs
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied, Unavailable
@@ -30,10 +31,12 @@ from limen.features.sso.providers import SSOProvider
 from limen.settings import Settings
 from limen.storage import ApplicationConnection
 from limen.web.deciding import DecidingGate, PolicyContext
+from limen.wiring.explaining import explain_account
 from limen.wiring.parts import Parts
 
 if TYPE_CHECKING:
     # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
+    from limen.authz.compilers.explain import Explanation
     from limen.authz.policy.rules import PolicySet, Rule
     from limen.guard.requirements import Requirement
     from limen.web.behind_gateway import BehindGateway
@@ -64,6 +67,8 @@ class Limen(DecidingGate, Parts):
             `start` where the roles are in the database; and again where roles change.
         policy_context: tells policies what the application knows of a request or a message, by name, without I/O; what
             is not told is unknown to them.
+        policy_resources: for each model an async function that loads a resource by its id, as text, with everything
+            that rules read; for administrators who ask why, see `explain_account`.
         existing_accounts: an existing table of users, asked for names that limen does not know.
         issuers: others whose access tokens count beside this limen's.
         strategies: ways of the application's own to say who is calling.
@@ -84,6 +89,7 @@ class Limen(DecidingGate, Parts):
         attributes: AttributeLoader | None = None,
         policies: "PolicySet | Iterable[Rule] | None" = None,
         policy_context: PolicyContext | None = None,
+        policy_resources: Mapping[type[Any], ResourceLoader] | None = None,
         existing_accounts: ExistingAccounts | None = None,
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
@@ -91,6 +97,7 @@ class Limen(DecidingGate, Parts):
         clock: Clock = system_clock,
     ) -> None:
         self._prepare_policies(policies, attributes, policy_context, clock)
+        self._policy_resources = PolicyResources(policy_resources)
         super().__init__(
             settings,
             roles=roles,
@@ -129,6 +136,7 @@ class Limen(DecidingGate, Parts):
         attributes: AttributeLoader | None = None,
         policies: "PolicySet | Iterable[Rule] | None" = None,
         policy_context: PolicyContext | None = None,
+        policy_resources: Mapping[type[Any], ResourceLoader] | None = None,
         existing_accounts: ExistingAccounts | None = None,
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
@@ -145,6 +153,7 @@ class Limen(DecidingGate, Parts):
             attributes: loads what the application knows of its own users.
             policies: what is allowed and denied.
             policy_context: tells policies what the application knows of a request or a message.
+            policy_resources: loads resources for administrators who ask why.
             existing_accounts: an existing table of users.
             issuers: others whose access tokens count beside this limen's.
             strategies: ways of the application's own to say who is calling.
@@ -163,6 +172,7 @@ class Limen(DecidingGate, Parts):
             attributes=attributes,
             policies=policies,
             policy_context=policy_context,
+            policy_resources=policy_resources,
             existing_accounts=existing_accounts,
             issuers=issuers,
             sso=sso,
@@ -360,6 +370,7 @@ class Limen(DecidingGate, Parts):
             events=self.events,
             client_certificates=self.client_certificates.service,
             permissions=self.permissions,
+            explain=self.explain_account,
             api_keys=self.api_keys,
         )
 
@@ -572,6 +583,24 @@ class Limen(DecidingGate, Parts):
         """Tell whether policies let somebody approve a request; where no rule is about it they have no say."""
         loaded = self.loaded_policies
         return loaded is None or not loaded.policies.rules_for(action) or loaded.can(principal, action, request)
+
+    async def explain_account(self, account: str, action: str, resource: str | None = None) -> "Explanation":
+        """Return why an account may do something, or may not, with values: for an administrator, never for the caller.
+
+        It goes by the roles, permissions and attributes that the account has now, and by no request: what
+        ``policy_context`` tells is unknown. An account that is switched off may do nothing.
+
+        Args:
+            account: its id or its username.
+            action: ``resource:action``.
+            resource: ``Model:id``, loaded by ``policy_resources``; None for none in particular.
+
+        Raises:
+            NotFound: there are no policies, no such account, or no such resource.
+            InvalidInput: an action that nobody knows, or a model that nothing loads.
+            Unavailable: what loads the resource or the attributes failed.
+        """
+        return await explain_account(self, self._policy_resources, account, action, resource)
 
     def still_valid(self, state: Attribution) -> bool:
         """Tell whether an open connection may stay open: credential in time, session not ended, roles unchanged.

@@ -1,7 +1,8 @@
 """``/admin/api``: everything that is administered over HTTP, each area in a module of its own."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from limen.features.accounts.administration import AccountAdministration
 from limen.features.accounts.service import AccountService
@@ -16,9 +17,14 @@ from limen.web.routes.api_keys import service_paths, service_routes
 from limen.web.routes.client_certificates import certificate_paths, certificate_routes
 from limen.web.routes.endpoint import Routes
 from limen.web.routes.events import event_paths, event_routes
+from limen.web.routes.explain import explain_paths, explain_routes
 from limen.web.routes.grants import grant_paths, grant_routes
 from limen.web.routes.roles import role_paths, role_routes
 from limen.web.routes.schema import Paths
+
+if TYPE_CHECKING:
+    # A name only: whoever has no policies does not wait for what compiles them.
+    from limen.authz.compilers.explain import Explanation
 
 PREFIX: Final = "/admin/api"
 """Where the routes are; the same in every application, whatever the prefix of the others is."""
@@ -35,6 +41,7 @@ class Administered:
     events: EventService
     client_certificates: ClientCertificateService
     permissions: PermissionService
+    explain: "Callable[[str, str, str | None], Awaitable[Explanation]]"
     api_keys: ApiKeys | None = None
 
 
@@ -47,6 +54,7 @@ def administration_routes(services: Administered) -> Routes:
         ),
         **grant_routes(services.roles, services.permissions, prefix=PREFIX),
         **event_routes(services.events, prefix=PREFIX),
+        **explain_routes(services.explain, prefix=PREFIX),
         **certificate_routes(services.client_certificates, prefix=PREFIX),
         **(service_routes(services.api_keys, prefix=PREFIX) if services.api_keys is not None else {}),
     }
@@ -60,6 +68,7 @@ def administration_paths(*, api_keys: bool = False) -> Paths:
         **account_admin_paths(PREFIX),
         **grant_paths(PREFIX),
         **event_paths(PREFIX),
+        **explain_paths(PREFIX),
         **certificate_paths(PREFIX),
         **services,
     }
