@@ -22,6 +22,8 @@ LONGEST: Final = 200
 """Characters of a value that are shown."""
 _MOST: Final = 20
 _LONGEST_ID: Final = 200
+_BITS: Final = 640
+"""Of an integer that is written out; Python refuses thousands of digits."""
 
 _PLAIN = (bool, int, float, str, Decimal, date, datetime, time, timedelta, UUID)
 
@@ -99,6 +101,8 @@ def shown_value(value: object) -> str | None:
 def _text(value: object) -> str:
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
+    if type(value) is int and value.bit_length() > _BITS:
+        return "<int>"
     if type(value) in _PLAIN:
         return f"{value.isoformat()}" if isinstance(value, date | time) else str(value)
     if type(value) in {list, tuple, set, frozenset} and isinstance(value, list | tuple | Set):
