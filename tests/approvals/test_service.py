@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from limen import Decision, Principal, PrincipalKind, allow, resource, subject
+from limen import Decision, PolicySet, Principal, PrincipalKind, allow, deny, resource, subject
 from limen.authz.administration import Administration
 from limen.core.errors import (
     AccountNotActive,
@@ -364,6 +364,20 @@ class TestJudges:
         with pytest.raises(NotFound):
             await place.gate.approvals.approve(without, asked.id)
         assert (await place.gate.approvals.approve(checker, asked.id)).status is ApprovalStatus.APPROVED
+
+    async def test_a_denied_permission_does_not_count(self, place: Place, maker: Principal, checker: Principal) -> None:
+        """A deny of the permission by which they approve, whatever the action is called, and one by a wildcard."""
+        place.gate.approvals.action("loan:grant", permission="payout:release:approve")(_nothing)
+        loan = await place.ask(maker, "loan:grant")
+        for denied in ("payout:release:approve", "loan:grant:*"):
+            place.gate.load_policies(
+                PolicySet([deny(denied, subject().has_role("checker"), id="leave")], actions=["loan:grant:approve"])
+            )
+            with pytest.raises(NotFound):
+                await place.gate.approvals.approve(checker, loan.id)
+            assert (await place.gate.approvals.page(checker)).items == []
+        place.gate.load_policies([allow("report:read", id="reports")])
+        assert (await place.gate.approvals.approve(checker, loan.id)).status is ApprovalStatus.APPROVED
 
     async def test_rules_about_other_things_have_none(self, place: Place, maker: Principal, checker: Principal) -> None:
         """Policies that name no approval leave it to the permission."""

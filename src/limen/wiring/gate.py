@@ -580,9 +580,17 @@ class Limen(DecidingGate, Parts):
         return await self.subject_of(await self.live(principal))
 
     def _approvable(self, principal: Principal, action: str, request: ApprovalView) -> bool:
-        """Tell whether policies let somebody approve a request; where no rule is about it they have no say."""
+        """Tell whether policies let somebody approve a request; where no rule is about it they have no say.
+
+        A permission by which they approve does not count where it is denied, as on a route that asks for it.
+        """
         loaded = self.loaded_policies
-        return loaded is None or not loaded.policies.rules_for(action) or loaded.can(principal, action, request)
+        if loaded is None:
+            return True
+        for name in {action, *self.approvals.permissions_for(request.action)}:
+            if loaded.denied_by_names(principal, name, None) is not None:
+                return False
+        return not loaded.policies.rules_for(action) or loaded.can(principal, action, request)
 
     async def explain_account(self, account: str, action: str, resource: str | None = None) -> "Explanation":
         """Return why an account may do something, or may not, with values: for an administrator, never for the caller.

@@ -10,7 +10,16 @@ from limen.authz.roles import RoleCatalogue
 from limen.core.decision import Decision
 from limen.core.errors import ConfigurationError, NotFound, OwnRequest, PolicyDenied
 from limen.core.principal import Principal
-from limen.features.approvals.actions import Action, ApprovalView, Execute, Judge, SessionFactory, can_decide, judges_of
+from limen.features.approvals.actions import (
+    Action,
+    ApprovalView,
+    ByPermission,
+    Execute,
+    Judge,
+    SessionFactory,
+    can_decide,
+    judges_of,
+)
 from limen.features.approvals.store import Approvals, StoredApproval
 
 _log = logging.getLogger(__name__)
@@ -81,6 +90,12 @@ class Declarations:
     def use_policy(self, judge: Judge) -> None:
         """Ask this one too, for every action: nobody decides to whom it does not say yes."""
         self._policy = judge
+
+    def permissions_for(self, action: str) -> frozenset[str]:
+        """Return the permissions that whoever decides on an action must hold."""
+        declared = self._actions.get(action)
+        judges = () if declared is None else declared.judges
+        return frozenset(each.permission for each in judges if isinstance(each, ByPermission))
 
     @property
     def actions(self) -> Collection[str]:
