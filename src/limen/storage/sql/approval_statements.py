@@ -9,12 +9,13 @@ from limen.storage.sql.statement import Statement
 MINE: Final = "(maker_id = CAST(:me AS text) OR COALESCE(maker_account = :account, FALSE))"
 
 # Theirs as well: what an identity has asked for that is linked to their account by now, and what was asked for by an
-# API key that they made, whosever account it is of.
+# API key that they made or a certificate that they registered, whosever account it is of.
 OWN: Final = f"""
 ({MINE}
  OR EXISTS (SELECT 1 FROM limen_sso_identities i
              WHERE i.issuer = maker_issuer AND i.subject = maker_subject AND i.account_id = :account)
- OR EXISTS (SELECT 1 FROM limen_api_keys k WHERE k.id = maker_sid AND k.created_by = CAST(:me AS text)))
+ OR EXISTS (SELECT 1 FROM limen_api_keys k WHERE k.id = maker_sid AND k.created_by = CAST(:me AS text))
+ OR EXISTS (SELECT 1 FROM limen_client_certificates c WHERE c.id = maker_sid AND c.created_by = CAST(:me AS text)))
 """  # noqa: S608
 
 GIVEN: Final = """
@@ -95,12 +96,18 @@ _MAY_DECIDE: Final = f"""
    AND NOT {OWN} AND {MAKER_IS_ACTIVE} AND {SESSION_LIVES}
 """
 
+# A yes counts as long as the account that gave it is active: whoever took one over is not to be counted on.
+_GIVEN_WITH_THIS: Final = """
+1 + (SELECT count(*) FROM limen_approval_votes v JOIN limen_accounts a ON a.id = v.approver_id
+      WHERE v.request_id = limen_approvals.id AND a.status = 'active')
+"""
+
 APPROVE: Final = Statement(f"""
 UPDATE limen_approvals
-   SET given = given + 1,
-       status = CASE WHEN given + 1 >= quorum THEN 'approved' ELSE status END,
-       decided_at = CASE WHEN given + 1 >= quorum THEN @now END,
-       decided_by = CASE WHEN given + 1 >= quorum THEN CAST(:me AS text) END
+   SET given = {_GIVEN_WITH_THIS},
+       status = CASE WHEN {_GIVEN_WITH_THIS} >= quorum THEN 'approved' ELSE status END,
+       decided_at = CASE WHEN {_GIVEN_WITH_THIS} >= quorum THEN @now END,
+       decided_by = CASE WHEN {_GIVEN_WITH_THIS} >= quorum THEN CAST(:me AS text) END
 {_MAY_DECIDE} AND NOT {GIVEN}
 RETURNING status, given, quorum
 """)  # noqa: S608

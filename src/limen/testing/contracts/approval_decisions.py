@@ -17,6 +17,7 @@ from limen.features.approvals.store import (
     StoredApproval,
     Verdict,
 )
+from limen.features.client_certificates.store import NewRegistration
 from limen.features.roles.store import Definition, Holder, Seen
 from limen.features.sessions.store import EndReason
 from limen.features.sso.store import Identity
@@ -37,6 +38,7 @@ from limen.testing.contracts.approvals import (
     stored,
     told_of,
 )
+from limen.testing.contracts.client_certificates import a_service
 from limen.testing.contracts.contract import (
     BROKEN_EVENT,
     DAY,
@@ -125,10 +127,10 @@ class DecidingContract(Contract):
         assert (await checker.reject(storage, made, seen=digest(b"else"))).verdict is Verdict.CHANGED
         assert (await checker.approve(storage, made, seen=made.digest)).verdict is Verdict.DONE
 
-    @pytest.mark.parametrize("how", ["account", "linked before", "linked after", "key"])
+    @pytest.mark.parametrize("how", ["account", "linked before", "linked after", "key", "certificate"])
     @pytest.mark.parametrize("act", ["approve", "reject"])
     async def test_nobody_decides_their_own(self, storage: Storage, how: str, act: str) -> None:
-        """By another session, a linked identity or a key that they made; the attempt is recorded, nothing changes."""
+        """By another session, a linked identity, a key or certificate of theirs; it is recorded, nothing changes."""
         checker = await a_checker(storage)
         identity = Identity("https://op.example", uuid7())
         maker = Maker(checker.id, sid=uuid7())
@@ -139,6 +141,11 @@ class DecidingContract(Contract):
         if how == "key":
             service = await an_account(storage)
             maker = Maker(service.id, sid=await a_key(storage, service, created_by=checker.id))
+        if how == "certificate":
+            service = await a_service(storage)
+            new = NewRegistration(uuid7(), service.id, f"dns:{service.id}.example", checker.id)
+            assert await storage.client_certificates.add(new, event(EventName.CLIENT_CERTIFICATE_ADDED)) is not None
+            maker = Maker(service.id, sid=new.id)
         made = await a_request(storage, maker)
         if how == "linked after":
             await self._link(storage, checker, identity)
@@ -177,6 +184,19 @@ class DecidingContract(Contract):
         with pytest.raises(AuthorityMoved):
             await checker.approve(storage, made)
         assert list(await told_of(storage, made)) == []
+
+    async def test_the_yes_of_who_is_gone_does_not_count(
+        self, storage: Storage, set_status: Callable[[str, str], Awaitable[None]]
+    ) -> None:
+        """Of a quorum only those count who are active at the last yes; another one takes their place."""
+        first, second, third = [await a_checker(storage) for _ in range(3)]
+        made = await a_request(storage, quorum=2)
+        await first.approve(storage, made)
+        await set_status(first.id, "disabled")
+        await second.approve(storage, made)
+        assert (await stored(storage, made)).status is ApprovalStatus.PENDING
+        await third.approve(storage, made)
+        assert (await stored(storage, made)).status is ApprovalStatus.APPROVED
 
     async def test_a_session_that_ended_decides_nothing(self, storage: Storage) -> None:
         """Ended alone or with all others, of somebody else, or no session at all."""
