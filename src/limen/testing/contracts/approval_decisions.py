@@ -127,7 +127,9 @@ class DecidingContract(Contract):
         assert (await checker.reject(storage, made, seen=digest(b"else"))).verdict is Verdict.CHANGED
         assert (await checker.approve(storage, made, seen=made.digest)).verdict is Verdict.DONE
 
-    @pytest.mark.parametrize("how", ["account", "linked before", "linked after", "key", "certificate"])
+    @pytest.mark.parametrize(
+        "how", ["account", "linked before", "linked after", "linked and unlinked", "key", "certificate"]
+    )
     @pytest.mark.parametrize("act", ["approve", "reject"])
     async def test_nobody_decides_their_own(self, storage: Storage, how: str, act: str) -> None:
         """By another session, a linked identity, a key or certificate of theirs; it is recorded, nothing changes."""
@@ -147,8 +149,12 @@ class DecidingContract(Contract):
             assert await storage.client_certificates.add(new, event(EventName.CLIENT_CERTIFICATE_ADDED)) is not None
             maker = Maker(service.id, sid=new.id)
         made = await a_request(storage, maker)
-        if how == "linked after":
+        if how in {"linked after", "linked and unlinked"}:
             await self._link(storage, checker, identity)
+        if how == "linked and unlinked":
+            told = event(EventName.IDENTITY_UNLINKED)
+            for linked in await storage.sso.of_account(checker.id):
+                assert await storage.sso.unlink(linked.id, account_id=checker.id, event=told)
         assert made.id not in await inbox(storage, checker)
         decided = await (checker.approve if act == "approve" else checker.reject)(storage, made)
         assert decided.verdict is Verdict.OWN
