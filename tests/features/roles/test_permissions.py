@@ -154,6 +154,26 @@ async def test_a_role_for_a_time_is_not_made_one_for_good(gate: Limen) -> None:
         await gate.roles.put(await acting(gate, pat.id), "kept", permissions=["order:read", "order:approve"])
 
 
+async def test_a_role_for_a_time_is_not_prolonged_by_one_that_ends_later(gate: Limen) -> None:
+    """Nor by what one may pass on: at no moment does who acts have more than before, now, later or for good."""
+    await gate.roles.put(OPERATOR, "passer", permissions=["roles:write", "order:read", "grant:order:approve"])
+    await gate.roles.put(OPERATOR, "longer", permissions=["order:read"])
+    await gate.roles.put(OPERATOR, "as-long", permissions=["order:read"])
+    pat = await made(gate, "pat", "passer")
+    end = await now(gate) + HOUR
+    await gate.roles.grant(OPERATOR, pat.id, ["checker", "as-long"], until=end)
+    await gate.roles.grant(OPERATOR, pat.id, ["longer"], until=end + 1)
+    actor = await acting(gate, pat.id)
+    for name in ("longer", "passer"):
+        given = ["order:approve", *(["roles:write", "grant:order:approve"] if name == "passer" else [])]
+        with pytest.raises(OwnRequest):
+            await gate.roles.put(actor, name, permissions=["order:read", *given])
+        with pytest.raises(OwnRequest):
+            await gate.roles.put(actor, name, permissions=given[1:], extends=["checker"])
+        assert "order:approve" not in (await gate.roles.show(name)).gives
+    assert await gate.roles.put(actor, "as-long", permissions=["order:read", "order:approve"]) is not None
+
+
 async def test_whoever_holds_more_by_a_permission_is_not_acted_on(gate: Limen) -> None:
     """An account's own permissions count as its roles do, where somebody would switch it off."""
     actor = await made(gate, "pat", "personnel")

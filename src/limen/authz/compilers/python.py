@@ -238,8 +238,12 @@ class _Writer:
             )
             self._subject.append(_assign(given, context))
         get = ast.Attribute(_load(given), "get", ast.Load())
-        self._subject.append(_assign(name, _call(get, ast.Constant(field))))
-        if field == "now":
+        if field != "now":
+            # What nobody told is neither null nor not: a deny that asks either must not be passed by leaving it out.
+            absent = self._builtin(ABSENT, "ABSENT")  # type: ignore[arg-type]
+            self._subject.append(_assign(name, _call(get, ast.Constant(field), absent)))
+        else:
+            self._subject.append(_assign(name, _call(get, ast.Constant(field))))
             now = _assign(name, _call(self._builtin(self._surroundings.now, "now")))
             self._subject.append(ast.If(_is_none(name), [now], []))
 
@@ -367,7 +371,7 @@ class _Writer:
 
     def _null(self, leaf: IsNull) -> ast.expr:
         value, attribute = self.operand(leaf.operand), leaf.operand
-        may_be_absent = len(attribute.path) > 1 or attribute.source is Source.SUBJECT
+        may_be_absent = len(attribute.path) > 1 or attribute.source is not Source.RESOURCE
         if may_be_absent or attribute.kind in {Kind.FLOAT, Kind.DECIMAL, Kind.ANY}:
             return _call(self.bound(null(leaf)), value)
         return ast.Compare(value, [ast.IsNot() if leaf.negated else ast.Is()], [ast.Constant(None)])

@@ -101,7 +101,7 @@ def read(attribute: Attribute, principal: Principal, row: Any, context: Mapping[
     if attribute.source is Source.SUBJECT:
         value = _of_subject(principal, name)
     elif attribute.source is Source.CONTEXT:
-        value = context.get(name)
+        value = context.get(name, ABSENT)
     else:
         value = step(row, name)
         if value is None and attribute.shape.to_many and "_sa_instance_state" in getattr(row, "__dict__", ()):

@@ -35,7 +35,8 @@ class _Absent:
 
 
 ABSENT: Final = _Absent()
-"""The value of a field of a row that is not there, and of attributes that nobody has loaded. Neither null nor not."""
+"""The value of a field of a row that is not there, of attributes that nobody has loaded, and of what the context does
+not tell. Neither null nor not."""
 
 Tell = Callable[[Any], Any]
 """Returns the value as it is compared, or None where it is missing."""

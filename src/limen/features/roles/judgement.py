@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 from limen.authz.administration import not_passable
 from limen.authz.roles import RoleCatalogue
 from limen.core.errors import OwnRequest, PermissionRequired
-from limen.core.held import given, lasting
+from limen.core.held import ends_of, given, lasting
 from limen.core.principal import Principal
 from limen.features.roles.store import Seen, Snapshot
 
@@ -72,7 +72,10 @@ class Judgement:
         actor = self.seen.actor
         if actor is None:
             return
-        for roles in (actor.roles, actor.roles & lasting(actor.held, None)):
+        ends = frozenset(ends_of(actor.held).values())
+        # What is held changes at these moments only: until each end, and from then on.
+        moments = (0, None, *ends, *(end + 1 for end in ends))
+        for roles in {actor.roles & lasting(actor.held, moment) for moment in moments}:
             if not after.permissions_of(roles) <= self.catalogue.permissions_of(roles):
                 raise OwnRequest("Nobody adds to their own permissions.")
 
