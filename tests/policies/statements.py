@@ -103,6 +103,9 @@ READS: dict[str, Any] = {
     "a correlated one": select(
         Team.lead, select(func.max(Order.id)).where(Order.team_id == Team.id).scalar_subquery()
     ),
+    "a function of a subquery": select(
+        Team.lead, func.coalesce(select(func.max(Order.owner)).scalar_subquery(), "me")
+    ),
     "IN a subquery": select(Line.owner).where(Line.order_id.in_(select(Order.id).where(Order.owner == "you"))),
     "a window": select(func.max(Order.owner).over(order_by=Order.id)),
     "groups": select(Order.owner).group_by(Order.owner).having(func.count(Order.id) > 0),
@@ -141,7 +144,29 @@ TRUTHS: dict[str, tuple[Any, Any]] = {
     "a join with what no policy names": (select(func.count(Order.id)).join(Note, Note.order_id == Order.id), 0),
 }
 
+PRICE = select(func.max(Line.__table__.c.price)).scalar_subquery()
+ROWS = sa.values(sa.column("x", sa.Integer), name="v").data([(PRICE,)])
+READ_ROWS = sa.values(sa.column("x", sa.Integer), name="w").data([(select(func.max(Line.price)).scalar_subquery(),)])
+
 REFUSED: dict[str, Any] = {
+    "a table in a function": select(Order.id, func.coalesce(PRICE, 1)),
+    "a table in a function alone": select(func.coalesce(PRICE, 1)).select_from(Order),
+    "a table in a function in ORDER BY": select(Order.id).order_by(func.coalesce(PRICE, 1)),
+    "a table in a function in GROUP BY": select(func.count(Order.id)).group_by(func.coalesce(PRICE, 1)),
+    "a table in a function in a CTE": select(select(Order.id, func.coalesce(PRICE, 1)).cte()),
+    "a table in several rows": sa.insert(Line).values([{"id": 90, "price": PRICE}]),
+    "a class in several rows": sa.insert(Line).values([{"id": 90}, {"id": select(Order.id).scalar_subquery()}]),
+    "a table in rows of values": select(Order.id, ROWS.c.x).select_from(Order).join(ROWS, sa.true()),
+    "a class in rows of values": select(Order.id, READ_ROWS.c.x).select_from(Order).join(READ_ROWS, sa.true()),
+    "a table in IN of values": select(Order.id).where(Order.id.in_(ROWS.scalar_values())),
+    "a hint of a statement": select(Order.id).with_statement_hint("UNION ALL SELECT id FROM orders"),
+    "a hint within": select(select(Order.id).with_statement_hint("UNION ALL SELECT id FROM orders").subquery()),
+    "a hint of a table": select(Order.id).with_hint(Order, "JOIN lines", "sqlite"),
+    "a hint in INSERT": sa.insert(Line).values(id=90).with_hint("x"),
+    "a hint in UPDATE": sa.update(Order).values(note="x").with_hint("x"),
+    "a hint in DELETE": sa.delete(Order).with_hint("x"),
+    "a prefix in INSERT": sa.insert(Order).values(id=2, owner="me").prefix_with("OR REPLACE"),
+    "a prefix in UPDATE": sa.update(Order).values(id=2).prefix_with("OR REPLACE"),
     "a table in LIMIT": select(Order.id).limit(select(func.max(Line.__table__.c.id)).scalar_subquery()),
     "a table in ORDER BY": select(Order.id).order_by(select(func.max(Line.__table__.c.id)).scalar_subquery()),
     "a table in a condition of a join": select(Order.id).join(

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, undefer
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from limen.authz.compilers.sql.criteria import Criterion
@@ -120,6 +120,7 @@ class _Filter:
 
         Raises:
             ObjectDeletedError: it may not.
+            StatementNotFiltered: a column of it reads rows that cannot be filtered.
         """
         instance: Any = state.load_options._refresh_state
         mapper = instance.mapper.base_mapper
@@ -128,6 +129,12 @@ class _Filter:
         found = state.session.execute(sa.select(sa.func.count()).select_from(mapper.class_).where(*same))
         if found.scalar_one() != 1:
             raise ObjectDeletedError(instance)
+        # A column_property reads other rows, and a refresh can be the first to ask for it.
+        told: Any = state.statement
+        named = [name for name in told._compile_options._only_load_props or () if name in instance.mapper.column_attrs]
+        model = instance.mapper.class_
+        roots = hierarchies(sa.select(model).options(*[undefer(getattr(model, name)) for name in named]))
+        state.statement = told.options(*[self._criterion(root) for root in roots])
 
     def _criterion(self, root: Mapper[Any]) -> Criterion:
         made = self._criteria.get(root)

@@ -14,7 +14,8 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.dml import Delete, Insert, Update
-from sqlalchemy.sql.elements import ColumnClause, TextClause
+from sqlalchemy.sql.elements import BindParameter, ColumnClause, TextClause
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import (
     Alias,
     CompoundSelect,
@@ -22,6 +23,7 @@ from sqlalchemy.sql.selectable import (
     FromGrouping,
     Join,
     Lateral,
+    ScalarValues,
     Select,
     SelectBase,
     Subquery,
@@ -149,11 +151,14 @@ class _Look:
 
     def statement(self, statement: Any) -> None:
         """Look at a whole statement."""
+        if isinstance(statement, Insert | Update | Delete):
+            _no_added_text(statement)
         if isinstance(statement, Select | CompoundSelect):
             self._selectable(statement, [])
         elif isinstance(statement, Insert):
             if statement._post_values_clause is not None:
                 refuse("INSERT … ON CONFLICT may change and return a row that it may not.")
+            _no_expressions(statement._multi_values)
             self._nested(statement.get_children(), [])
         elif isinstance(statement, Update | Delete):
             self._change(statement)
@@ -196,6 +201,7 @@ class _Look:
             select: as written.
             around: the tables of the statements around it, each filtered there, that it may be correlated with.
         """
+        _no_added_text(select)
         if not self._is_loading:
             self._written(select)
         final = select
@@ -210,8 +216,9 @@ class _Look:
         inner = [*around, *(table for each in froms for table in _tables(each))]
         self._nested(final._where_criteria, inner)
         self._nested([each.onclause for join in froms for each in _joins(join)], inner)
-        elsewhere = [each for each in _parts(select) if isinstance(each, sa.CTE) or not isinstance(each, FromClause)]
-        self._nested(elsewhere, inner)
+        # What a class adds, such as a column_property, is in the final one alone.
+        parts = {id(each): each for each in (*_parts(select), *final._raw_columns, *final._order_by_clauses)}
+        self._nested([each for each in parts.values() if not _is_source(each)], inner)
 
     def _from(self, each: Any, marked: set[str], around: list[Any]) -> None:
         each = _opened(each)
@@ -220,7 +227,7 @@ class _Look:
         elif isinstance(each, sa.Table) or (isinstance(each, Alias) and isinstance(each.element, sa.Table)):
             self._table(each, marked)
         elif isinstance(each, Values):
-            return
+            _no_expressions(each._data)
         elif isinstance(each, Lateral):
             self._selectable(each.element, around)
         elif isinstance(each, sa.CTE | Subquery | Alias):
@@ -304,6 +311,29 @@ def _no_text(element: Any) -> None:
         refuse("text of SQL says for itself which rows it reads.")
     if isinstance(element, ColumnClause) and element.is_literal and "(" in element.name:
         refuse("a literal column can hold a whole statement.")
+    if isinstance(element, Values | ScalarValues):
+        _no_expressions(element._data)
+
+
+def _no_added_text(statement: Any) -> None:
+    """Refuse hints, which are written into a statement as they are, and so are the prefixes of what changes rows."""
+    hints = statement._hints or getattr(statement, "_statement_hints", ())
+    if hints or (not isinstance(statement, Select) and statement._prefixes):
+        refuse("a hint or a prefix is text of SQL, which can hold a whole statement.")
+
+
+def _no_expressions(lists: Iterable[Any]) -> None:
+    """Refuse expressions among the values of several rows: SQLAlchemy walks past them, and so would a look."""
+    for row in (row for rows in lists for row in rows):
+        for value in row.values() if isinstance(row, dict) else row:
+            is_expression = isinstance(value, sa.sql.ClauseElement) or hasattr(value, "__clause_element__")
+            if is_expression and not isinstance(value, BindParameter):
+                refuse("an expression among the values of several rows is not looked at.")
+
+
+def _is_source(element: Any) -> bool:
+    """Tell whether a part of a SELECT brings rows along, which are looked at in FROM; a function is a value there."""
+    return isinstance(element, FromClause) and not isinstance(element, sa.CTE | FunctionElement)
 
 
 def _state(select: Any) -> Any:
