@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 from limen.guard.layers import layers
 from limen.guard.requirements import Question, Requirement
 from limen.web.guard.declarations import Declaration, Enforcement, current_principal, current_principal_dependency
+from limen.web.guard.hidden import hidden_in_dependant
 from limen.web.guard.marks import NOTHING_STATED, Statement, joined, read_marks
 from limen.web.guard.wrapping import resolved_signature, takes_principal
 
@@ -42,8 +43,10 @@ def read_dependant(dependant: Any) -> Statement:
     for node in _nodes(dependant):
         for requirement in _restrictions(node, is_root=node is dependant):
             restriction = joined(restriction, requirement)
-    contradiction = public and restriction is not None
-    return Statement(public, restriction, contradiction=contradiction, solved=tuple(_solved(dependant)))
+    hidden = hidden_in_dependant(dependant)
+    contradiction = bool(hidden) or (public and restriction is not None)
+    solved = tuple(_solved(dependant))
+    return Statement(public, restriction, contradiction=contradiction, solved=solved, hidden=hidden)
 
 
 def _solved(dependant: Any, calls: frozenset[Any] = frozenset()) -> Iterator[tuple[Question, frozenset[Any]]]:
@@ -80,7 +83,9 @@ def read_dependencies(dependencies: Iterable[Any]) -> Statement:
             tree = sys.modules["fastapi.dependencies.utils"].get_dependant(path="/", call=depends.dependency)
             found = read_dependant(tree)
             restriction = joined(found.restriction, read_marks(depends.dependency).restriction)
-            stated &= Statement(restriction=restriction, solved=tuple(_solved(tree, frozenset((depends.dependency,)))))
+            solved = tuple(_solved(tree, frozenset((depends.dependency,))))
+            hidden = found.hidden
+            stated &= Statement(restriction=restriction, contradiction=bool(hidden), solved=solved, hidden=hidden)
     return stated
 
 

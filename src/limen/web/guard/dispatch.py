@@ -258,7 +258,7 @@ class InnerGuard:
 
     def _contradiction(self, leaf: Leaf, state: GuardState) -> LimenError:
         _log.error(
-            "a route is public and restricted at once; nobody gets in",
+            "what is declared for a route contradicts itself; nobody gets in",
             extra={"endpoint": repr(leaf.endpoint), "request_id": state.request_id},
         )
         return PolicyDenied("What is declared for this route contradicts itself.")

@@ -12,6 +12,7 @@ from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 from limen.core.errors import ConfigurationError
 from limen.guard.requirements import AUTHENTICATED, PUBLIC, Question, Requirement
 from limen.web.guard.dependants import read_dependencies, read_route, takes_principal_by_dependency
+from limen.web.guard.hidden import hidden_in_endpoint
 from limen.web.guard.marks import NOTHING_STATED, Statement, read_marks, read_method_marks
 from limen.web.guard.wrapping import takes_principal
 
@@ -44,7 +45,7 @@ class Leaf:
         declared_by_path: it is opaque: only a rule for its path can open it.
         router: a mounted router, which decides itself further down; the requirement is then what its mount adds.
         by_method: for a class view, what its methods require besides, by HTTP method.
-        contradiction: `public` stands beside a restriction: nobody gets in.
+        contradiction: `public` stands beside a restriction, or a declaration is hidden: nobody gets in.
         is_plain: roles and permissions alone decide.
         hands_out_principal: its handler is given the principal, and may ask policies about it.
         met_by: the roles, the permissions and the policies that met it last; one tuple, so that no two threads mix
@@ -125,7 +126,9 @@ def make_leaf(
         return Leaf(endpoint, route, included, around.restriction or PUBLIC, around, router=router)
     if is_mounted or is_opaque(endpoint) or is_framework_page(endpoint):
         return Leaf(endpoint, route, included, around.restriction or PUBLIC, around, declared_by_path=True)
+    hidden = hidden_in_endpoint(endpoint)
     stated = read_marks(endpoint) & Statement(restriction=around.restriction)
+    stated &= Statement(contradiction=bool(hidden), hidden=hidden)
     return (_foreign_leaf if is_foreign else _stated_leaf)(endpoint, route, included, stated)
 
 

@@ -43,6 +43,7 @@ class Statement:
         contradiction: `public` stands beside a restriction.
         solved: the questions that dependencies of FastAPI's decide, each with the calls that lead to its dependency:
             where one of them is replaced, it is not decided.
+        hidden: what stands where no framework reads it, one sentence each; a contradiction as well.
     """
 
     public: bool = False
@@ -50,6 +51,7 @@ class Statement:
     stray_public: bool = False
     contradiction: bool = False
     solved: tuple[tuple[Question, frozenset[Any]], ...] = ()
+    hidden: tuple[str, ...] = ()
 
     @property
     def unsolved(self) -> tuple[Question, ...]:
@@ -73,6 +75,7 @@ class Statement:
             self.stray_public or other.stray_public,
             self.contradiction or other.contradiction or (public and restriction is not None),
             self.solved + other.solved,
+            tuple(dict.fromkeys(self.hidden + other.hidden)),
         )
 
 

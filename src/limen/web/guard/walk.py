@@ -154,7 +154,8 @@ def faults(
                     f"{each.name}: a foreign route, whose endpoint the guard cannot see; "
                     f"declare gate.mount_rule({each.path!r}, …)"
                 )
-        if stated.contradiction and (each.is_foreign or not each.leaf.declared_by_path):
+        found += [f"{each.name}: {fault}" for fault in stated.hidden]
+        if stated.contradiction and not stated.hidden and (each.is_foreign or not each.leaf.declared_by_path):
             found.append(f"{each.name}: it is @public and restricted at once")
         elif strict and not each.leaf.declared_by_path and not each.is_own and not stated.is_stated:
             found.append(f"{each.name}: it states nothing, and protect(strict=True) asks every route to")
