@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from limen.storage.sql import gathering
 from limen.storage.sql.postgres import PostgresStorage
 from tests.storage.conftest import TurnedClock
 from tests.support.postgres import Databases, rows
@@ -21,6 +22,12 @@ def migrate(url: str) -> None:
     from tests.support.postgres import run_apart
 
     run_apart(start)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send nobody away because this machine is slow: what a slow database does to those who wait is another test."""
+    monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 60.0)
 
 
 @pytest.fixture
