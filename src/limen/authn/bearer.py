@@ -225,6 +225,10 @@ class BearerStrategy:
             # What ends by itself was already over for a token that was issued afterwards.
             if held != stated and held_at(held, known.issued_at * 1000) != stated:
                 return TokenStale()
+            # A token is over before the first end of what it states: one that is not is of before that end was set.
+            ends = ends_of(held)
+            if ends and any(end < known.expires_at * 1000 for name, end in ends.items() if name in stated):
+                return TokenStale()
         return None
 
     def _fault_on(self, known: Authenticated, scope: Mapping[str, Any]) -> Unauthenticated | None:
