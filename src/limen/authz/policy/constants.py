@@ -6,15 +6,14 @@ own answer to these. None of them is asked.
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
-from uuid import UUID
 
 from limen.authz.policy.models import meant
 from limen.authz.policy.nodes import Attribute, Comparison, Constant, Operand, Source
-from limen.authz.policy.shapes import NUMBERS, FieldShape, Kind
+from limen.authz.policy.shapes import KINDS_OF_TYPES, NUMBERS, FieldShape, Kind
 from limen.core.errors import ConfigurationError
 
 MOST_OPTIONS: Final = 1000
@@ -23,20 +22,6 @@ MOST_OPTIONS: Final = 1000
 _MOST_DIGITS: Final = 15
 """The digits of a Decimal that SQLite keeps, which has only floats (IEEE 754)."""
 _LARGEST_EXPONENT: Final = 300
-
-_KINDS: Final[tuple[tuple[type, Kind], ...]] = (
-    (bool, Kind.BOOLEAN),
-    (int, Kind.INTEGER),
-    (float, Kind.FLOAT),
-    (Decimal, Kind.DECIMAL),
-    (str, Kind.TEXT),
-    (bytes, Kind.BYTES),
-    (datetime, Kind.AWARE),
-    (date, Kind.DATE),
-    (time, Kind.TIME),
-    (timedelta, Kind.DURATION),
-    (UUID, Kind.UUID),
-)
 
 
 def constant(shape: FieldShape, value: object, where: str) -> Constant:
@@ -180,7 +165,7 @@ def _plain(value: object, where: str) -> Constant:
             return Constant(value, Kind.ENUM)
         # Compares and hashes as its value does, whatever the class makes of it.
         value = value.value
-    for kind, name in _KINDS:
+    for kind, name in KINDS_OF_TYPES:
         if isinstance(value, kind):
             return _checked(value, name, where)
     raise ConfigurationError(

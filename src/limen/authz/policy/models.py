@@ -4,32 +4,15 @@ import dataclasses
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from enum import Enum, Flag
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
-from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from limen.authz.policy.shapes import FieldShape, Kind, Model, Shape
+from limen.authz.policy.shapes import KINDS_OF_TYPES, FieldShape, Kind, Model, Shape
 from limen.core.errors import ConfigurationError
 
 _DEEPEST: Final = 16
 """How far an annotation is followed; an alias of a type may name itself."""
-
-_KINDS: Final[tuple[tuple[type, Kind], ...]] = (
-    (bool, Kind.BOOLEAN),
-    (int, Kind.INTEGER),
-    (float, Kind.FLOAT),
-    (Decimal, Kind.DECIMAL),
-    (str, Kind.TEXT),
-    (bytes, Kind.BYTES),
-    (datetime, Kind.AWARE),
-    (date, Kind.DATE),
-    (time, Kind.TIME),
-    (timedelta, Kind.DURATION),
-    (UUID, Kind.UUID),
-)
 
 _FEW: Final = 12
 """How many names a message may list."""
@@ -252,7 +235,7 @@ def _of_class(name: str, cls: type[Any]) -> FieldShape:
         return _refused(name, "its members are flags, which are sets; compare them by python(…)")
     if issubclass(cls, Enum):
         return FieldShape(name, Kind.ENUM, nullable=False, enum=cls)
-    kind = next((kind for known, kind in _KINDS if issubclass(cls, known)), None)
+    kind = next((kind for known, kind in KINDS_OF_TYPES if issubclass(cls, known)), None)
     if kind is None and cls.__module__.startswith("pydantic."):
         kind = _PYDANTIC.get(cls.__name__)
     if kind is not None:

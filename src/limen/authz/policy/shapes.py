@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
+from uuid import UUID
 
 Model = type[Any]
 """A class of the application's: a SQLAlchemy model, a dataclass, a pydantic model, or a TypedDict."""
@@ -40,6 +43,21 @@ ORDERED: Final = frozenset(
     }
 )  # fmt: skip
 """The kinds of which one value is less than another, in Python and in SQL alike."""
+
+KINDS_OF_TYPES: Final[tuple[tuple[type, Kind], ...]] = (
+    (bool, Kind.BOOLEAN),
+    (int, Kind.INTEGER),
+    (float, Kind.FLOAT),
+    (Decimal, Kind.DECIMAL),
+    (str, Kind.TEXT),
+    (bytes, Kind.BYTES),
+    (datetime, Kind.AWARE),
+    (date, Kind.DATE),
+    (time, Kind.TIME),
+    (timedelta, Kind.DURATION),
+    (UUID, Kind.UUID),
+)
+"""Which kind the values of a type are. The first that fits counts: a truth value is an int, a datetime is a date."""
 
 NUMBERS: Final = frozenset({Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL})
 
