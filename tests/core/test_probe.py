@@ -10,17 +10,19 @@ from limen.core.probe import Probe
 async def test_many_who_ask_share_one_question() -> None:
     """A thousand who ask at once, and those who ask within a second, cost one question; then there is another one."""
     asked = 0
+    now = 100.0
 
     async def check() -> None:
         nonlocal asked
         asked += 1
         await asyncio.sleep(0.01)
 
-    probe = Probe(check, keep=0.2)
+    probe = Probe(check, keep=1.0, monotonic=lambda: now)
     await asyncio.gather(*(probe.ask() for _ in range(1000)))
+    now += 0.9
     await probe.ask()
     assert asked == 1
-    await asyncio.sleep(0.25)
+    now += 0.1
     await probe.ask()
     assert asked == 2
 
@@ -37,18 +39,19 @@ async def test_what_does_not_answer_is_not_waited_for() -> None:
 async def test_a_refusal_is_kept_and_forgotten() -> None:
     """What the check raised is told for the time that an answer counts, and no longer."""
     broken = True
+    now = 100.0
 
     async def check() -> None:
         if broken:
             raise Unavailable("Nobody there.")
 
-    probe = Probe(check, keep=0.1)
+    probe = Probe(check, keep=1.0, monotonic=lambda: now)
     with pytest.raises(Unavailable, match="Nobody there"):
         await probe.ask()
     broken = False
     with pytest.raises(Unavailable, match="Nobody there"):
         await probe.ask()
-    await asyncio.sleep(0.15)
+    now += 1.0
     await probe.ask()
 
 

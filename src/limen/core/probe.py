@@ -20,14 +20,21 @@ class Probe:
         check: returns where all is well, and raises where it is not.
         wait: how long it may take, in seconds; what takes longer does not answer.
         keep: how long its answer counts, in seconds.
+        monotonic: the clock that says when an answer is too old, in seconds.
     """
 
     def __init__(
-        self, check: Callable[[], Awaitable[None]], *, wait: float = WAIT_SECONDS, keep: float = KEEP_SECONDS
+        self,
+        check: Callable[[], Awaitable[None]],
+        *,
+        wait: float = WAIT_SECONDS,
+        keep: float = KEEP_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._check = check
         self._wait = wait
         self._keep = keep
+        self._monotonic = monotonic
         self._asking: asyncio.Task[LimenError | None] | None = None
         self._good_until = 0.0
 
@@ -40,7 +47,7 @@ class Probe:
         asking = self._asking
         if (
             asking is None
-            or (asking.done() and time.monotonic() >= self._good_until)
+            or (asking.done() and self._monotonic() >= self._good_until)
             or asking.get_loop() is not asyncio.get_running_loop()
         ):
             asking = self._asking = asyncio.create_task(self._outcome(), name="limen: probe")
@@ -65,5 +72,5 @@ class Probe:
             _log.exception("a check failed")
             return Unavailable()
         finally:
-            self._good_until = time.monotonic() + self._keep
+            self._good_until = self._monotonic() + self._keep
         return None
