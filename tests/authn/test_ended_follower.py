@@ -16,7 +16,7 @@ from limen.authn.resource_server import BLIND_SECONDS, EndedFollower
 from limen.core.errors import ConfigurationError
 from limen.core.ids import uuid7
 
-OUTBOUND = Outbound(allow_private=("127.0.0.0/8",), timeout=1.0)
+OUTBOUND = Outbound(allow_private=("127.0.0.0/8",), timeout=30.0)
 
 
 class Issuer:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from limen.authn.issuer_keys import MOST_BYTES, REFRESH_SECONDS, IssuerKeys, keys_of
+from limen.authn.issuer_keys import COOL_DOWN_SECONDS, MOST_BYTES, REFRESH_SECONDS, IssuerKeys, keys_of
 from limen.authn.outbound import Outbound, OutboundError
 from limen.core.errors import ConfigurationError, Unavailable
 from limen.crypto.jwt import TokenError
@@ -52,7 +52,7 @@ async def place() -> AsyncIterator[Place]:
     server.close()
 
 
-OUTBOUND = Outbound(allow_private=("127.0.0.0/8",), timeout=0.5)
+OUTBOUND = Outbound(allow_private=("127.0.0.0/8",), timeout=30.0)
 KEYS = {alg: SigningKey.generate(alg) for alg in ("ES256", "EdDSA")}
 
 
@@ -136,9 +136,10 @@ async def test_the_key_that_a_token_names(place: Place) -> None:
 async def test_an_unknown_key_is_fetched_once_per_cool_down(place: Place) -> None:
     """A rotated key is found at once; a stranger's inventions cause one fetch, however many come."""
     place.publish(jwk(KEYS["ES256"]))
-    keys = IssuerKeys(place.url, OUTBOUND, cool_down=0.3)
+    clock = Turned()
+    keys = IssuerKeys(place.url, OUTBOUND, monotonic=clock)
     await keys.key(KEYS["ES256"].kid, "ES256")
-    await asyncio.sleep(0.3)
+    clock.now += COOL_DOWN_SECONDS
     place.publish(jwk(KEYS["ES256"]), jwk(KEYS["EdDSA"]))
     assert (await keys.key(KEYS["EdDSA"].kid, "EdDSA")).alg == "EdDSA"
     assert place.asked == 2
@@ -160,8 +161,10 @@ async def test_old_keys_are_kept_where_a_fetch_fails(place: Place) -> None:
         ("200 OK", b'{"keys": "' + b"x" * MOST_BYTES + b'"}', 0.0),
         ("200 OK", b'{"keys": []}', 0.0),
         ("200 OK", good[:-1] + b', "keys": []}', 0.0),
-        ("200 OK", good, 2.0),
+        ("200 OK", good, 3600.0),
     ):
+        if wait:
+            keys._outbound = Outbound(allow_private=("127.0.0.0/8",), timeout=0.3)
         place.head, place.body, place.wait = head, body, wait
         with pytest.raises(Unavailable):
             await keys.key("unknown", "ES256")

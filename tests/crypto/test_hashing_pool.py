@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import itertools
 import os
 import subprocess
 import sys
@@ -11,14 +12,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
 from limen.core.errors import Busy, ConfigurationError, Unavailable
+from limen.crypto import hashing_pool
 from limen.crypto.hashing_pool import QUEUE_PER_THREAD, HashingPool, usable_cores
 from limen.crypto.passwords import PasswordHasher
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Gate:
@@ -143,7 +147,7 @@ class TestRun:
             await asyncio.sleep(0)
             with pytest.raises(Busy):
                 await pool.run(gate.pass_through)
-        assert time.perf_counter() - began < 5
+        assert time.perf_counter() - began < PATIENCE / 2  # who waited would wait for ever
         gate.opened.set()
         assert await asyncio.gather(*jobs) == [0] * 6
 
@@ -171,9 +175,16 @@ class TestFull:
 
     @pytest.mark.parametrize(("quick_jobs_before", "seconds"), [(0, 11), (100, 1)])
     async def test_retry_after(
-        self, make: Callable[..., HashingPool], gate: Gate, quick_jobs_before: int, seconds: int
+        self,
+        make: Callable[..., HashingPool],
+        gate: Gate,
+        quick_jobs_before: int,
+        seconds: int,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The refusal says in whole seconds when those before should be served, by how long jobs took of late."""
+        now = itertools.count(step=0.001)  # every job takes a millisecond, on any machine
+        monkeypatch.setattr(hashing_pool, "time", SimpleNamespace(perf_counter=lambda: next(now)))
         pool = make(1, queue=40)
         for _ in range(quick_jobs_before):
             await pool.run(add, 0, other=0)
@@ -214,9 +225,13 @@ class TestFull:
         with pytest.raises(Busy):
             await pool.run(gate.pass_through)
         gate.opened.set()
-        await until(lambda: gate.done == [0])
-        await asyncio.sleep(0.05)
-        assert await pool.run(gate.pass_through, 1) == 1
+        async with asyncio.timeout(PATIENCE):
+            while True:  # the thread notes that it is done a moment before it gives the place back
+                with suppress(Busy):
+                    assert await pool.run(gate.pass_through, 1) == 1
+                    break
+                await asyncio.sleep(0.005)
+        assert gate.done == [0, 1]
 
 
 class TestLoops:
@@ -331,18 +346,17 @@ class TestEnd:
             atexit.register(lambda: print([name for name in names() if name.startswith("limen-hashing")]))
             from limen.crypto.hashing_pool import HashingPool
             from limen.crypto.passwords import PasswordHasher
-            pool, hasher = HashingPool(2, queue=1000), PasswordHasher(bcrypt_cost=10)
+            pool, hasher = HashingPool(2, queue=1000), PasswordHasher(bcrypt_cost=13)
             async def main():
                 jobs = [asyncio.ensure_future(pool.run(hasher.hash, "words")) for _ in range(600)]
                 await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             asyncio.run(main())
         """
-        began = time.perf_counter()
+        # 600 hashes of cost 13 take minutes, and are not waited for.
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=PATIENCE
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
-        assert time.perf_counter() - began < 10  # 600 hashes of cost 10 on two cores take longer
 
     def test_fork(self) -> None:
         """A child that forks after the first job has threads of its own."""
@@ -353,7 +367,7 @@ class TestEnd:
             pool = HashingPool(2)
             assert asyncio.run(pool.run(len, "four")) == 4
             child = os.fork()
-            assert asyncio.run(asyncio.wait_for(pool.run(len, "seven.."), 10)) == 7
+            assert asyncio.run(asyncio.wait_for(pool.run(len, "seven.."), 50)) == 7
             if child:
                 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         """

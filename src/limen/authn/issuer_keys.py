@@ -119,7 +119,7 @@ class IssuerKeys:
         self._issuers: dict[str, str] = {}
         self._fetched: float | None = None
         self._document: Mapping[str, Any] | None = None
-        self._asking = Occasionally(self.refresh, cool_down)
+        self._asking = Occasionally(self.refresh, cool_down, monotonic=monotonic)
         self._beside: asyncio.Task[None] | None = None
 
     @property

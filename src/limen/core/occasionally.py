@@ -16,11 +16,19 @@ class Occasionally:
     Args:
         work: what to do.
         seconds: how long nothing is done after it has been begun.
+        monotonic: the clock that says when it is time again, in seconds.
     """
 
-    def __init__(self, work: Callable[[], Awaitable[object]], seconds: float) -> None:
+    def __init__(
+        self,
+        work: Callable[[], Awaitable[object]],
+        seconds: float,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._work = work
         self._seconds = seconds
+        self._monotonic = monotonic
         self._begun = _NEVER
         self._failure: LimenError | None = None
         self._under_way: asyncio.Task[None] | None = None
@@ -35,11 +43,11 @@ class Occasionally:
         """
         task = self._under_way
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            if time.monotonic() - self._begun < self._seconds:
+            if self._monotonic() - self._begun < self._seconds:
                 if self._failure is not None:
                     raise self._failure
                 return
-            self._begun = time.monotonic()
+            self._begun = self._monotonic()
             task = self._under_way = asyncio.create_task(self._do())
         await asyncio.shield(task)
         if self._failure is not None:
