@@ -12,13 +12,13 @@ from limen.features.accounts.store import AccountStatus
 if TYPE_CHECKING:
     # Names only: the gate is made of this, and whoever has no policies does not wait for what compiles them.
     from limen.authz.compilers.explain import Explanation
-    from limen.wiring.gate import Limen
+    from limen.wiring.knowing import KnowingGate
 
 NOT_ACTIVE = "account_not_active"
 
 
 async def explain_account(
-    gate: "Limen", resources: PolicyResources, account: str, action: str, resource: str | None
+    gate: "KnowingGate", resources: PolicyResources, account: str, action: str, resource: str | None
 ) -> "Explanation":
     """Return why an account may do something, or may not; see `limen.wiring.gate.Limen.explain_account`."""
     loaded = gate.loaded_policies
