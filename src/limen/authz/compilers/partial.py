@@ -86,7 +86,7 @@ def bound(node: Node, principal: Principal, context: Mapping[str, object] | None
         `Truth`, or a condition in normal form whose operands are constants and attributes of the resource. A leaf that
         reads something missing is false, negated or not.
     """
-    return _Binding(principal, NO_CONTEXT if context is None else context).bound(node)
+    return Binding(principal, NO_CONTEXT if context is None else context).bound(node)
 
 
 def scope_of(left: Bound) -> Scope:
@@ -102,8 +102,8 @@ def with_heirs(model: Model) -> list[Model]:
     return [model] if mapper is None else [each.class_ for each in mapper.self_and_descendants]
 
 
-class _Binding:
-    """One principal and one context."""
+class Binding:
+    """One principal and one context: what is left of conditions for them, and what their attributes are worth."""
 
     __slots__ = ("_context", "_principal")
 
@@ -166,32 +166,32 @@ class _Binding:
             # A constant was made to fit the field when the policy was written.
             if isinstance(right, Constant) or _is_of_a_row(right):
                 return leaf
-            told = _told(right, left, self._value(right))
+            told = comparable(right, left, self.value(right))
             return FALSE if told is None else Compare(leaf.comparison, left, told)
         if _is_of_a_row(right):
-            told = _told(left, right, self._value(left))
+            told = comparable(left, right, self.value(left))
             return FALSE if told is None else Compare(leaf.comparison, told, right)
-        return _truth(comparing(leaf.comparison, left, right)(self._value(left), self._value(right)))
+        return _truth(comparing(leaf.comparison, left, right)(self.value(left), self.value(right)))
 
     def _in(self, leaf: In) -> Bound:
         item, options = leaf.item, leaf.options
         if _is_of_a_row(options):
             if _is_of_a_row(item):
                 return leaf
-            one = _told(item, _element(options), self._value(item))
+            one = comparable(item, _element(options), self.value(item))
             return FALSE if one is None else replace(leaf, item=one)
         if isinstance(options, Constant) and _is_of_a_row(item):
             return leaf
         if not _is_of_a_row(item):
-            return _truth(including(leaf)(self._value(item), self._value(options)))
-        return self._in_known(leaf, self._value(options))
+            return _truth(including(leaf)(self.value(item), self.value(options)))
+        return self._in_known(leaf, self.value(options))
 
     def _in_known(self, leaf: In, found: Any) -> Bound:
         """Keep a set whose values are known, as far as they can be compared with what the row has."""
         item = leaf.item
         if not isinstance(found, frozenset | set | list | tuple):
             return FALSE
-        told = [_told(_element(leaf.options), item, each) for each in found]
+        told = [comparable(_element(leaf.options), item, each) for each in found]
         # What cannot be compared may be the one: so nothing is in it, and nothing is known to be out of it.
         if leaf.negated and None in told:
             return FALSE
@@ -201,16 +201,16 @@ class _Binding:
         return IsNull(item, negated=True) if leaf.negated and isinstance(item, Attribute) else FALSE
 
     def _is_null(self, leaf: IsNull) -> Bound:
-        return leaf if _is_of_a_row(leaf.operand) else _truth(null(leaf)(self._value(leaf.operand)))
+        return leaf if _is_of_a_row(leaf.operand) else _truth(null(leaf)(self.value(leaf.operand)))
 
     def _text(self, leaf: TextMatch) -> Bound:
         text, part = leaf.text, leaf.part
         if not _is_of_a_row(text) and not _is_of_a_row(part):
-            return _truth(matching(leaf)(self._value(text), self._value(part)))
+            return _truth(matching(leaf)(self.value(text), self.value(part)))
         tell = teller(Kind.TEXT)
         sides: list[Operand] = []
         for side in (text, part):
-            value = None if _is_of_a_row(side) else tell(self._value(side))
+            value = None if _is_of_a_row(side) else tell(self.value(side))
             if value is None and not _is_of_a_row(side):
                 return FALSE
             sides.append(side if value is None else Constant(value, Kind.TEXT))
@@ -229,7 +229,7 @@ class _Binding:
         condition: Any = self.bound(leaf.condition)
         return FALSE if condition == FALSE else replace(leaf, condition=condition)
 
-    def _value(self, operand: Operand) -> Any:
+    def value(self, operand: Operand) -> Any:
         """Return what an operand of the principal or the context is worth now; None or `ABSENT` where it is missing."""
         if isinstance(operand, Constant):
             return operand.value
@@ -251,8 +251,14 @@ def _element(options: Operand) -> Operand:
     return Constant(next(iter(options.value), None), options.kind)
 
 
-def _told(known: Operand, other: Operand, value: Any) -> Constant | None:
-    """Return a value as it is compared with a side that only a row has; None where it is missing, or never compared."""
+def comparable(known: Operand, other: Operand, value: Any) -> Constant | None:
+    """Return a value as it is compared with a side that only a row has; None where it is missing, or never compared.
+
+    Args:
+        known: the operand that has the value.
+        other: the side that only a row has.
+        value: as it was read.
+    """
     if known.kind is Kind.ANY or known.kind is other.kind:
         # What nearly every comparison is, without the questions that the others need.
         if type(value) is str and other.kind is Kind.TEXT:

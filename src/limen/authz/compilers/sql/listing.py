@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
 from limen.authz.compilers.partial import Bound, bound
+from limen.authz.compilers.sql.prepared import prepared
 from limen.authz.compilers.sql.rows import Column, Entity, Rows, exists
 from limen.authz.compilers.sql.where import NO, compiled
 from limen.authz.policy.nodes import Node, Truth
@@ -33,7 +34,7 @@ def visible(
     source = Entity(entity)
     if not source.mapper.polymorphic_map:
         # The usual case: no heirs, and none inherited from.
-        return compiled(bound(condition_for(source.mapper.class_), principal, context), source, principal)
+        return _of_one(condition_for(source.mapper.class_), source, principal, context)
     conditions: list[tuple[Node, list[Mapper[Any]]]] = []
     for mapper in _classes(source.mapper):
         node = condition_for(mapper.class_)
@@ -43,9 +44,17 @@ def visible(
         else:
             same.append(mapper)
     if len(conditions) == 1:
-        return compiled(bound(conditions[0][0], principal, context), source, principal)
+        return _of_one(conditions[0][0], source, principal, context)
     parts = [_of_classes(source, mappers, bound(node, principal, context), principal) for node, mappers in conditions]
     return sa.or_(*parts)
+
+
+def _of_one(node: Node, source: Entity, principal: Principal, context: Mapping[str, object]) -> Column:
+    """Return the condition for rows that the same is asked of, whatever class they are of."""
+    if source.entity is source.mapper.class_:
+        return prepared(node, source).where(principal, context)
+    # An alias is made for a statement, and gone with it.
+    return compiled(bound(node, principal, context), source, principal)
 
 
 def _classes(mapper: Mapper[Any]) -> list[Mapper[Any]]:

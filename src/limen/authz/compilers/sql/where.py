@@ -192,7 +192,7 @@ def _bind(value: Any, kind: Kind, column: Column) -> Column:
     return sa.bindparam(None, value, type_=_TYPES.get(kind, column.type), unique=True)
 
 
-def _fits(value: str) -> bool:
+def fits(value: str) -> bool:
     """Tell whether a text can be a parameter: no database takes half a surrogate pair, PostgreSQL no NUL either."""
     return "\0" not in value and (value.isascii() or value.isprintable() or _is_encodable(value))
 
@@ -224,7 +224,7 @@ def _compare_value(comparison: Comparison, kind: Kind, column: Column, value: An
             return _is_there(kind, column) if told else NO
         comparison, value = told
     elif kind is Kind.TEXT:
-        if not _fits(value):
+        if not fits(value):
             return NO
         if comparison not in _WITHOUT_ORDER:
             column = by_code_point(column)
@@ -267,7 +267,7 @@ def _values(kind: Kind, values: frozenset[Any]) -> list[Any] | None:
         told = [equal(kind, value) for value in values]
         return [value for value in told if value is not None]
     if kind is Kind.TEXT:
-        return list(values) if all(map(_fits, values)) else None
+        return list(values) if all(map(fits, values)) else None
     return list(values)
 
 
@@ -293,6 +293,6 @@ def _text(leaf: TextMatch, joined: _Joined) -> Column:
 def _text_side(side: Operand, joined: _Joined) -> Column | None:
     if isinstance(side, Attribute):
         return joined.column(side)
-    if not _fits(side.value):
+    if not fits(side.value):
         return None
     return sa.bindparam(None, side.value, type_=sa.String(), unique=True)
