@@ -58,6 +58,8 @@ class EventName(StrEnum):
     APPROVAL_EXPIRED = "approval_expired"
     APPROVAL_EXECUTED = "approval_executed"
     APPROVAL_FAILED = "approval_failed"
+    DETAILS_ERASED = "details_erased"
+    TRAIL_PRUNED = "trail_pruned"
 
 
 class Outcome(StrEnum):

@@ -14,6 +14,7 @@ from limen.core.errors import ConfigurationError
 from limen.features.accounts.store import AccountAdministrationStore, AccountStore
 from limen.features.api_keys.store import ApiKeyStore
 from limen.features.approvals.store import Approvals
+from limen.features.audit.store import AuditStore
 from limen.features.client_certificates.store import ClientCertificateStore
 from limen.features.events.store import EventStore, StoredEvent
 from limen.features.maintenance.store import MaintenanceStore
@@ -92,6 +93,11 @@ class Storage(Protocol):
     @property
     def trail(self) -> EventStore:
         """The audit trail."""
+        ...
+
+    @property
+    def audit(self) -> AuditStore:
+        """The chain over the audit trail."""
         ...
 
     @property

@@ -93,14 +93,14 @@ class SQLEvents:
 
 def page(*, limit: int, after: int) -> Steps[list[StoredEvent]]:
     """Return at most ``limit`` records that follow the record numbered ``after``, in order."""
-    return _stored((yield from rows(_PAGE, after=after, limit=limit)))
+    return stored((yield from rows(_PAGE, after=after, limit=limit)))
 
 
 def _following(after: int, wanted: EventFilter, limit: int) -> Steps[Stretch]:
     end = yield from row(_END_AFTER, after=after, looked_at=LOOKED_AT)
     until, count = _end(end)
     found = yield from rows(_FOLLOWING, after=after, until=until, limit=limit + 1, **_values(wanted))
-    records = _stored(found[:limit])
+    records = stored(found[:limit])
     return Stretch(records, _reached(records, until, is_cut=len(found) > limit, is_full=count == LOOKED_AT))
 
 
@@ -108,7 +108,7 @@ def _preceding(before: int, wanted: EventFilter, limit: int) -> Steps[Stretch]:
     end = yield from row(_END_BEFORE, before=before, looked_at=LOOKED_AT)
     until, count = _end(end)
     found = yield from rows(_PRECEDING, before=before, until=until, limit=limit + 1, **_values(wanted))
-    records = _stored(found[:limit])
+    records = stored(found[:limit])
     reached = _reached(records, until, is_cut=len(found) > limit, is_full=count == LOOKED_AT)
     return Stretch(records[::-1], reached)
 
@@ -128,5 +128,6 @@ def _values(wanted: EventFilter) -> dict[str, str]:
     return {"event": wanted.event, "actor": wanted.actor, "target": wanted.target}
 
 
-def _stored(found: Sequence[Row]) -> list[StoredEvent]:
+def stored(found: Sequence[Row]) -> list[StoredEvent]:
+    """Return the records of rows that have the columns of a record in their order."""
     return [StoredEvent(*columns, data=msgspec.json.decode(data)) for *columns, data in found]

@@ -42,6 +42,7 @@ from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.signing_keys import SQLSigningKeys
 from limen.storage.sql.sso import SQLSso
 from limen.storage.sql.statement import Steps, row
+from limen.storage.sql.trail import SQLAudit
 
 _log = logging.getLogger(__name__)
 _DICE = SystemRandom()
@@ -88,6 +89,7 @@ class PostgresStorage:
         self.roles = SQLRoles(self)
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)
+        self.audit = SQLAudit(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)

@@ -468,3 +468,37 @@ EVENTS = Table(
     CheckConstraint("outcome IN ('success', 'failure')", name="outcome"),
     sqlite_autoincrement=True,
 )
+
+# What holds each record of the trail in its place. No foreign key: a record that goes leaves its seal behind, by which
+# it is missed.
+TRAIL = Table(
+    "limen_trail",
+    METADATA,
+    # The sealer's own count, which has no gaps.
+    Column("number", SEQUENCE, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False, unique=True),
+    Column("sealed_at", BigInteger, nullable=False),
+    Column("kid", String(16), nullable=False),
+    # NULL where the details of the record were erased.
+    Column("nonce", LargeBinary(16)),
+    Column("details", LargeBinary(32), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("link", LargeBinary(32), nullable=False),
+)
+
+# One row: whoever seals holds it.
+TRAIL_HEAD = Table(
+    "limen_trail_head",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("link", LargeBinary(32)),
+    Column("floor", BigInteger, nullable=False),
+    # Where the chain begins after its oldest records were removed.
+    Column("base_number", BigInteger, nullable=False),
+    Column("base_link", LargeBinary(32)),
+    Column("base_kid", String(16)),
+    Column("base_mac", LargeBinary(32)),
+    CheckConstraint("id = 1", name="id"),
+    sqlite_with_rowid=False,
+)

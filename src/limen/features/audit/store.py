@@ -1,0 +1,139 @@
+"""What the sealed trail asks of a database."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+from limen.core.events import Event
+from limen.features.events.service import RecordView
+
+
+class Seal(NamedTuple):
+    """What holds one record in its place.
+
+    Attributes:
+        number: its place in the chain, from 1, without gaps.
+        seq: the number of the record.
+        sealed_at: milliseconds since 1970 UTC by the database's clock.
+        kid: the id of the secret under which it is linked.
+        nonce: the salt of the digest of its details; None where the details were erased.
+        details: the salted digest of the details.
+        digest: the digest of the record.
+        link: holds it to the seal before.
+    """
+
+    number: int
+    seq: int
+    sealed_at: int
+    kid: str
+    nonce: bytes | None
+    details: bytes
+    digest: bytes
+    link: bytes
+
+
+class SealedRecord(NamedTuple):
+    """A seal, and the record it is about; None where that is gone."""
+
+    seal: Seal
+    record: RecordView | None
+
+
+class Base(NamedTuple):
+    """Where the chain begins after older records were removed, vouched for by the one who removed them.
+
+    Attributes:
+        number: the number of the last seal that was removed; 0 where none was.
+        link: its link.
+        kid: the id of the secret under which this is vouched for.
+        mac: vouches for it.
+    """
+
+    number: int = 0
+    link: bytes = bytes(32)
+    kid: str = ""
+    mac: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TrailHead:
+    """Where the chain stands.
+
+    Attributes:
+        number: that of the last seal; 0 before the first.
+        link: the last link.
+        floor: every record up to this number is sealed, and none of them can come any more.
+        base: where it begins.
+        now: the database's clock, milliseconds since 1970 UTC.
+    """
+
+    number: int
+    link: bytes
+    floor: int
+    base: Base
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What waits to be sealed.
+
+    Attributes:
+        waits: whether there may be any.
+        lag_ms: how long the oldest of them has been waiting; 0 where none does.
+    """
+
+    waits: bool
+    lag_ms: int
+
+
+Seals: TypeAlias = Callable[[Sequence[RecordView], TrailHead], Sequence[Seal]]
+"""Makes the seals of records, after the head."""
+Vouches: TypeAlias = Callable[[int, bytes], Base]
+"""Vouches for a number and its link as the chain's new beginning."""
+
+
+class AuditStore(Protocol):
+    """The chain in a database."""
+
+    async def due(self) -> Due:
+        """Tell whether records may wait to be sealed."""
+        ...
+
+    async def seal(self, seals: Seals, *, limit: int) -> int:
+        """Seal at most ``limit`` committed records, in one transaction; return how many.
+
+        One caller works at a time: whoever comes meanwhile seals none. A record is sealed once, also one that was
+        committed after others with higher numbers.
+        """
+        ...
+
+    async def head(self) -> TrailHead:
+        """Return where the chain stands."""
+        ...
+
+    async def sealed(self, number: int, *, limit: int) -> Sequence[SealedRecord]:
+        """Return at most ``limit`` seals that follow this number, in order, with their records."""
+        ...
+
+    async def unsealed(self, seq: int, *, limit: int) -> tuple[Sequence[RecordView], int | None]:
+        """Return records without a seal among the ``limit`` that follow this number, and where it goes on, or None."""
+        ...
+
+    async def erase(self, account_id: str, seq: int, *, limit: int, event: Event) -> tuple[int, int | None]:
+        """Erase the details of records by or about an account, among the ``limit`` that follow this number.
+
+        Where there was one, ``event`` is written in the same transaction, with ``records`` added to its data.
+
+        Returns:
+            How many were erased, and where it goes on, or None.
+        """
+        ...
+
+    async def prune(self, before_ms: int, vouches: Vouches, *, limit: int, event: Event) -> int:
+        """Remove at most ``limit`` of the oldest seals, made before this time, with their records; return how many.
+
+        The last seal stays. Where any goes, ``event`` is written in the same transaction, with ``records`` and
+        ``until`` added to its data.
+        """
+        ...

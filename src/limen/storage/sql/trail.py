@@ -1,0 +1,248 @@
+"""The chain over the audit trail. No act waits for it: records are sealed after their commit, by one process at a time.
+
+Which records can still come is not told by their numbers: a transaction takes a number when it writes a record, and
+commits when it likes. So the sealer looks which transactions are writing records (PostgreSQL holds a lock on the table
+for each until it ends), and moves the floor, below which it does not look again, only once all of those that may hold a
+lower number have ended. SQLite has one writer: there nothing comes late.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from limen.core.events import Event, EventName
+from limen.features.audit.store import Base, Due, Seal, SealedRecord, Seals, TrailHead, Vouches
+from limen.features.events.store import StoredEvent
+from limen.storage.sql.database import Database
+from limen.storage.sql.events import record, stored
+from limen.storage.sql.statement import Row, Statement, Steps, row, rows, run, run_each
+
+_EVENT: Final = "e.seq, e.time, e.event, e.outcome, e.actor, e.source, e.user_agent, e.target, e.request_id, e.data"
+_HEAD: Final = "number, link, floor, base_number, base_link, base_kid, base_mac, @now"
+
+_READ_HEAD = Statement(f"SELECT {_HEAD} FROM limen_trail_head WHERE id = 1")  # noqa: S608
+
+# Whoever finds it taken goes away: the other one is sealing.
+_TAKE_HEAD = Statement(f"SELECT {_HEAD} FROM limen_trail_head WHERE id = 1 @skip_locked")  # noqa: S608
+
+# Whoever erases or removes waits for the sealer: it must not seal what it read before.
+_LOCK_HEAD = Statement(f"SELECT {_HEAD} FROM limen_trail_head WHERE id = 1 @for_update")  # noqa: S608
+
+_DUE = Statement("""
+SELECT h.floor, (SELECT max(seq) FROM limen_events), @now - (SELECT e.time FROM limen_events e
+        WHERE e.seq > h.floor AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq AND t.seq > h.floor)
+        ORDER BY e.seq LIMIT 1)
+  FROM limen_trail_head h WHERE h.id = 1
+""")
+
+_NEWEST = Statement("SELECT COALESCE(max(seq), 0) FROM limen_events")
+
+# A lock is taken before a number is, and given up after the commit can be seen.
+_WRITERS = Statement(
+    "SELECT '' WHERE 1 = 0",
+    postgres="""
+SELECT virtualtransaction FROM pg_locks
+ WHERE locktype = 'relation' AND relation = 'limen_events'::regclass AND mode = 'RowExclusiveLock'
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+""",
+)
+
+_UNSEALED = Statement(f"""
+SELECT {_EVENT} FROM limen_events e
+ WHERE e.seq > :floor AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq AND t.seq > :floor)
+ ORDER BY e.seq LIMIT :limit
+""")  # noqa: S608
+
+_INSERT = Statement("""
+INSERT INTO limen_trail (number, seq, sealed_at, kid, nonce, details, digest, link)
+VALUES (:number, :seq, :sealed_at, :kid, :nonce, :details, :digest, :link)
+""")
+
+_MOVE_HEAD = Statement("UPDATE limen_trail_head SET number = :number, link = :link, floor = :floor WHERE id = 1")
+
+_SEALED = Statement(f"""
+SELECT t.number, t.seq, t.sealed_at, t.kid, t.nonce, t.details, t.digest, t.link, {_EVENT}
+  FROM limen_trail t LEFT JOIN limen_events e ON e.seq = t.seq
+ WHERE t.number > :number ORDER BY t.number LIMIT :limit
+""")  # noqa: S608
+
+_END_OF_STRETCH = Statement("""
+SELECT max(seq), count(*) FROM (SELECT seq FROM limen_events WHERE seq > :after ORDER BY seq LIMIT :limit) stretch
+""")
+
+_WITHOUT_SEAL = Statement(f"""
+SELECT {_EVENT} FROM limen_events e
+ WHERE e.seq > :after AND e.seq <= :until
+   AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq) ORDER BY e.seq
+""")  # noqa: S608
+
+# What says that something was erased stays as it is.
+_OF_ACCOUNT: Final = f"""
+seq > :after AND seq <= :until AND (actor = :account_id OR target = :account_id)
+   AND event <> '{EventName.DETAILS_ERASED.value}'
+"""
+
+_ERASE_NONCES = Statement(f"""
+UPDATE limen_trail SET nonce = NULL WHERE seq IN (SELECT seq FROM limen_events WHERE {_OF_ACCOUNT})
+""")  # noqa: S608
+
+_ERASE_DETAILS = Statement(f"UPDATE limen_events SET source = '', user_agent = '', data = '{{}}' WHERE {_OF_ACCOUNT}")  # noqa: S608
+
+_OLDEST = Statement("""
+SELECT number, link FROM limen_trail WHERE number > :base AND number <= :most AND sealed_at < :before
+ ORDER BY number DESC LIMIT 1
+""")
+
+_REMOVE_RECORDS = Statement("""
+DELETE FROM limen_events WHERE seq IN (SELECT seq FROM limen_trail WHERE number > :base AND number <= :until)
+""")
+
+_REMOVE_SEALS = Statement("DELETE FROM limen_trail WHERE number > :base AND number <= :until")
+
+_MOVE_BASE = Statement("""
+UPDATE limen_trail_head SET base_number = :number, base_link = :link, base_kid = :kid, base_mac = :mac WHERE id = 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Horizon:
+    """How far the floor may move, once everybody has ended who may still write a lower number.
+
+    Attributes:
+        bound: the highest number that could be seen then.
+        writers: who was writing after it was read.
+    """
+
+    bound: int
+    writers: frozenset[str]
+
+
+class SQLAudit:
+    """Implements `limen.features.audit.store.AuditStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._horizon: _Horizon | None = None
+
+    async def due(self) -> Due:
+        """Tell whether records may wait to be sealed."""
+        return await self._database.read(_due)
+
+    async def seal(self, seals: Seals, *, limit: int) -> int:
+        """Seal committed records in one transaction; see the Protocol."""
+        count, self._horizon = await self._database.write(partial(_seal, seals, limit, self._horizon))
+        return count
+
+    async def head(self) -> TrailHead:
+        """Return where the chain stands."""
+        return await self._database.read(_read_head)
+
+    async def sealed(self, number: int, *, limit: int) -> Sequence[SealedRecord]:
+        """Return at most ``limit`` seals that follow this number, in order, with their records."""
+        return await self._database.read(partial(_sealed, number, limit))
+
+    async def unsealed(self, seq: int, *, limit: int) -> tuple[Sequence[StoredEvent], int | None]:
+        """Return records without a seal among those that follow; see the Protocol."""
+        return await self._database.read(partial(_without_seal, seq, limit))
+
+    async def erase(self, account_id: str, seq: int, *, limit: int, event: Event) -> tuple[int, int | None]:
+        """Erase details of records by or about an account; see the Protocol."""
+        return await self._database.write(partial(_erased, account_id, seq, limit, event))
+
+    async def prune(self, before_ms: int, vouches: Vouches, *, limit: int, event: Event) -> int:
+        """Remove the oldest seals with their records; see the Protocol."""
+        return await self._database.write(partial(_pruned, before_ms, vouches, limit, event))
+
+
+def _due() -> Steps[Due]:
+    found = yield from row(_DUE)
+    if found is None or found[1] is None or found[1] <= found[0]:
+        return Due(waits=False, lag_ms=0)
+    # A clock that was set back makes nothing younger than it is.
+    return Due(waits=True, lag_ms=max(found[2] or 0, 0))
+
+
+def _seal(seals: Seals, limit: int, horizon: _Horizon | None) -> Steps[tuple[int, _Horizon | None]]:
+    taken = yield from row(_TAKE_HEAD)
+    if taken is None:
+        return 0, horizon
+    head = _head(taken)
+    newest = yield from row(_NEWEST)
+    # In this order: a number up to the newest belongs to somebody who has ended by now, or is among the writers. And
+    # what those who ended have committed is seen by the statement after.
+    writers = frozenset(str(each[0]) for each in (yield from rows(_WRITERS)))
+    found = stored((yield from rows(_UNSEALED, floor=head.floor, limit=limit)))
+    made = seals(found, head)
+    yield from run_each(_INSERT, [each._asdict() for each in made])
+    bound = 0 if newest is None else newest[0]
+    horizon = _still(horizon, writers) or _Horizon(bound, writers)
+    floor = head.floor
+    if not horizon.writers:
+        floor = max(floor, horizon.bound if len(found) < limit else min(horizon.bound, found[-1].seq))
+    last = made[-1] if made else None
+    if last is not None or floor != head.floor:
+        number, link = (head.number, head.link) if last is None else (last.number, last.link)
+        yield from run(_MOVE_HEAD, number=number, link=link, floor=floor)
+    return len(made), horizon if floor < horizon.bound else None
+
+
+def _still(horizon: _Horizon | None, writers: Collection[str]) -> _Horizon | None:
+    """Return the horizon with those of its writers that have not ended."""
+    return None if horizon is None else replace(horizon, writers=horizon.writers.intersection(writers))
+
+
+def _read_head() -> Steps[TrailHead]:
+    return _head((yield from row(_READ_HEAD)))
+
+
+def _head(found: Row | None) -> TrailHead:
+    if found is None:
+        raise LookupError("the row that says where the trail stands is not there")
+    number, link, floor, base_number, base_link, base_kid, base_mac, now = found
+    begins = bytes(32)
+    base = Base(base_number, base_link or begins, base_kid or "", base_mac or b"")
+    return TrailHead(number, link or begins, floor, base, now)
+
+
+def _sealed(number: int, limit: int) -> Steps[list[SealedRecord]]:
+    found = yield from rows(_SEALED, number=number, limit=limit)
+    return [SealedRecord(Seal(*each[:8]), None if each[8] is None else stored([each[8:]])[0]) for each in found]
+
+
+def _stretch(after: int, limit: int) -> Steps[tuple[int, int | None]]:
+    """Return where the stretch ends, and where it goes on, or None."""
+    end = yield from row(_END_OF_STRETCH, after=after, limit=limit)
+    until, count = (0, 0) if end is None else (end[0] or 0, end[1])
+    return until, until if count == limit else None
+
+
+def _without_seal(after: int, limit: int) -> Steps[tuple[list[StoredEvent], int | None]]:
+    until, following = yield from _stretch(after, limit)
+    return stored((yield from rows(_WITHOUT_SEAL, after=after, until=until))), following
+
+
+def _erased(account_id: str, after: int, limit: int, event: Event) -> Steps[tuple[int, int | None]]:
+    yield from row(_LOCK_HEAD)
+    until, following = yield from _stretch(after, limit)
+    chosen = {"after": after, "until": until, "account_id": account_id}
+    yield from run(_ERASE_NONCES, **chosen)
+    count = yield from run(_ERASE_DETAILS, **chosen)
+    if count:
+        yield from record(replace(event, data={**event.data, "records": count}))
+    return count, following
+
+
+def _pruned(before: int, vouches: Vouches, limit: int, event: Event) -> Steps[int]:
+    head = _head((yield from row(_LOCK_HEAD)))
+    base = head.base.number
+    most = min(base + limit, head.number - 1)
+    oldest = yield from row(_OLDEST, base=base, most=most, before=before)
+    if oldest is None:
+        return 0
+    until, link = oldest
+    yield from run(_REMOVE_RECORDS, base=base, until=until)
+    count = yield from run(_REMOVE_SEALS, base=base, until=until)
+    yield from run(_MOVE_BASE, **vouches(until, bytes(link))._asdict())
+    yield from record(replace(event, data={**event.data, "records": count, "until": until}))
+    return count
