@@ -18,7 +18,22 @@ READ_COMPATIBLE = Statement("SELECT revision FROM limen_schema_compatible WHERE 
 
 READ_VERSION = Statement("SELECT version_num FROM limen_schema_version")
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0010", "0011", "0012", "0014", "0015", "0018")
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0007",
+    "0008",
+    "0010",
+    "0011",
+    "0012",
+    "0014",
+    "0015",
+    "0018",
+    "0020",
+)
 """Every revision this version knows, oldest first; a test compares them with the files."""
 
 
