@@ -14,6 +14,7 @@ from limen.features.accounts.service import AccountView
 from limen.features.roles.service import OPERATOR
 from tests.revocation.conftest import Held
 from tests.support.gates import PASSWORD, settings_for
+from tests.support.waiting import PATIENCE
 
 ROLES = {
     "chief": ["accounts:write", "accounts:delete", "sessions:end", "roles:assign", "roles:write", "order:create"],
@@ -63,7 +64,7 @@ async def test_whoever_became_stronger_meanwhile_is_spared(gate: Limen, act: str
     clerk, target = await make(gate, "clerk", "clerk"), await make(gate, "mary", "maker")
     held = hold(gate)
     doing = asyncio.create_task(_await(ACTS[act](gate, acting(gate, clerk), target.id)))
-    await asyncio.wait_for(held.arrived.wait(), 5)
+    await asyncio.wait_for(held.arrived.wait(), PATIENCE)
     await gate.roles.grant(OPERATOR, target.id, ["chief"])
     before = await gate.accounts.by_id(target.id)
     held.go_on.set()
@@ -79,7 +80,7 @@ async def test_whoever_lost_a_role_meanwhile_does_nothing(gate: Limen, act: str)
     clerk, target = await make(gate, "clerk", "clerk"), await make(gate, "mary", "maker")
     held = hold(gate)
     doing = asyncio.create_task(_await(ACTS[act](gate, acting(gate, clerk), target.id)))
-    await asyncio.wait_for(held.arrived.wait(), 5)
+    await asyncio.wait_for(held.arrived.wait(), PATIENCE)
     await gate.roles.revoke(OPERATOR, clerk.id, ["clerk"])
     held.go_on.set()
     with pytest.raises(PermissionRequired):
@@ -94,7 +95,7 @@ async def test_whoever_was_switched_off_meanwhile_does_nothing(gate: Limen, act:
     clerk, target = await make(gate, "clerk", "clerk"), await make(gate, "mary", "maker")
     held = hold(gate)
     doing = asyncio.create_task(_await(ACTS[act](gate, acting(gate, clerk), target.id)))
-    await asyncio.wait_for(held.arrived.wait(), 5)
+    await asyncio.wait_for(held.arrived.wait(), PATIENCE)
     await gate.accounts.disable(clerk, actor="test")
     held.go_on.set()
     with pytest.raises(AccountNotActive):
@@ -108,7 +109,7 @@ async def test_a_change_that_does_not_matter_is_judged_anew_and_done(gate: Limen
     clerk, target = await make(gate, "clerk", "clerk"), await make(gate, "mary")
     held = hold(gate)
     doing = asyncio.create_task(gate.administration.disable(acting(gate, clerk), target.id))
-    await asyncio.wait_for(held.arrived.wait(), 5)
+    await asyncio.wait_for(held.arrived.wait(), PATIENCE)
     await gate.roles.grant(OPERATOR, target.id, ["maker"])
     held.go_on.set()
     await doing

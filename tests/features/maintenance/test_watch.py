@@ -15,6 +15,7 @@ from limen.core.events import NOWHERE, Event, EventName
 from limen.features.maintenance.watch import RollbackWatch
 from tests.features.maintenance.conftest import Past
 from tests.support.gates import PASSWORD
+from tests.support.waiting import PATIENCE, felt
 
 
 async def events_of(gate: Limen, name: EventName) -> list[dict[str, object]]:
@@ -24,7 +25,7 @@ async def events_of(gate: Limen, name: EventName) -> list[dict[str, object]]:
 
 async def after_reconnecting(gate: Limen) -> None:
     """Wait until the database answers again."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await gate.storage.ping()
@@ -36,11 +37,11 @@ async def after_reconnecting(gate: Limen) -> None:
 
 async def until_noticed(gate: Limen, *, noticed: bool) -> None:
     """Wait until readiness says, or no longer says, that the store was rolled back."""
-    for _ in range(100):
-        if (await gate.ready() == {"store": "rolled_back"}) is noticed:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it was not told within five seconds")
+
+    async def as_wanted() -> bool:
+        return (await gate.ready() == {"store": "rolled_back"}) is noticed
+
+    await felt(as_wanted, within=5.0)
 
 
 def rollbacks() -> float:

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import sqlite3
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from limen.core.events import NOWHERE
 from limen.features.roles.service import OPERATOR
 from limen.settings import Settings
 from tests.support.gates import PASSWORD, settings_for
+from tests.support.waiting import felt
 
 ROLES = {"maker": ["order:create"], "admin": [*ADMINISTRATION]}
 BOUND = 2.0
@@ -45,13 +46,18 @@ async def other(settings: Settings, gate: Limen) -> AsyncIterator[Limen]:
         yield started
 
 
-async def until(holds: Callable[[], bool]) -> float:
-    """Wait until it holds, and return how many seconds that took; fail after the bound."""
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < BOUND, "not within the bound"
-        await asyncio.sleep(0.02)
-    return time.monotonic() - begun
+async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait until it holds; fail after the bound."""
+    await felt(holds, within=BOUND)
+
+
+async def is_not_ready(gate: Limen) -> bool:
+    """Say whether a process asks to be left alone."""
+    try:
+        await gate.ready()
+    except Unavailable:
+        return True
+    return False
 
 
 def by_hand(gate: Limen, statement: str, *parameters: Any) -> None:
@@ -142,13 +148,8 @@ async def test_what_cannot_be_used_is_told_and_not_used(
     by_hand(gate, "UPDATE limen_role_permissions SET permission = 'everything' WHERE role = 'reader'")
     with caplog.at_level(logging.ERROR, logger="limen"):
         by_hand(gate, "UPDATE limen_catalogue SET version = version + 1")
-        deadline = time.monotonic() + BOUND
-        while time.monotonic() < deadline:
-            try:
-                await other.ready()
-            except Unavailable:
-                break
-            await asyncio.sleep(0.05)
+        for process in (gate, other):
+            await until(partial(is_not_ready, process))
         with pytest.raises(Unavailable, match="roles in the database"):
             await other.ready()
         await asyncio.sleep(1.2)

@@ -15,6 +15,7 @@ from limen.core.errors import AccountNotActive, InvalidRefreshToken, SessionEnde
 from limen.core.events import NOWHERE
 from tests.features.conftest import Turned
 from tests.support.gates import PASSWORD, gate_for, settings_for
+from tests.support.waiting import until
 
 
 async def _login(gate: Limen, username: str = "ann") -> Issued:
@@ -251,14 +252,9 @@ async def test_another_process_learns_of_an_ended_session(gate: Limen, tmp_path:
     settings = gate.settings.model_copy()
     async with Limen(settings).running() as other:
         await gate.sessions.logout(issued.refresh_token, origin=NOWHERE)
-        await asyncio.wait_for(_until_listed(other, issued.sid), 5)
+        await until(lambda: issued.sid in other.ended)
         outcome = other.chain.recall([(b"authorization", b"Bearer " + issued.access_token.encode())])
         assert isinstance(outcome, Rejected)
-
-
-async def _until_listed(gate: Limen, sid: str) -> None:
-    while sid not in gate.ended:  # noqa: ASYNC110 - the list is filled by another task, and tells nobody
-        await asyncio.sleep(0.05)
 
 
 async def test_the_list_forgets_what_no_token_can_belong_to(gate: Limen, clock: Turned) -> None:

@@ -23,6 +23,7 @@ from limen.features.signing_keys.store import KeyState, StoredKey
 from limen.features.signing_keys.vault import UnusableKey, Vault
 from tests.features.conftest import Turned
 from tests.support.gates import PASSWORD, gate_for
+from tests.support.waiting import felt
 
 DATA = secrets.token_urlsafe(48)
 ACCESS, REFRESH = secrets.token_urlsafe(48), secrets.token_urlsafe(48)
@@ -197,8 +198,11 @@ async def test_a_running_process_drops_a_retired_key_within_two_seconds(gate: Li
     issued = await token(gate)
     assert await is_let_in(gate, issued)
     await keys_of(peer).retire(kid_of(issued), actor="cli")
-    await asyncio.sleep(2)
-    assert not await is_let_in(gate, issued)
+
+    async def is_refused() -> bool:
+        return not await is_let_in(gate, issued)
+
+    await felt(is_refused, within=2.0)
 
 
 async def test_a_key_that_is_not_known_yet_is_looked_for(gate: Limen, peer: Limen) -> None:
