@@ -126,6 +126,22 @@ def test_what_separates_nothing(tmp_path: Path, declared: Iterable[Iterable[str]
         Limen(settings_for(tmp_path), roles=ROLES, separation_of_duty=declared)
 
 
+async def test_roles_are_not_separated_under_the_only_administrator(tmp_path: Path) -> None:
+    """Such an application does not start, and nothing has changed; with one of the two revoked it does."""
+    settings = settings_for(tmp_path)
+    async with Limen(settings, roles=ROLES).running() as before:
+        ann = await before.accounts.create("ann", PASSWORD, roles=frozenset({"admin", "checker"}), actor="cli")
+    apart = Limen(settings, roles=ROLES, separation_of_duty=[["admin", "checker"]])
+    with pytest.raises(Conflict, match="administrator"):
+        async with apart.running():
+            pytest.fail("it has started")
+    async with Limen(settings).running() as operator:
+        assert await operator.roles.separation(limit=1) == ([], [])
+        await operator.roles.revoke(OPERATOR, ann.id, ["checker"])
+    async with apart.running() as gate:
+        assert await gate.roles.separation(limit=1) == ([("admin", "checker")], [])
+
+
 async def test_a_name_that_no_role_has_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It is kept, since a role of the database may get the name; a slip would separate nothing, so the log says it."""
     with caplog.at_level(logging.WARNING, logger="limen"):

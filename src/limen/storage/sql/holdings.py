@@ -7,9 +7,15 @@ import msgspec
 from limen.authz.administration import Administration
 from limen.core.errors import Conflict
 from limen.core.held import read
+from limen.storage.sql.separation import COUNTS, HAS_BY
 from limen.storage.sql.statement import Statement, Steps, row, run
 
 LAST_ADMINISTRATOR = "No administrator would be left: first give another active account a role with roles:assign."
+
+LAST_BY_SEPARATION = (
+    "No administrator would be left: whoever is one holds two of the roles that separation_of_duty= separates, and"
+    " neither would count. First revoke one of the two, or give another active account a role with roles:assign."
+)
 
 _ROLES_OF = """
 SELECT CASE WHEN held.expires_at IS NULL THEN held.role ELSE held.role || '@' || held.expires_at END AS name
@@ -50,17 +56,17 @@ def role_names(array: str | None) -> frozenset[str]:
 LOCK_CATALOGUE = Statement("SELECT version FROM limen_catalogue WHERE id = 1 @for_update")
 
 # A service cannot administer: that takes a person who has logged in. Nor does a role count that ends by itself: at its
-# end nobody would be left.
-_HELD_BY_ADMINISTRATOR = """
-SELECT 1 FROM limen_account_roles holding JOIN limen_accounts a ON a.id = holding.account_id
- WHERE a.status = 'active' AND a.account_kind = 'person' AND holding.expires_at IS NULL
-   AND holding.role IN (SELECT role FROM giving)
-"""
+# end nobody would be left; nor one that is held beside another that excludes it.
+_HELD_BY_ADMINISTRATOR = f"""
+SELECT 1 FROM limen_account_roles counted JOIN limen_accounts a ON a.id = counted.account_id
+ WHERE a.status = 'active' AND a.account_kind = 'person' AND counted.expires_at IS NULL
+   AND counted.role IN (SELECT role FROM giving) AND {COUNTS}
+"""  # noqa: S608
 
 # Always a statement of its own, after the lock: on PostgreSQL one that began before would not see what was committed
 # while it waited.
 _ADMINISTRATORS = Statement(f"""
-WITH RECURSIVE giving (role) AS (
+WITH RECURSIVE {HAS_BY}, giving (role) AS (
     SELECT p.role FROM limen_role_permissions p JOIN limen_roles known ON known.name = p.role
      WHERE p.permission = '{Administration.ROLES_ASSIGN.value}' AND known.source <> 'retired'
     UNION

@@ -26,6 +26,7 @@ from limen.storage.sql.holdings import (
     HELD,
     HELD_BY_ACCOUNT,
     HELD_BY_SESSION,
+    LAST_BY_SEPARATION,
     LOCK_CATALOGUE,
     administrators,
     list_changed_roles,
@@ -287,7 +288,10 @@ def _synced(wanted: Mapping[str, frozenset[str]], event: Event) -> Steps[bool]:
 def _separated(pairs: frozenset[tuple[str, str]], event: Event) -> Steps[int]:
     yield from row(LOCK_CATALOGUE)
     if (yield from separated()) != pairs:
+        _, was_one = yield from administrators(NOBODY)
         yield from separate(pairs)
+        if was_one and not (yield from administrators(NOBODY))[1]:
+            raise Conflict(LAST_BY_SEPARATION)
         yield from run(_RAISE_VERSION)
         yield from record(event)
     return (yield from violators())

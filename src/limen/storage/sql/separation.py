@@ -12,18 +12,19 @@ _SEPARATE = Statement("INSERT INTO limen_separated_roles (role, other) VALUES (:
 _UNITE_ALL = Statement("DELETE FROM limen_separated_roles")
 
 # Each role, and everything that whoever holds it has by that: itself, and what it extends.
-_HAS_BY = """
-WITH RECURSIVE has_by (role, has) AS (
+HAS_BY = """
+has_by (role, has) AS (
     SELECT known.name, known.name FROM limen_roles known WHERE known.source <> 'retired'
     UNION
     SELECT has_by.role, x.extends FROM has_by JOIN limen_role_extensions x ON x.role = has_by.has
       JOIN limen_roles known ON known.name = x.extends WHERE known.source <> 'retired')
 """
+"""A table for WITH RECURSIVE."""
 _HELD = "(holding.expires_at IS NULL OR holding.expires_at > @now)"
 _OTHER_HELD = "(beside.expires_at IS NULL OR beside.expires_at > @now)"
 
 _VIOLATED_BY_ACCOUNT = Statement(f"""
-{_HAS_BY}
+WITH RECURSIVE {HAS_BY}
 SELECT apart.role, apart.other FROM limen_separated_roles apart
  WHERE EXISTS (SELECT 1 FROM limen_account_roles holding JOIN has_by ON has_by.role = holding.role
                 WHERE holding.account_id = :account_id AND has_by.has = apart.role AND {_HELD})
@@ -33,7 +34,7 @@ SELECT apart.role, apart.other FROM limen_separated_roles apart
 """)  # noqa: S608
 
 _VIOLATIONS = f"""
-{_HAS_BY}
+WITH RECURSIVE {HAS_BY}
 SELECT {{columns}} FROM limen_separated_roles apart
   JOIN has_by one ON one.has = apart.role
   JOIN limen_account_roles holding ON holding.role = one.role
@@ -42,6 +43,18 @@ SELECT {{columns}} FROM limen_separated_roles apart
   JOIN limen_accounts a ON a.id = holding.account_id
  WHERE {_HELD} AND {_OTHER_HELD}
 """  # noqa: S608
+
+# Of two that are held at once neither counts, nor a role by which one of them is held: see `RoleCatalogue.counting`.
+COUNTS = f"""
+NOT EXISTS (
+    SELECT 1 FROM limen_separated_roles apart
+      JOIN has_by mine ON mine.role = counted.role AND (mine.has = apart.role OR mine.has = apart.other)
+     WHERE EXISTS (SELECT 1 FROM limen_account_roles holding JOIN has_by ON has_by.role = holding.role
+                    WHERE holding.account_id = counted.account_id AND has_by.has = apart.role AND {_HELD})
+       AND EXISTS (SELECT 1 FROM limen_account_roles beside JOIN has_by ON has_by.role = beside.role
+                    WHERE beside.account_id = counted.account_id AND has_by.has = apart.other AND {_OTHER_HELD}))
+"""  # noqa: S608
+"""Whether a row of limen_account_roles, called ``counted``, counts for its account; beside `HAS_BY`."""
 
 _COUNT_VIOLATORS = Statement(_VIOLATIONS.format(columns="count(DISTINCT holding.account_id)"))
 

@@ -8,6 +8,7 @@ import pytest
 from limen.core.errors import Conflict
 from limen.core.events import EventName
 from limen.core.held import ends_of
+from limen.features.accounts.store import AccountStatus
 from limen.features.roles.store import Change, Holder
 from limen.storage import Storage
 from limen.testing.contracts.contract import (
@@ -284,3 +285,96 @@ class SeparationContract(Contract):
         assert await assign(storage, both, revoke=["maker"]) is Change.DONE
         assert await peer.roles.violations(10) == []
         assert await separate(storage, PAIR) == 0
+
+    async def test_of_two_separated_roles_neither_makes_an_administrator(self, storage: Storage) -> None:
+        """Whoever holds both does not count: the last one that counts loses neither the role nor the account."""
+        await sync(storage, {**ROLES, **ADMIN})
+        await put(storage, "chief", extends=["admin"])
+        last = await an_account(storage, roles=frozenset({"admin"}))
+        torn = await an_account(storage, roles=frozenset({"chief", "checker"}))
+        assert await separate(storage, ("admin", "checker")) == 1
+        with pytest.raises(Conflict):
+            await assign(storage, last, revoke=["admin"])
+        with pytest.raises(Conflict):
+            await assign(storage, last, grant=["admin"], until=await soon(storage))
+        with pytest.raises(Conflict):
+            await storage.accounts.change_status(
+                last.id,
+                of=AccountStatus.ACTIVE,
+                to=AccountStatus.DISABLED,
+                event=event(EventName.ACCOUNT_DISABLED),
+                keep_ended_ms=KEEP_ENDED,
+            )
+        with pytest.raises(Conflict):
+            await storage.accounts.delete(last.id, event=event(EventName.ACCOUNT_DELETED), keep_ended_ms=KEEP_ENDED)
+        assert await assign(storage, torn, revoke=["checker"]) is Change.DONE
+        assert await assign(storage, last, revoke=["admin"]) is Change.DONE
+        with pytest.raises(Conflict):
+            await assign(storage, torn, revoke=["chief"])
+
+    async def test_a_second_role_that_ends_takes_the_first_until_then(
+        self, storage: Storage, turn_clock: Callable[[int], None]
+    ) -> None:
+        """Of two that were held when they were separated neither counts, and the one that stays does afterwards."""
+        await sync(storage, {**ROLES, **ADMIN})
+        last = await an_account(storage, roles=frozenset({"admin"}))
+        torn = await an_account(storage, roles=frozenset({"admin"}))
+        await assign(storage, torn, grant=["checker"], until=await soon(storage))
+        assert await separate(storage, ("admin", "checker")) == 1
+        with pytest.raises(Conflict):
+            await assign(storage, last, revoke=["admin"])
+        turn_clock(3_600 * SECOND)
+        assert await assign(storage, last, revoke=["admin"]) is Change.DONE
+
+    async def test_roles_are_not_separated_so_that_no_administrator_is_left(
+        self, storage: Storage, peer: Storage
+    ) -> None:
+        """Where the only one holds both: nothing is separated nor recorded; with another one it is done."""
+        await sync(storage, {**ROLES, **ADMIN})
+        await put(storage, "chief", extends=["admin"])
+        last = await an_account(storage, roles=frozenset({"chief", "checker"}))
+        await separate(storage, PAIR)
+        before = await version(storage)
+        for pair in (("admin", "checker"), ("checker", "chief")):
+            with pytest.raises(Conflict, match=r"administrator"):
+                await separate(storage, pair)
+        assert (await peer.roles.read()).separated == {PAIR}
+        assert await version(peer) == before
+        assert len(await all_events(storage, EventName.ROLES_SEPARATED)) == 1
+        other = await an_account(storage, roles=frozenset({"admin"}))
+        assert await separate(storage, ("admin", "checker")) == 1
+        with pytest.raises(Conflict):
+            await assign(storage, other, revoke=["admin"])
+        assert await assign(storage, last, revoke=["checker"]) is Change.DONE
+        assert await assign(storage, other, revoke=["admin"]) is Change.DONE
+
+    async def test_a_role_is_not_changed_so_that_no_administrator_counts(self, storage: Storage) -> None:
+        """Where an account holds two that are separated already, a third by the administrator's role is no smaller."""
+        await sync(storage, ROLES)
+        await put(storage, "chief", "roles:assign")
+        await an_account(storage, roles=frozenset({"chief", "maker", "checker"}))
+        assert await separate(storage, PAIR) == 1
+        with pytest.raises(Conflict):
+            await put(storage, "chief", "roles:assign", extends=["maker"])
+
+    async def test_separating_and_revoking_at_once_leaves_an_administrator(
+        self, storage: Storage, peer: Storage
+    ) -> None:
+        """Of two administrators one would stop to count and the other be revoked: one of the two is refused."""
+        await sync(storage, {**ROLES, **ADMIN})
+        plain = await an_account(storage, roles=frozenset({"admin"}))
+        torn = await an_account(storage, roles=frozenset({"admin", "checker"}))
+        for _ in range(10):
+            parted, revoked = await asyncio.gather(
+                separate(storage, ("admin", "checker")),
+                assign(peer, await holder(peer, plain), revoke=["admin"]),
+                return_exceptions=True,
+            )
+            roles = (await holder(storage, plain)).roles
+            separated = (await storage.roles.read()).separated
+            assert roles or not separated, (parted, revoked)
+            assert (parted == 1) is bool(separated)
+            await separate(storage)
+            if not roles:
+                await assign(storage, plain, grant=["admin"])
+        assert (await holder(storage, torn)).roles == {"admin", "checker"}
