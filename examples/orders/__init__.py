@@ -7,6 +7,9 @@ itself, with the settings of limen in the environment: ``uvicorn --factory examp
 # ruff: noqa: TID252 - relative, so that the package works under any name: the wheel of limen carries it as well
 
 from .app import create_app
+from .database import Database
+from .models import Order
+from .policies import POLICIES
 from .roles import ROLES
 
-__all__ = ["ROLES", "create_app"]
+__all__ = ["POLICIES", "ROLES", "Database", "Order", "create_app"]

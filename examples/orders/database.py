@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL, Connection, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from .models import Base  # noqa: TID252 - works under any name
+from .models import Base, Order  # noqa: TID252 - works under any name
 
 BUSY_SECONDS = 5
 
@@ -41,6 +41,11 @@ class Database:
         async with self._sessions() as session:
             yield session
 
+    async def order(self, order_id: str) -> Order | None:
+        """Find an order, whosever it is: for policies that are to say why, see ``policy_resources=``."""
+        async with self.session() as session:
+            return await session.get(Order, order_id)
+
     async def close(self) -> None:
         """Close every connection; the next session opens new ones."""
         await self._engine.dispose()
@@ -50,6 +55,13 @@ class Database:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         async with self._engine.begin() as connection:
             await connection.run_sync(Base.metadata.create_all)
+            await connection.run_sync(_add_what_is_new)
+
+
+def _add_what_is_new(connection: Connection) -> None:
+    """Give a table of before there were orders that take two the column that it lacks."""
+    if "approval_id" not in {column["name"] for column in inspect(connection).get_columns("orders")}:
+        connection.execute(text("ALTER TABLE orders ADD COLUMN approval_id VARCHAR(36)"))
 
 
 def _prepare(connection: Any, _record: object) -> None:

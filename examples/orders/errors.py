@@ -10,17 +10,10 @@ class OrderNotFound(NotFound):
 
 
 class OwnOrder(Forbidden):
-    """Four eyes: nobody decides about an order they made."""
+    """Four eyes: nobody is made the checker of an order they made."""
 
     def __init__(self) -> None:
         super().__init__("own_order")
-
-
-class NotAssigned(Forbidden):
-    """The order has another checker, or none."""
-
-    def __init__(self) -> None:
-        super().__init__("not_assigned")
 
 
 class AlreadyDecided(Conflict):
@@ -28,6 +21,13 @@ class AlreadyDecided(Conflict):
 
     code = "already_decided"
     title = "The order has been decided."
+
+
+class NotAsked(Conflict):
+    """The order takes two, and its maker has not asked for them, or has not since it was changed."""
+
+    def __init__(self) -> None:
+        super().__init__("Its maker has to ask for this approval: by changing it; a change of nothing, {}, will do.")
 
 
 class NoSuchChecker(InvalidInput):

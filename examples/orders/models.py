@@ -31,6 +31,7 @@ class Order(Base):
     """One order.
 
     Amounts are in hundredths, so that they add up; people are ``sub`` of their tokens, never names, which may change.
+    ``approval_id`` names the request for approval of an order that takes two.
     """
 
     __tablename__ = "orders"
@@ -49,3 +50,4 @@ class Order(Base):
     maker_id: Mapped[str] = mapped_column(String(36))
     checker_id: Mapped[str | None] = mapped_column(String(36))
     created_at: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
+    approval_id: Mapped[str | None] = mapped_column(String(36))

@@ -1,4 +1,4 @@
-"""What each role may do; limen reads this at start. Whose order it is, is asked by the service."""
+"""What each role may do; limen reads this at start. Which orders it may be done to, the policies say."""
 
 from enum import StrEnum
 
@@ -47,9 +47,6 @@ ROLES: dict[str, list[str]] = {
         f"grant:{Permission.CREATE}",
     ],
 }
-
-SEE_EVERY_ORDER = frozenset({Role.SUPER_CHECKER, Role.ADMIN})
-"""Whoever holds one of these sees every order in the list."""
 
 MAY_BE_ASSIGNED = frozenset({Role.CHECKER, Role.SUPER_CHECKER})
 """Only who holds one of these can be made the checker of an order."""

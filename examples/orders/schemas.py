@@ -1,9 +1,12 @@
 """What comes in and what goes out."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from limen import ApprovalView
 
 from .models import Order, OrderStatus  # noqa: TID252 - works under any name
 
@@ -97,6 +100,49 @@ class OrderList(BaseModel):
 
     items: list[OrderOut]
     next: str | None
+
+
+class GivenOut(BaseModel):
+    """One approval: whose, and when."""
+
+    approver: str
+    approved_at: datetime
+
+
+class ApprovalOut(BaseModel):
+    """How far an order is that takes two: who has approved it, and how many are missing.
+
+    With none missing it is as good as approved: the order shows it within a second or so.
+    """
+
+    id: str
+    action: str
+    resource: str | None
+    status: str
+    approvals: list[GivenOut]
+    quorum: int
+    missing: int
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, asked: ApprovalView) -> Self:
+        """Show a request for approval, of which `GET /approvals/{id}` shows more."""
+        return cls(
+            id=asked.id,
+            action=asked.action,
+            resource=asked.resource,
+            status=asked.status.value,
+            approvals=[
+                GivenOut(approver=given.approver, approved_at=_moment(given.approved_at)) for given in asked.approvals
+            ],
+            quorum=asked.quorum,
+            missing=asked.quorum - len(asked.approvals),
+            expires_at=_moment(asked.expires_at),
+        )
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def cents(amount: Decimal) -> int:

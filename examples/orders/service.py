@@ -1,20 +1,27 @@
-"""What can be done with orders, and whose they must be. No HTTP here.
+"""What can be done with orders. No HTTP here.
 
-The route has asked for the permission already; the service asks for the relation between the person and the order. Each
-act is one conditional statement: between a look and an act somebody else may have acted.
+The route has asked the policy about the order that it loaded; between that look and the act somebody else may have
+acted. So each act is one UPDATE (or DELETE) with the policy in its WHERE: the database asks it again, of the row that
+it writes. Check, then write, would be a race: of two who approve at once both would have seen «pending».
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Update, delete, or_, select, true, update
+from sqlalchemy import Update, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from limen import Principal
+from limen import ApprovalView, Conflict, Forbidden, Limen, LimenError, NotFound, Principal
 
-from .errors import AlreadyDecided, NotAssigned, OrderNotFound, OwnOrder  # noqa: TID252 - works under any name
+from .errors import AlreadyDecided, NotAsked, OrderNotFound, OwnOrder  # noqa: TID252 - works under any name
 from .models import Order, OrderStatus  # noqa: TID252
-from .roles import SEE_EVERY_ORDER, Role  # noqa: TID252
+from .policies import ONE_IS_ENOUGH  # noqa: TID252
+from .roles import Permission  # noqa: TID252
+from .together import ACTION, as_asked, digest, takes_two  # noqa: TID252
+
+IS_PENDING = Order.status == OrderStatus.PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,114 +32,158 @@ class OrderPage:
     next: str | None
 
 
-def owned_by(me: Principal) -> ColumnElement[bool]:
-    """The ownership rule: the maker who created the order, or an admin."""
-    return true() if Role.ADMIN in me.roles else Order.maker_id == me.sub
-
-
-def visible_to(me: Principal) -> ColumnElement[bool]:
-    """What a list shows: one's own, those one is to check, or all."""
-    if me.roles & SEE_EVERY_ORDER:
-        return true()
-    return or_(Order.maker_id == me.sub, Order.checker_id == me.sub)
-
-
-def decidable_by(me: Principal) -> ColumnElement[bool]:
-    """Who may approve: the assigned checker, or an admin; never the maker."""
-    assigned = true() if Role.ADMIN in me.roles else Order.checker_id == me.sub
-    return assigned & (Order.maker_id != me.sub)
-
-
 class OrderService:
-    """The use cases of orders, in one session with the database."""
+    """The use cases of orders, in one session with the database.
 
-    def __init__(self, session: AsyncSession) -> None:
+    Args:
+        session: with the application's own database.
+        gate: has the policies and the approvals.
+    """
+
+    def __init__(self, session: AsyncSession, gate: Limen) -> None:
         self._session = session
+        self._gate = gate
 
     async def create(self, me: Principal, *, item: str, amount_cents: int) -> Order:
-        """Make a pending order that belongs to the caller."""
+        """Make a pending order that belongs to the caller; one that takes two asks for them at once."""
         order = Order(item=item, amount_cents=amount_cents, maker_id=me.sub)
         self._session.add(order)
+        await self._session.flush()
+        await self._ask(me, order)
         await self._session.commit()
         return order
 
-    async def page(self, me: Principal, *, limit: int, after: str | None) -> OrderPage:
-        """List at most ``limit`` orders that the caller may see, after the one with the id ``after``."""
-        query = select(Order).where(visible_to(me)).order_by(Order.id).limit(limit + 1)
+    async def page(self, *, limit: int, after: str | None) -> OrderPage:
+        """List at most ``limit`` orders, after the one with the id ``after``.
+
+        There is no condition about whoever asks: the session is bound to them (`gate.bind`), so that it shows what they
+        may see, whatever the statement is.
+        """
+        query = select(Order).order_by(Order.id).limit(limit + 1)
         if after is not None:
             query = query.where(Order.id > after)
         found = (await self._session.scalars(query)).all()
         return OrderPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
-    async def get(self, me: Principal, order_id: str) -> Order:
-        """Find the caller's order; another's is not found."""
-        order = await self._session.scalar(select(Order).where(Order.id == order_id, owned_by(me)))
-        if order is None:
-            raise OrderNotFound()
-        return order
+    async def find(self, order_id: str) -> Order | None:
+        """Find an order, whosever it is, as it is now: whoever calls this asks the policy about it."""
+        return await self._session.get(Order, order_id, populate_existing=True)
 
-    async def change(self, me: Principal, order_id: str, changes: dict[str, object]) -> Order:
-        """Change the caller's order while it is pending; ``changes`` maps columns to their new values."""
-        if not changes:
-            return await self.get(me, order_id)
-        order = await self._one(
-            update(Order).where(Order.id == order_id, owned_by(me), Order.status == OrderStatus.PENDING).values(changes)
-        )
-        if order is None:
-            # Tells «another's», which is not found, from «decided».
-            await self.get(me, order_id)
-            raise AlreadyDecided()
-        return order
+    async def change(self, me: Principal, order: Order, changes: Mapping[str, object]) -> Order:
+        """Change an order while it is pending; ``changes`` maps columns to their new values.
 
-    async def remove(self, me: Principal, order_id: str) -> None:
-        """Remove the caller's order while it is pending: what was approved stays on record."""
-        statement = (
-            delete(Order)
-            .where(Order.id == order_id, owned_by(me), Order.status == OrderStatus.PENDING)
-            .returning(Order.id)
-        )
-        removed = await self._session.scalar(statement)
+        One that takes two asks for them anew, as it is then, where its maker changes it; no change at all will do.
+        """
+        if changes:
+            may = self._gate.where(me, Permission.UPDATE, Order)
+            changed = await self._one(update(Order).where(Order.id == order.id, may, IS_PENDING).values(**changes))
+            if changed is None:
+                raise await self._why_not(me, Permission.UPDATE, order.id)
+            order = changed
+        if order.status == OrderStatus.PENDING:
+            await self._ask(me, order)
         await self._session.commit()
+        return order
+
+    async def remove(self, me: Principal, order: Order) -> None:
+        """Remove an order while it is pending: what was approved stays on record."""
+        may = self._gate.where(me, Permission.DELETE, Order)
+        statement = delete(Order).where(Order.id == order.id, may, IS_PENDING).returning(Order.id)
+        removed = await self._session.scalar(statement, execution_options={"synchronize_session": False})
         if removed is None:
-            await self.get(me, order_id)
-            raise AlreadyDecided()
+            raise await self._why_not(me, Permission.DELETE, order.id)
+        await self._session.commit()
+        await self._take_back(me, order)
 
     async def assign(self, order_id: str, checker_id: str) -> Order:
         """Make somebody the checker of a pending order; its maker cannot be."""
         order = await self._one(
             update(Order)
-            .where(Order.id == order_id, Order.maker_id != checker_id, Order.status == OrderStatus.PENDING)
+            .where(Order.id == order_id, Order.maker_id != checker_id, IS_PENDING)
             .values(checker_id=checker_id)
         )
-        if order is not None:
-            return order
-        present = await self._present(order_id)
-        raise OwnOrder() if present.maker_id == checker_id else AlreadyDecided()
+        if order is None:
+            present = await self._present(order_id)
+            raise OwnOrder() if present.maker_id == checker_id else AlreadyDecided()
+        await self._session.commit()
+        return order
 
-    async def approve(self, me: Principal, order_id: str) -> Order:
-        """Approve a pending order. Of two who try at once, one is told that it is decided."""
-        order = await self._one(
+    async def approve(self, me: Principal, order: Order) -> Order:
+        """Approve a pending order for which one is enough. Of two who try at once, one is told that it is decided."""
+        may = self._gate.where(me, Permission.APPROVE, Order)
+        approved = await self._one(
             update(Order)
-            .where(Order.id == order_id, decidable_by(me), Order.status == OrderStatus.PENDING)
+            # That one is enough is asked here as well: its maker may have changed the amount since it was looked at.
+            .where(Order.id == order.id, may, IS_PENDING, Order.amount_cents <= ONE_IS_ENOUGH)
             .values(status=OrderStatus.APPROVED)
         )
-        if order is not None:
-            return order
-        present = await self._present(order_id)
-        if present.maker_id == me.sub:
-            raise OwnOrder()
-        if present.checker_id != me.sub and Role.ADMIN not in me.roles:
-            raise NotAssigned()
-        raise AlreadyDecided()
+        if approved is None:
+            raise await self._why_not(me, Permission.APPROVE, order.id)
+        await self._session.commit()
+        return approved
+
+    async def approve_with_another(self, me: Principal, order: Order) -> ApprovalView:
+        """Give one of the two approvals that an order takes, as it is now; with the second it is as good as approved.
+
+        limen asks whether it is another person than the maker and whoever has approved it before, and still may.
+        """
+        if order.status != OrderStatus.PENDING:
+            raise AlreadyDecided()
+        if order.approval_id is None:
+            raise NotAsked()
+        return await self._gate.approvals.approve(me, order.approval_id, seen=digest(order))
+
+    async def approve_as_asked(self, asked: Mapping[str, Any]) -> None:
+        """Do what two have approved, however often it is called: the order has to be what they have seen."""
+        is_as_asked = [getattr(Order, name) == value for name, value in asked.items()]
+        done = await self._one(update(Order).where(*is_as_asked, IS_PENDING).values(status=OrderStatus.APPROVED))
+        if done is not None:
+            await self._session.commit()
+            return
+        before = await self._session.scalar(select(Order).where(*is_as_asked, Order.status == OrderStatus.APPROVED))
+        if before is None:
+            raise Conflict("The order was changed or removed since it was approved.")
+
+    async def _ask(self, me: Principal, order: Order) -> None:
+        """Ask for the approvals that an order takes. Nobody asks in another's name: only its maker does."""
+        if order.maker_id != me.sub:
+            return
+        if takes_two(order):
+            # The same again is the same request; of a changed order it is another one, and the one before is withdrawn.
+            request = await self._gate.approvals.request(
+                me, ACTION, payload=as_asked(order), resource=f"order:{order.id}"
+            )
+            order.approval_id = request.id
+        else:
+            await self._take_back(me, order)
+            order.approval_id = None
+
+    async def _take_back(self, me: Principal, order: Order) -> None:
+        if order.approval_id is None or order.maker_id != me.sub:
+            return
+        # Where it is decided by now, what was approved finds no order that is as it was asked for.
+        with suppress(Conflict, NotFound):
+            await self._gate.approvals.withdraw(me, order.approval_id)
 
     async def _one(self, statement: Update) -> Order | None:
         """Run an UPDATE and return the row it changed, or None where its conditions did not hold."""
-        found = await self._session.scalar(statement.returning(Order), execution_options={"synchronize_session": False})
-        await self._session.commit()
+        options = {"synchronize_session": False, "populate_existing": True}
+        found: Order | None = await self._session.scalar(statement.returning(Order), execution_options=options)
         return found
 
+    async def _why_not(self, me: Principal, action: Permission, order_id: str) -> LimenError:
+        """Return why an act has found nothing to do, though the route was allowed a moment ago."""
+        present = await self._present(order_id)
+        decision = self._gate.decide(me, action, present)
+        if not decision.allowed:
+            # Another's order is not there, for whoever wants to change it; who checks orders is told why not.
+            return Forbidden(decision.reason) if action is Permission.APPROVE else OrderNotFound()
+        if present.status != OrderStatus.PENDING:
+            return AlreadyDecided()
+        return Conflict("The order was changed a moment ago; look at it again.")
+
     async def _present(self, order_id: str) -> Order:
-        order = await self._session.get(Order, order_id)
+        order = await self.find(order_id)
         if order is None:
             raise OrderNotFound()
         return order

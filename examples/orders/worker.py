@@ -20,7 +20,9 @@ from pydantic import ValidationError
 from limen import InvalidInput, Limen
 from limen.consumers import Consumer, GuardedMessage, Message, once, permissions
 
-from .database import Database  # noqa: TID252 - works under any name
+from .approvals import declare  # noqa: TID252 - works under any name
+from .database import Database  # noqa: TID252
+from .policies import POLICIES  # noqa: TID252
 from .roles import ROLES, Permission  # noqa: TID252
 from .schemas import NewOrder, cents  # noqa: TID252
 from .service import OrderService  # noqa: TID252
@@ -29,7 +31,7 @@ AUDIENCE = "orders"
 """Whom the messages are for."""
 
 
-def booking(store: Database) -> Callable[[GuardedMessage], Awaitable[None]]:
+def booking(gate: Limen, store: Database) -> Callable[[GuardedMessage], Awaitable[None]]:
     """Return the handler that makes the order of a message, for whoever has sent it, and once."""
 
     @permissions(Permission.CREATE)
@@ -40,7 +42,9 @@ def booking(store: Database) -> Callable[[GuardedMessage], Awaitable[None]]:
         except ValidationError:
             raise InvalidInput("The message is no order.") from None
         async with store.session() as session:
-            await OrderService(session).create(message.principal, item=order.item, amount_cents=cents(order.amount))
+            await OrderService(session, gate).create(
+                message.principal, item=order.item, amount_cents=cents(order.amount)
+            )
 
     return book
 
@@ -54,7 +58,7 @@ async def send(gate: Limen, service: str, item: str, amount: str) -> str:
 
 async def handle(gate: Limen, store: Database) -> None:
     """Handle the messages of the standard input, and say what became of each."""
-    orders = Consumer(gate, booking(store), audience=AUDIENCE)
+    orders = Consumer(gate, booking(gate, store), audience=AUDIENCE)
     while line := await asyncio.to_thread(sys.stdin.readline):
         told = json.loads(line)
         outcome = await orders.handle(Message(told["body"].encode(), told["attributes"]))
@@ -65,7 +69,9 @@ async def main(act: str, *told: str) -> None:
     """Send or handle, with the settings of the environment; ORDERS_DATABASE names the SQLite file of the orders."""
     store = Database(Path(os.environ.get("ORDERS_DATABASE", "orders.db")))
     try:
-        async with Limen.from_env(roles=ROLES).running() as gate:
+        gate = Limen.from_env(roles=ROLES, policies=POLICIES)
+        declare(gate, store)
+        async with gate.running():
             if act == "send":
                 print(await send(gate, *told))
             else:

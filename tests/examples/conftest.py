@@ -8,7 +8,7 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 
-from examples.orders import ROLES, create_app
+from examples.orders import POLICIES, ROLES, Database, create_app
 from limen import Limen, Settings
 
 PASSWORD = "a long enough pass phrase"
@@ -69,7 +69,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         data_secrets=secrets.token_urlsafe(48),
         bcrypt_cost=10,
     )
-    gate = Limen(settings, roles=ROLES)
-    app = create_app(gate, tmp_path / "orders.db")
+    gate = Limen(settings, roles=ROLES, policies=POLICIES)
+    app = create_app(gate, Database(tmp_path / "orders.db"))
     async with LifespanManager(app) as running:
         yield Shop(gate, httpx.ASGITransport(running.app))

@@ -22,7 +22,7 @@ class Queue:
 
     def __init__(self, gate: Limen, store: Database) -> None:
         self.gate, self.store = gate, store
-        self.consumer = Consumer(gate, booking(store), audience=AUDIENCE)
+        self.consumer = Consumer(gate, booking(gate, store), audience=AUDIENCE)
 
     async def service(self, name: str, *roles: str) -> str:
         """Make a service and return its id."""

@@ -100,7 +100,15 @@ def run(
 def application(settings: Settings, orders: Path) -> FastAPI:
     """Make the demo's application: the orders example, limen's routes, ``/healthz``, ``/readyz`` and ``/docs``."""
     example = orders_example()
-    app: FastAPI = example.create_app(Limen(settings, roles=example.ROLES), orders, title="limen demo: orders")
+    store = example.Database(orders)
+    gate = Limen(
+        settings,
+        roles=example.ROLES,
+        policies=example.POLICIES,
+        # For whoever asks why somebody may not: GET /admin/api/explain.
+        policy_resources={example.Order: store.order},
+    )
+    app: FastAPI = example.create_app(gate, store, title="limen demo: orders")
     add_docs(app)
     return app
 
