@@ -114,6 +114,31 @@ def test_each_printed_line_with_a_cookie_works(demo: Server) -> None:
     assert over["code"] == "credential_missing"
 
 
+def test_each_printed_line_about_policies_works(demo: Server) -> None:
+    """The maker sees both orders and the checker the assigned one; each refusal has its reason, one's own order too."""
+    assigned, makers, checkers, refused, approved, newcomer, own = answers(pasted(demo, "To try", "Policies:"))
+    assert [order["amount"] for order in makers["items"]] == [120, 240]
+    assert [order["id"] for order in checkers["items"]] == [assigned["id"]]
+    assert (refused["code"], refused["detail"]) == ("policy_denied", "not_assigned")
+    assert (approved["id"], approved["status"]) == (assigned["id"], "approved")
+    assert newcomer["roles"] == ["checker", "maker"]
+    assert (own["code"], own["detail"]) == ("policy_denied", "own_order")
+
+
+def test_each_printed_line_about_an_order_that_takes_two_works(demo: Server) -> None:
+    """Above the checker's limit it is refused, and why is told; a yes counts once, and with another it is approved."""
+    printed = answers(pasted(demo, "To try", "Policies:", "An order so large"))
+    assigned, refused, why, first, again, inbox, second, done = printed
+    assert (refused["code"], refused["detail"]) == ("policy_denied", "above_limit")
+    assert why["rule"] == "above_limit"
+    assert {"leaf": "Order.amount_cents <= 10000000", "left": "60000000", "right": "10000000"} in why["failed"]
+    assert (first["status"], len(first["approvals"]), first["missing"]) == ("pending", 1, 1)
+    assert again["code"] == "already_decided"
+    assert first["id"] in [each["id"] for each in inbox["items"]]
+    assert (second["status"], len(second["approvals"]), second["missing"]) == ("approved", 2, 0)
+    assert (done["id"], done["status"]) == (assigned["id"], "approved")
+
+
 def test_each_printed_line_with_an_api_key_works(demo: Server) -> None:
     """A key of one's own with one scope reads, and may do nothing else that its owner may."""
     orders, refused = answers(pasted(demo, "To try", "An API key"))

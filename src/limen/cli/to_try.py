@@ -37,6 +37,8 @@ def things_to_try(address: str, accounts_file: Path, settings_file: Path) -> lis
     return [
         Section("To try, paste into another shell:", _tokens(address, accounts_file)),
         Section("A browser's session, by a cookie; a change takes a proof of whose page asks:", _COOKIE),
+        Section("Policies: what each may see, who may approve, and why not:", _policies(accounts_file)),
+        Section("An order so large that it takes two others; above a checker's limit:", _TWO),
         Section("An API key of one's own, which may read and nothing else:", _OWN_KEY),
         Section("What a gateway (nginx, Caddy, Traefik, Envoy) asks, and is told:", _GATEWAY),
         Section("A service, which has nothing but the key that an administrator makes:", _service(accounts_file)),
@@ -85,6 +87,43 @@ _COOKIE: Final = (
     f'{_BROWSER} "$limen/orders" -H "X-CSRF-Token: $csrf" {_JSON} {_ORDER}; echo',
     f'{_BROWSER} -X DELETE "$limen/auth/session" -H "X-CSRF-Token: $csrf"',
     f'{_BROWSER} "$limen/auth/me"; echo',
+)
+
+
+def _policies(accounts_file: Path) -> tuple[str, ...]:
+    read = f"""sed -n '/"'"$1"'"/,/}}/s/.*"password": *"\\([^"]*\\)".*/\\1/p' {shlex.quote(str(accounts_file))}"""
+    credentials = """-d '{"username": "'"$1"'", "password": "'"$2"'"}'"""
+    newcomer = """-d '{"username": "'"$both"'", "password": "'"$password"'"}'"""
+    return (
+        f'login() {{ curl -sS "$limen/auth/login" {_JSON} {credentials} | {_field("access_token")}; }}',
+        f'token() {{ login "$1" "$({read})"; }}',
+        f'as() {{ t=$1; shift; curl -sS {_JSON} -H "Authorization: Bearer $t" "$@"; echo; }}',
+        f"""order() {{ as "$1" "$limen/orders" -d '{{"item": "oak", "amount": '$2'}}' | {_field("id")}; }}""",
+        "maker=$(token maker); checker=$(token checker); super=$(token super-checker); boss=$(token admin)",
+        'zero=$(order "$maker" 1); first=$(order "$maker" 120); second=$(order "$maker" 240)',
+        """as "$super" -X PUT "$limen/orders/$second/checker" -d '{"username": "checker"}'""",
+        'as "$maker" "$limen/orders?after=$zero"',
+        'as "$checker" "$limen/orders?after=$zero"',
+        'as "$checker" -X POST "$limen/orders/$first/approve"',
+        'as "$checker" -X POST "$limen/orders/$second/approve"',
+        "both=both-$(date +%s)",
+        f'id=$(curl -sS "$limen/auth/register" {_JSON} {newcomer} | {_field("id")})',
+        """as "$boss" -X PATCH "$limen/admin/api/accounts/$id" -d '{"roles": ["maker", "checker"]}'""",
+        'both=$(login "$both" "$password"); own=$(order "$both" 120)',
+        'as "$both" -X POST "$limen/orders/$own/approve"',
+    )
+
+
+_TWO: Final = (
+    'large=$(order "$maker" 600000)',
+    """as "$super" -X PUT "$limen/orders/$large/checker" -d '{"username": "checker"}'""",
+    'as "$checker" -X POST "$limen/orders/$large/approve"',
+    'as "$boss" "$limen/admin/api/explain?account=checker&action=order:approve&resource=Order:$large"',
+    'as "$super" -X POST "$limen/orders/$large/approve"',
+    'as "$super" -X POST "$limen/orders/$large/approve"',
+    'as "$boss" "$limen/approvals"',
+    'as "$boss" -X POST "$limen/orders/$large/approve"',
+    """until as "$maker" "$limen/orders/$large" | grep '"approved"'; do sleep 1; done""",
 )
 
 _KEY: Final = """-d '{"name": "reads orders", "scopes": ["order:read"]}'"""
