@@ -128,7 +128,7 @@ def client_of(aws: str) -> Iterator[MakeClient]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something outside of this process, or a worker, has come so far."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.05)
 

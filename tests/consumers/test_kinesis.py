@@ -143,7 +143,7 @@ class TestOrder:
         began = asyncio.Event()
         await send(sender, stream, "1", "2")
         task = asyncio.create_task(adapter(sender, stream, slow, checkpoints=checkpoints).poll())
-        await asyncio.wait_for(began.wait(), 20)
+        await asyncio.wait_for(began.wait(), 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -305,7 +305,7 @@ class TestRun:
         task = asyncio.create_task(adapter(sender, stream, work, checkpoints=Failing(), pause=0.1).run(stop))
         await until(lambda: len(done) == 9)
         stop.set()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
         assert failures
         assert sorted(done) == [body.encode() for body in bodies]
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from limen.consumers import GuardedMessage, Verdict, once, roles
+from limen.consumers import GuardedMessage, Outcome, Verdict, once, roles
 from limen.consumers.sqs import BATCH, MOST_BYTES, REASON, SqsConsumer, fits, message_attributes, message_of
 from limen.core.errors import ConfigurationError
 from limen.core.ids import uuid7
@@ -65,6 +65,14 @@ def adapter(sender: Sender, queue: Queue, handler: Any, **changes: Any) -> SqsCo
     return SqsConsumer(sender.consumer(handler), **told)
 
 
+async def next_of(consumer: SqsConsumer) -> Sequence[Outcome]:
+    """Ask until something comes, as a worker does, and return what became of it."""
+    async with asyncio.timeout(60):
+        while not (outcomes := await consumer.poll()):  # noqa: ASYNC110 - as workers do
+            await asyncio.sleep(0.05)
+    return outcomes
+
+
 class TestDeleting:
     async def test_a_handled_message_is_deleted(self, sender: Sender, make: MakeQueue) -> None:
         """And no other one: what was handled is gone, what failed comes again."""
@@ -95,11 +103,10 @@ class TestDeleting:
 
         attempts: list[str] = []
         message_id = queue.send("body", await sender.attributes())
-        consumer = adapter(sender, queue, work, visibility=2)
+        consumer = adapter(sender, queue, work, visibility=5)
         assert (await consumer.poll())[0].verdict is Verdict.FAILED
         assert await consumer.poll() == []
-        await asyncio.sleep(2.2)
-        assert (await consumer.poll())[0].verdict is Verdict.HANDLED
+        assert (await next_of(consumer))[0].verdict is Verdict.HANDLED
         assert attempts == [message_id, message_id]
         assert queue.counts == (0, 0)
 
@@ -118,9 +125,8 @@ class TestDeleting:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(2.2)
         work = Work()
-        assert (await adapter(sender, queue, work).poll())[0].is_over
+        assert (await next_of(adapter(sender, queue, work)))[0].is_over
         assert work.bodies == [b"body"]
 
     async def test_a_copy_is_deleted(self, sender: Sender, make: MakeQueue) -> None:
@@ -148,12 +154,15 @@ class TestDeleting:
         queue = make()
 
         async def slow(message: GuardedMessage) -> None:
-            await asyncio.sleep(3.5)
+            await went_on.wait()
 
+        went_on = asyncio.Event()
         queue.send("body", await sender.attributes())
-        task = asyncio.create_task(adapter(sender, queue, slow, visibility=2).poll())
-        await asyncio.sleep(2.8)
+        task = asyncio.create_task(adapter(sender, queue, slow, visibility=6).poll())
+        await until(lambda: queue.counts == (0, 1))
+        await asyncio.sleep(6.5)
         assert queue.receive() == []
+        went_on.set()
         assert (await task)[0].is_over
         assert queue.counts == (0, 0)
 
@@ -234,8 +243,8 @@ class TestRefused:
         message_id = queue.send("body", {})
         consumer = adapter(sender, queue, Work(), visibility=2)
         for _ in range(2):
-            assert (await consumer.poll())[0].verdict is Verdict.REFUSED
-            await asyncio.sleep(2.2)
+            assert (await next_of(consumer))[0].verdict is Verdict.REFUSED
+        await asyncio.sleep(2.2)
         assert await consumer.poll() == []
         assert [each["MessageId"] for each in dead.receive()] == [message_id]
 
@@ -322,7 +331,7 @@ class TestRun:
         for number in range(BATCH + 2):
             queue.send(f"{number}", await sender.attributes(f"{number}"))
         task = asyncio.create_task(adapter(sender, queue, work).run(stop))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await until(lambda: len(work.done) >= BATCH + 2)
             queue.send("late", await sender.attributes("late"))
             await until(lambda: b"late" in work.bodies)
@@ -351,7 +360,7 @@ class TestRun:
         queue.send("body", await sender.attributes())
         stop = asyncio.Event()
         task = asyncio.create_task(adapter(sender, queue, work, client=Down()).run(stop))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await until(lambda: bool(work.done))
             stop.set()
             await task

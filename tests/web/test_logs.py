@@ -258,9 +258,9 @@ def test_values_without_json(lines: Read) -> None:
 def test_hostile_values_cost_little_time(lines: Read) -> None:
     """No text makes the search for secrets run long: the time is linear, and bounded by the cap."""
     for piece in ("eyJ", "://a:", "token ", "token=", "pwd", "-----BEGIN ", "bearer ", 'password="', "a-", "cookie:\n"):
-        started = time.perf_counter()
+        started = time.thread_time()
         log.info("x", extra={"note": piece * (1_000_000 // len(piece))})
-        assert time.perf_counter() - started < 1
+        assert time.thread_time() - started < 1
     assert len(lines()) == 10
 
 

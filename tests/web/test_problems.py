@@ -202,7 +202,7 @@ async def test_websocket_on_a_real_server() -> None:
 
     async with served(application) as port:
         with pytest.raises(InvalidStatus) as caught:
-            async with connect(f"ws://127.0.0.1:{port}/", open_timeout=10):
+            async with connect(f"ws://127.0.0.1:{port}/", open_timeout=60):
                 pass
     response = caught.value.response
     assert response.status_code == 401

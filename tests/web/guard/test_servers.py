@@ -37,19 +37,19 @@ class _Served:
 
     def __enter__(self) -> "_Served":
         self.thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self.server.started and self.thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.server.should_exit = True
-        self.thread.join(10)
+        self.thread.join(60)
         self.socket.close()
 
     def status(self, start: str, *headers: str) -> int:
         """Send a request whose first line is exactly this, and return the status of the answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             lines = [start, "Host: app.example", "Connection: close", *headers, "", ""]
             connection.sendall("\r\n".join(lines).encode())
             answer = b""
@@ -149,10 +149,10 @@ def test_sockets_on_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
         assert counted.ran == []
         with connect(address, additional_headers={"Authorization": "Bearer maker"}) as open_socket:
             open_socket.send("hello")
-            assert open_socket.recv(timeout=5) == "hello"
+            assert open_socket.recv(timeout=60) == "hello"
             gate.ended.add("maker")
             with pytest.raises(ConnectionClosed) as closed:
-                open_socket.recv(timeout=5)
+                open_socket.recv(timeout=60)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1008
     assert counted.ran == ["socket"]

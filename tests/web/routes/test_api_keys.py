@@ -1,6 +1,5 @@
 """API keys over HTTP: made, listed, rotated, revoked, and presented."""
 
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from limen import ADMINISTRATION, Limen
 from limen.authn.open_sockets import FRESH_SECONDS
 from limen.starlette import interactive, live, permissions, public, roles
 from tests.support.gates import PASSWORD, settings_for
+from tests.support.waiting import felt_here
 
 ROLES = {
     "maker": ["order:create", "order:read", "api-keys:own"],
@@ -124,10 +124,7 @@ def present(client: TestClient, key: str, path: str = "/who", **more: Any) -> An
 
 def felt(check: Callable[[], bool]) -> None:
     """Wait until it is so, at most as long as is promised."""
-    deadline = time.monotonic() + BOUND
-    while not check():
-        assert time.monotonic() < deadline, "not felt in time"
-        time.sleep(0.05)
+    felt_here(check, within=BOUND)
 
 
 # --- making and presenting
