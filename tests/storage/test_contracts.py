@@ -16,7 +16,9 @@ from limen.testing.contracts.cookies import CookieContract, RenewContract
 from limen.testing.contracts.events import EventsContract
 from limen.testing.contracts.grants import GrantsContract, SeparationContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
+from limen.testing.contracts.mails import MailsContract
 from limen.testing.contracts.messages import MessagesContract
+from limen.testing.contracts.recovery import ResetContract, VerifyContract
 from limen.testing.contracts.restoring import RestoringContract
 from limen.testing.contracts.role_assignment import AssignRolesContract
 from limen.testing.contracts.roles import RoleDefinitionsContract, RolesContract
@@ -163,4 +165,16 @@ class TestApprovalDeciding(DecidingContract):
 
 
 class TestApprovalExecution(ExecutionContract):
+    pass
+
+
+class TestMails(MailsContract):
+    pass
+
+
+class TestReset(ResetContract):
+    pass
+
+
+class TestVerify(VerifyContract):
     pass

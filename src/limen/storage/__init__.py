@@ -17,8 +17,10 @@ from limen.features.approvals.store import Approvals
 from limen.features.audit.store import AuditStore
 from limen.features.client_certificates.store import ClientCertificateStore
 from limen.features.events.store import EventStore, StoredEvent
+from limen.features.mail.store import MailStore
 from limen.features.maintenance.store import MaintenanceStore
 from limen.features.messages.store import MessageStore
+from limen.features.recovery.store import RecoveryStore
 from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
 from limen.features.signing_keys.store import SigningKeyStore
@@ -118,6 +120,16 @@ class Storage(Protocol):
     @property
     def approvals(self) -> Approvals:
         """Requests that take others' yes, and what is still to be executed."""
+        ...
+
+    @property
+    def mails(self) -> MailStore:
+        """The outbox of mails."""
+        ...
+
+    @property
+    def recovery(self) -> RecoveryStore:
+        """Proofs that a mail carries, and the addresses that they proved."""
         ...
 
     @property

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from limen.authz.authority import Authority
 from limen.core.events import Event
+from limen.core.mails import NewMail, Notice
 
 
 class AccountStatus(StrEnum):
@@ -94,8 +95,10 @@ class AccountStore(Protocol):
     AuthorityMoved, with nothing changed, where it does not.
     """
 
-    async def create(self, account: NewAccount, event: Event, *, authority: Authority | None = None) -> bool:
-        """Insert the account with its roles; False, and nothing written, where the username is taken."""
+    async def create(
+        self, account: NewAccount, event: Event, *, authority: Authority | None = None, mail: NewMail | None = None
+    ) -> bool:
+        """Insert the account with its roles, and a mail; False, and nothing written, where the username is taken."""
         ...
 
     async def by_username(self, username: str) -> Account | None:
@@ -143,6 +146,7 @@ class AccountStore(Protocol):
         end_others: bool,
         keep_sid: str | None = None,
         keep_ended_ms: int = 0,
+        notice: Notice | None = None,
     ) -> bool:
         """Replace the hash if it is still ``seen_hash`` and the account is active; otherwise write nothing: False.
 

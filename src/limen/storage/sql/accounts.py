@@ -7,11 +7,14 @@ from limen.authz.authority import Authority
 from limen.core.errors import Conflict
 from limen.core.events import Event
 from limen.core.held import split
+from limen.core.mails import NewMail, Notice
 from limen.features.accounts.store import Account, AccountStatus, NewAccount, StatusChange
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.authority import actor_locked, locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
+from limen.storage.sql.mails import notify, queue
+from limen.storage.sql.reach import end_reach, take_proofs
 from limen.storage.sql.roles import HELD_BY_ACCOUNT, list_changed_roles, refuse_last_administrator, role_names
 from limen.storage.sql.separation import refuse_separated
 from limen.storage.sql.sessions import delete_all
@@ -60,6 +63,15 @@ _TAKE_CERTIFICATES = Statement("DELETE FROM limen_client_certificates WHERE acco
 
 _TAKE_IDENTITIES = Statement("DELETE FROM limen_sso_identities WHERE account_id = :id")
 
+_TAKE_MAILS = Statement("DELETE FROM limen_mails WHERE account_id = :id")
+
+_TAKE_ADDRESSES = Statement("DELETE FROM limen_verified_emails WHERE account_id = :id")
+
+# What was proved of another address says nothing of this one.
+_UNVERIFY = Statement("""
+DELETE FROM limen_verified_emails WHERE account_id = :id AND email <> COALESCE(CAST(:email AS text), '')
+""")
+
 # A name with a space is nobody's: no registration can take it, and no login can find it.
 _BURY = Statement("""
 UPDATE limen_accounts
@@ -101,12 +113,14 @@ class SQLAccounts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, account: NewAccount, event: Event, *, authority: Authority | None = None) -> bool:
-        """Insert the account with its roles; False, and nothing written, where the username is taken.
+    async def create(
+        self, account: NewAccount, event: Event, *, authority: Authority | None = None, mail: NewMail | None = None
+    ) -> bool:
+        """Insert the account with its roles, and a mail; False, and nothing written, where the username is taken.
 
         Raises Conflict, and nothing is written, where a role is not known to the database or the id is taken.
         """
-        return await self._database.write(partial(_created, account, event, authority))
+        return await self._database.write(partial(_created, account, event, authority, mail))
 
     async def by_username(self, username: str) -> Account | None:
         """Find the account with this normalised username."""
@@ -143,13 +157,14 @@ class SQLAccounts:
         end_others: bool,
         keep_sid: str | None = None,
         keep_ended_ms: int = 0,
+        notice: Notice | None = None,
     ) -> bool:
         """Replace the hash if it is still ``seen_hash`` and the account is active; see the Protocol."""
         hashes = {"seen_hash": seen_hash, "new_hash": new_hash}
         if not end_others:
             return await self._database.write(partial(_rehashed, account_id, hashes, event))
         return await self._database.write(
-            partial(_password_changed, account_id, hashes, event, keep_sid, keep_ended_ms)
+            partial(_password_changed, account_id, hashes, event, keep_sid, keep_ended_ms, notice)
         )
 
     async def delete(
@@ -173,7 +188,7 @@ class SQLAccounts:
         )
 
 
-def _created(account: NewAccount, event: Event, authority: Authority | None) -> Steps[bool]:
+def _created(account: NewAccount, event: Event, authority: Authority | None, mail: NewMail | None) -> Steps[bool]:
     yield from actor_locked(authority)
     inserted = yield from row(
         _CREATE,
@@ -191,6 +206,8 @@ def _created(account: NewAccount, event: Event, authority: Authority | None) -> 
             raise Conflict("A role that the account is to hold does not exist.")
     if len(account.roles) > 0:
         yield from refuse_separated(account.id)
+    if mail is not None:
+        yield from queue(mail)
     yield from record(event)
     return True
 
@@ -240,6 +257,9 @@ def _deleted(account_id: str, event: Event, keep_ended_ms: int, authority: Autho
     yield from run(_TAKE_KEYS, id=account_id)
     yield from run(_TAKE_CERTIFICATES, id=account_id)
     yield from run(_TAKE_IDENTITIES, id=account_id)
+    yield from take_proofs(account_id)
+    yield from run(_TAKE_MAILS, id=account_id)
+    yield from run(_TAKE_ADDRESSES, id=account_id)
     yield from run(_BURY, id=account_id, tombstone=f"deleted {account_id}")
     yield from list_changed_roles(account_id, keep_ended_ms=keep_ended_ms)
     yield from delete_all(account_id, reason=EndReason.ACCOUNT_STATUS, keep_ended_ms=keep_ended_ms)
@@ -249,9 +269,10 @@ def _deleted(account_id: str, event: Event, keep_ended_ms: int, authority: Autho
 
 def _email_set(account_id: str, email: str | None, event: Event, authority: Authority | None) -> Steps[bool]:
     yield from locked(account_id, authority)
-    changed = yield from run(_SET_EMAIL, id=account_id, email=email)
-    if not changed:
+    if not (yield from run(_SET_EMAIL, id=account_id, email=email)):
         return False
+    yield from take_proofs(account_id)
+    yield from run(_UNVERIFY, id=account_id, email=email)
     yield from record(event)
     return True
 
@@ -262,7 +283,7 @@ def _temporary_password_set(
     changed = yield from run(_SET_TEMPORARY_PASSWORD, id=account_id, new_hash=new_hash, lifetime=lifetime_ms)
     if not changed:
         return False
-    yield from delete_all(account_id, reason=EndReason.PASSWORD_CHANGED, keep_ended_ms=keep_ended_ms)
+    yield from end_reach(account_id, keep_ended_ms=keep_ended_ms)
     yield from record(event)
     return True
 
@@ -275,18 +296,19 @@ def _rehashed(account_id: str, hashes: dict[str, str], event: Event) -> Steps[bo
 
 
 def _password_changed(
-    account_id: str, hashes: dict[str, str], event: Event, keep_sid: str | None, keep_ended_ms: int
+    account_id: str,
+    hashes: dict[str, str],
+    event: Event,
+    keep_sid: str | None,
+    keep_ended_ms: int,
+    notice: Notice | None,
 ) -> Steps[bool]:
     changed = yield from row(_CHANGE_PASSWORD, id=account_id, **hashes)
     if changed is None:
         return False
     moved = yield from run(_KEEP_SESSION, sid=keep_sid or NOBODY, account_id=account_id, epoch=changed[0])
-    yield from delete_all(
-        account_id,
-        reason=EndReason.PASSWORD_CHANGED,
-        keep_ended_ms=keep_ended_ms,
-        keep_sid=keep_sid if moved else None,
-    )
+    yield from end_reach(account_id, keep_ended_ms=keep_ended_ms, keep_sid=keep_sid if moved else None)
+    yield from notify(account_id, notice)
     yield from record(event)
     return True
 

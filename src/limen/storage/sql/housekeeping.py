@@ -104,6 +104,26 @@ DELETE FROM limen_account_permissions
                                      ORDER BY expires_at LIMIT :limit @skip_locked)
 """)  # noqa: S608
 
+_DELETE_PROOFS = Statement(f"""
+DELETE FROM limen_mail_proofs
+ WHERE (account_id, purpose) IN (SELECT account_id, purpose FROM limen_mail_proofs
+                                  WHERE expires_at < @now - {MARGIN_MS} ORDER BY expires_at LIMIT :limit @skip_locked)
+""")  # noqa: S608
+
+# For a week it can be seen that a mail was sent or given up; to whom, not even then.
+_DELETE_MAILS = Statement(f"""
+DELETE FROM limen_mails
+ WHERE id IN (SELECT id FROM limen_mails WHERE done_at < @now - {7 * MARGIN_MS}
+               ORDER BY done_at LIMIT :limit @skip_locked)
+""")  # noqa: S608
+
+# What nobody takes any more: mail was switched off while it waited.
+_DELETE_LEFT_MAILS = Statement(f"""
+DELETE FROM limen_mails
+ WHERE id IN (SELECT id FROM limen_mails WHERE status = 'queued' AND next_at < @now - {7 * MARGIN_MS}
+               ORDER BY next_at LIMIT :limit @skip_locked)
+""")  # noqa: S608
+
 _LISTS = (
     _DELETE_ENDED,
     _DELETE_CHANGED,
@@ -115,6 +135,9 @@ _LISTS = (
     _DELETE_APPROVALS,
     _DELETE_GRANTS,
     _DELETE_DIRECT_GRANTS,
+    _DELETE_PROOFS,
+    _DELETE_MAILS,
+    _DELETE_LEFT_MAILS,
 )
 
 

@@ -25,6 +25,7 @@ from limen.storage.sql.cookies import SQLCookies
 from limen.storage.sql.database import Operation
 from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.housekeeping import Housekeeping
+from limen.storage.sql.mails import SQLMails
 from limen.storage.sql.maintenance import SQLMaintenance
 from limen.storage.sql.messages import SQLMessages
 from limen.storage.sql.migrations import Schema, Standing
@@ -37,6 +38,7 @@ from limen.storage.sql.postgres_faults import (
 )
 from limen.storage.sql.postgres_issuing import PostgresIssuing
 from limen.storage.sql.postgres_pool import PostgresConnection, PostgresPool
+from limen.storage.sql.recovery import SQLRecovery
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.signing_keys import SQLSigningKeys
@@ -94,6 +96,8 @@ class PostgresStorage:
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)
         self.approvals = SQLApprovals(self)
+        self.mails = SQLMails(self)
+        self.recovery = SQLRecovery(self)
         self.messages = SQLMessages(self, borrowed=self._borrowings.here)
 
     @property

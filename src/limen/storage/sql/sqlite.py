@@ -27,9 +27,11 @@ from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.group_commit import QUEUE_SIZE, Reader, Writer
 from limen.storage.sql.housekeeping import Housekeeping
 from limen.storage.sql.issuing import SQLIssuing
+from limen.storage.sql.mails import SQLMails
 from limen.storage.sql.maintenance import SQLMaintenance
 from limen.storage.sql.messages import SQLMessages
 from limen.storage.sql.migrations import Schema, Standing
+from limen.storage.sql.recovery import SQLRecovery
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.signing_keys import SQLSigningKeys
@@ -76,6 +78,8 @@ class SQLiteStorage:
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)
         self.approvals = SQLApprovals(self)
+        self.mails = SQLMails(self)
+        self.recovery = SQLRecovery(self)
         self.messages = SQLMessages(self, borrowed=self._borrowings.here)
         self._writer = Writer(self.path, clock, queue_size=queue_size)
         self._reader = Reader(self.path, clock, queue_size=queue_size)

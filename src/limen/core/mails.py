@@ -1,0 +1,83 @@
+"""Mails to the people behind accounts, as plain values: what is written with an act, and sent afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class MailKind(StrEnum):
+    """What a mail says: each has a template of its own name."""
+
+    RESET = "reset"
+    VERIFY = "verify"
+    ADDRESS_TAKEN = "address_taken"
+    PASSWORD_CHANGED = "password_changed"
+    PASSWORD_RESET = "password_reset"
+    EMAIL_CHANGED = "email_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail to be sent.
+
+    Attributes:
+        id: UUIDv7; it stays in the Message-ID, however often the mail is tried.
+        kind: the name of its template.
+        recipient: the address, as accounts have it.
+        account_id: whose mail it is; None where the address has yet to be looked up.
+        lifetime_ms: milliseconds after which it is not sent any more.
+        data: plain JSON values for the template; no secret.
+    """
+
+    id: str
+    kind: str
+    recipient: str = field(repr=False)
+    account_id: str | None
+    lifetime_ms: int
+    data: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A mail to the verified address of an account, if it has one, about what is done to it in the same transaction.
+
+    Attributes:
+        id: UUIDv7.
+        kind: the name of its template.
+        data: plain JSON values for the template; no secret.
+    """
+
+    id: str
+    kind: str
+    data: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedMail:
+    """A mail that this process has taken over for a while. Times are milliseconds since 1970 UTC.
+
+    Attributes:
+        id: of the mail.
+        kind: the name of its template; a later version may have written one that this version does not know.
+        recipient: the address.
+        account_id: whose mail it is.
+        data: for the template.
+        sealed: the proof that it carries, sealed for this row; None where none was made yet.
+        attempts: how many times it was claimed, this time included.
+        created_at: when it was asked for.
+        expires_at: after which it is not sent any more.
+        is_expired: that is over, by the database's clock.
+        lease: what its end is told by; another process that takes over has another one.
+    """
+
+    id: str
+    kind: str
+    recipient: str = field(repr=False)
+    account_id: str | None
+    data: Mapping[str, object] = field(repr=False)
+    sealed: bytes | None = field(repr=False)
+    attempts: int
+    created_at: int
+    expires_at: int
+    is_expired: bool
+    lease: str

@@ -1,0 +1,1 @@
+"""Forgotten passwords, and addresses that are proved by a mail to them."""
