@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from limen import ApprovalView, Conflict, Forbidden, Limen, LimenError, NotFound, Principal
 
 from .errors import AlreadyDecided, NotAsked, OrderNotFound, OwnOrder  # noqa: TID252 - works under any name
-from .models import Order, OrderStatus  # noqa: TID252
+from .models import Order, OrderStatus, new_id  # noqa: TID252
 from .policies import ONE_IS_ENOUGH  # noqa: TID252
 from .roles import Permission  # noqa: TID252
 from .together import ACTION, as_asked, digest, takes_two  # noqa: TID252
@@ -46,10 +46,10 @@ class OrderService:
 
     async def create(self, me: Principal, *, item: str, amount_cents: int) -> Order:
         """Make a pending order that belongs to the caller; one that takes two asks for them at once."""
-        order = Order(item=item, amount_cents=amount_cents, maker_id=me.sub)
+        order = Order(id=new_id(), item=item, amount_cents=amount_cents, maker_id=me.sub)
+        # Before it is there: what asks for an order that never came about is asking for nothing, and is over in a week.
+        order.approval_id = await self._ask(me, order)
         self._session.add(order)
-        await self._session.flush()
-        await self._ask(me, order)
         await self._session.commit()
         return order
 
@@ -72,7 +72,8 @@ class OrderService:
     async def change(self, me: Principal, order: Order, changes: Mapping[str, object]) -> Order:
         """Change an order while it is pending; ``changes`` maps columns to their new values.
 
-        One that takes two asks for them anew, as it is then, where its maker changes it; no change at all will do.
+        One that takes two asks for them anew, as it is then; a change of nothing will do. Nobody asks in another's
+        name: where somebody else than its maker changed it, its maker has to ask.
         """
         if changes:
             may = self._gate.where(me, Permission.UPDATE, Order)
@@ -80,9 +81,10 @@ class OrderService:
             if changed is None:
                 raise await self._why_not(me, Permission.UPDATE, order.id)
             order = changed
-        if order.status == OrderStatus.PENDING:
-            await self._ask(me, order)
-        await self._session.commit()
+        if order.maker_id == me.sub and order.status == OrderStatus.PENDING:
+            # What ends between the two commits leaves an order that nobody was asked about, and nobody can approve.
+            asked = await self._ask(me, order)
+            await self._one(update(Order).where(Order.id == order.id).values(approval_id=asked))
         return order
 
     async def remove(self, me: Principal, order: Order) -> None:
@@ -90,9 +92,9 @@ class OrderService:
         may = self._gate.where(me, Permission.DELETE, Order)
         statement = delete(Order).where(Order.id == order.id, may, IS_PENDING).returning(Order.id)
         removed = await self._session.scalar(statement, execution_options={"synchronize_session": False})
+        await self._session.commit()
         if removed is None:
             raise await self._why_not(me, Permission.DELETE, order.id)
-        await self._session.commit()
         await self._take_back(me, order)
 
     async def assign(self, order_id: str, checker_id: str) -> Order:
@@ -105,7 +107,6 @@ class OrderService:
         if order is None:
             present = await self._present(order_id)
             raise OwnOrder() if present.maker_id == checker_id else AlreadyDecided()
-        await self._session.commit()
         return order
 
     async def approve(self, me: Principal, order: Order) -> Order:
@@ -119,7 +120,6 @@ class OrderService:
         )
         if approved is None:
             raise await self._why_not(me, Permission.APPROVE, order.id)
-        await self._session.commit()
         return approved
 
     async def approve_with_another(self, me: Principal, order: Order) -> ApprovalView:
@@ -138,25 +138,21 @@ class OrderService:
         is_as_asked = [getattr(Order, name) == value for name, value in asked.items()]
         done = await self._one(update(Order).where(*is_as_asked, IS_PENDING).values(status=OrderStatus.APPROVED))
         if done is not None:
-            await self._session.commit()
             return
         before = await self._session.scalar(select(Order).where(*is_as_asked, Order.status == OrderStatus.APPROVED))
         if before is None:
             raise Conflict("The order was changed or removed since it was approved.")
 
-    async def _ask(self, me: Principal, order: Order) -> None:
-        """Ask for the approvals that an order takes. Nobody asks in another's name: only its maker does."""
-        if order.maker_id != me.sub:
-            return
-        if takes_two(order):
-            # The same again is the same request; of a changed order it is another one, and the one before is withdrawn.
-            request = await self._gate.approvals.request(
-                me, ACTION, payload=as_asked(order), resource=f"order:{order.id}"
-            )
-            order.approval_id = request.id
-        else:
+    async def _ask(self, me: Principal, order: Order) -> str | None:
+        """Ask for the approvals that an order of the caller's takes, and return by which id; None where one is enough.
+
+        The same again is the same request; of a changed order it is another one, and the one before is withdrawn.
+        """
+        if not takes_two(order):
             await self._take_back(me, order)
-            order.approval_id = None
+            return None
+        asked = await self._gate.approvals.request(me, ACTION, payload=as_asked(order), resource=f"order:{order.id}")
+        return asked.id
 
     async def _take_back(self, me: Principal, order: Order) -> None:
         if order.approval_id is None or order.maker_id != me.sub:
@@ -169,6 +165,8 @@ class OrderService:
         """Run an UPDATE and return the row it changed, or None where its conditions did not hold."""
         options = {"synchronize_session": False, "populate_existing": True}
         found: Order | None = await self._session.scalar(statement.returning(Order), execution_options=options)
+        # At once, also where nothing was written: on SQLite others wait for it.
+        await self._session.commit()
         return found
 
     async def _why_not(self, me: Principal, action: Permission, order_id: str) -> LimenError:
