@@ -13,7 +13,7 @@ from limen.cli.findings import FAIL, OK, WARN
 from limen.cli.peer_checkup import examine_peer
 from limen.web.peers import FORWARDED, FORWARDED_FOR, TrustedProxies
 from tests.support.gates import settings_for
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 from tests.support.processes import uncounted, until
 
 

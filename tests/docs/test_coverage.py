@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.markdown import ROOT, blocks, rows
+from tests.support.ports import free_port
 
 PAGE = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
 READY_WITHIN_SECONDS = 60
@@ -51,9 +51,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     place = tmp_path_factory.mktemp("checkout")
     (place / ".venv").symlink_to(sys.prefix)
     (place / "tools").symlink_to(ROOT / "tools")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     output = place / "output.txt"
     with output.open("wb") as stream:
         command = [".venv/bin/limen", "demo", "--port", str(port)]

@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -19,17 +18,12 @@ from pathlib import Path
 import pytest
 
 from tests.docs.markdown import ROOT, Block, blocks
+from tests.support.ports import free_port
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 READY_WITHIN_SECONDS = 60
 _MARK = "@@ the next block @@"
 _NUMBERED = re.compile(r" +# [1-5]$")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _walkthrough() -> list[Block]:
@@ -110,7 +104,7 @@ def test_the_walkthrough_does_what_it_prints(tmp_path: Path) -> None:
     """Every line of the section is run by a shell in an empty folder, and every answer is the one that is shown."""
     place = tmp_path / "application"
     place.mkdir()
-    port = _free_port()
+    port = free_port()
     steps = [Block(block.language, block.text.replace("8000", str(port))) for block in _walkthrough()]
     install, *rest = [step for step in steps if step.language != "python"]
     _install(place, install.text)

@@ -5,7 +5,6 @@ import os
 import secrets
 import select
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from tests.faults.wire import Answer, Unanswered, call, exchange, request_bytes
 from tests.support import postgres
 from tests.support.gates import PASSWORD
+from tests.support.ports import free_port
 from tests.support.processes import uncounted
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -88,7 +88,7 @@ class Server:
     ) -> None:
         self.folder = folder
         self.database = folder / "limen.db"
-        self.port = _free_port()
+        self.port = free_port()
         self.environment = {
             "LIMEN_DATABASE_URL": f"sqlite:///{self.database}",
             "LIMEN_JWT_ACCESS_SECRET": secrets.token_urlsafe(48),
@@ -227,13 +227,6 @@ def _numbered(statement: str) -> str:
     """Write a statement's placeholders as PostgreSQL has them."""
     first, *others = statement.split("?")
     return first + "".join(f"${number}{text}" for number, text in enumerate(others, 1))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from limen.features.api_keys.service import Wanted
 from limen.features.roles.service import OPERATOR
 from tests.gateways.proxies import KINDS, Lacking, listens, running
 from tests.support.gates import PASSWORD
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 from tests.support.processes import uncounted, until
 
 ISSUER = "https://id.example"

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 from tests.support.processes import until
 
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 
 
 class Lacking(Exception):

@@ -11,7 +11,7 @@ import pytest
 from tests.gateways.conftest import ISSUER, Gateway, Seen, Service
 from tests.gateways.proxies import KINDS, Lacking, running
 from tests.support.gates import PASSWORD
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 
 LIMENS = ("X-Limen-Subject", "X-Limen-Kind", "X-Limen-Roles", "X-Limen-Permissions", "X-Limen-Token")
 REFUSED = {400, 401, 403, 404, 405}

@@ -22,7 +22,7 @@ from tests.mtls.authority import CLIENT, DAY, SERVER, Authority, Made, dns, uri
 from tests.mtls.conftest import SPIFFE, a_service
 from tests.mtls.served import application, served
 from tests.support.gates import gate_for
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 from tests.support.processes import until
 
 PROTOCOLS = {

@@ -27,7 +27,7 @@ from tests.gateways.proxies import DEPLOY, READY_SECONDS, Lacking, in_wheel, lis
 from tests.mtls.authority import DAY, SERVER, Authority, Made, dns, uri
 from tests.mtls.conftest import SPIFFE, a_service
 from tests.support.gates import gate_for
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 
 HEADERS = {"nginx": "nginx", "caddy": "client-cert", "envoy": "xfcc"}
 FORGED = ("client-cert", "client-cert-chain", "x-ssl-client-cert", "x-forwarded-client-cert")

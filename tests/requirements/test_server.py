@@ -16,6 +16,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.ports import free_port
+
 LIMEN = Path(sys.executable).parent / "limen"
 READY_WITHIN_SECONDS = 60
 MEBIBYTE = 1024 * 1024
@@ -34,9 +36,7 @@ class Server:
 @contextlib.contextmanager
 def serving(folder: Path, **more: str) -> Iterator[Server]:
     """Run `limen serve` on a free port until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     output = folder / "output.txt"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LIMEN_")}
     told = {

@@ -16,16 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.ports import free_port
+
 LIMEN = Path(sys.executable).parent / "limen"
 READY_WITHIN_SECONDS = 60
 ENDS_WITHIN_SECONDS = 30
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -20,13 +20,13 @@ from tests.server.conftest import (
     Start,
     demo_accounts,
     environment,
-    free_port,
     free_row,
     launch,
     launch_at,
     limen,
     log_in,
 )
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module")

