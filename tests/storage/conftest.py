@@ -111,6 +111,17 @@ def require_second_factor(storage: SQLiteStorage) -> Callable[[str], Awaitable[N
 
 
 @pytest.fixture
+def by_hand(storage: SQLiteStorage) -> Callable[[str], None]:
+    """Runs a statement past all verbs."""
+
+    def run(statement: str) -> None:
+        with looking_into(storage.path) as connection:
+            connection.execute(statement)
+
+    return run
+
+
+@pytest.fixture
 def set_status(storage: SQLiteStorage) -> Callable[[str, str], Awaitable[None]]:
     """Writes the status past all verbs."""
 

@@ -26,6 +26,7 @@ from limen.testing.contracts.sessions import SessionsContract
 from limen.testing.contracts.signing_keys import SigningKeysContract
 from limen.testing.contracts.sso import SsoFlowsContract, SsoIdentitiesContract, SsoSessionsContract
 from limen.testing.contracts.storage import StorageContract
+from limen.testing.contracts.trail import TamperingContract, TrailContract
 
 
 class TestOpen(OpenContract):
@@ -177,4 +178,12 @@ class TestReset(ResetContract):
 
 
 class TestVerify(VerifyContract):
+    pass
+
+
+class TestTrail(TrailContract):
+    pass
+
+
+class TestTampering(TamperingContract):
     pass

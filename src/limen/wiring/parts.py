@@ -36,6 +36,7 @@ from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.building import KeySettings, build_api_keys
 from limen.features.approvals.service import cancel_all
+from limen.features.audit.service import AuditService
 from limen.features.client_certificates.building import build_client_certificates
 from limen.features.events.service import EventService
 from limen.features.forwarding.service import ForwardingService
@@ -237,6 +238,9 @@ class Parts:
             roles_changed=self._role_watch.catch_up,
         )
         self.events = EventService(self.storage.trail)
+        self.audit = AuditService(
+            self.storage.audit, (secret.get_secret_value() for secret in self.settings.data_secrets)
+        )
 
     def _build_messages(self, settings: Settings) -> None:
         self.messages = build_messages(

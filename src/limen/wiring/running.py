@@ -11,6 +11,7 @@ from limen.core.errors import LimenError, Unavailable
 from limen.core.events import Event, EventName
 from limen.core.probe import Probe
 from limen.features.approvals.service import ApprovalService
+from limen.features.audit.service import SEAL_SECONDS
 from limen.wiring.knowing import KnowingGate
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class RunningGate(KnowingGate):
         ]
         if self.signing_keys is not None:
             work.append(("signing keys", self.signing_keys.catch_up, POLL_SECONDS))
+        if self.audit.seals:
+            work.append(("sealed trail", self.audit.seal, SEAL_SECONDS))
         return tuple(
             asyncio.create_task(self._repeat(act, seconds), name=f"limen: {name}") for name, act, seconds in work
         )
@@ -146,7 +149,8 @@ class RunningGate(KnowingGate):
         Returns:
             What an operator has to know all the same: ``{"store": "rolled_back"}`` where the database went back while
             this process ran, until ``limen db restored`` was run; ``{"policies": "refused"}`` where policies were to be
-            replaced, and those of before stay in use; otherwise nothing.
+            replaced, and those of before stay in use; ``{"trail": "behind"}`` where records of the audit trail wait for
+            more than a minute to be sealed; otherwise nothing.
 
         Raises:
             Unavailable: not started, about to end, the database does not answer, its schema is behind this version, or
@@ -161,6 +165,8 @@ class RunningGate(KnowingGate):
         if self.signing_keys is not None:
             self.signing_keys.require_usable()
         told = {"store": "rolled_back"} if self._watch.rolled_back else {}
+        if self.audit.is_behind:
+            told["trail"] = "behind"
         return {**told, "policies": "refused"} if self._policies_refused is not None else told
 
     def leave(self) -> None:

@@ -66,6 +66,16 @@ def require_second_factor(storage: PostgresStorage, url: str) -> Callable[[str],
 
 
 @pytest.fixture
+def by_hand(storage: PostgresStorage, url: str) -> Callable[[str], None]:
+    """Runs a statement past all verbs."""
+
+    def run(statement: str) -> None:
+        rows(url, statement)
+
+    return run
+
+
+@pytest.fixture
 def set_status(storage: PostgresStorage, url: str) -> Callable[[str, str], Awaitable[None]]:
     """Writes the status past all verbs."""
 

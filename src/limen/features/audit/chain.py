@@ -20,7 +20,7 @@ import msgspec
 
 from limen.core.errors import ConfigurationError
 from limen.crypto.keys import hkdf_sha256, key_id, refuse_weak_secret
-from limen.features.audit.store import Seal
+from limen.features.audit.store import Base, Seal
 from limen.features.events.service import RecordView
 
 NONCE_BYTES: Final = 16
@@ -28,17 +28,18 @@ NONCE_BYTES: Final = 16
 BEGINNING: Final = bytes(32)
 """The link before the first."""
 
+_KEY: Final = b"limen/trail/1"
 _ROW: Final = b"limen/trail/row/1\x00"
 _LINK: Final = b"limen/trail/link/1\x00"
+_BASE: Final = b"limen/trail/base/1\x00"
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class TrailKeys:
-    """The keys that link, one for each data secret.
+    """The keys that link and vouch, one for each data secret. What a message is for stands at its beginning.
 
     Args:
         secrets: the texts of ``LIMEN_DATA_SECRETS``: the first one links, every one verifies.
-        purpose: what they are for; no two purposes share a key.
 
     Attributes:
         kid: the id of the secret that links.
@@ -49,12 +50,12 @@ class TrailKeys:
 
     __slots__ = ("_keys", "kid")
 
-    def __init__(self, secrets: Iterable[str], purpose: str = "limen/trail/1") -> None:
+    def __init__(self, secrets: Iterable[str]) -> None:
         self._keys: dict[str, bytes] = {}
         for text in secrets:
             secret = text.encode("utf-8")
             refuse_weak_secret(secret)
-            self._keys.setdefault(key_id(secret), hkdf_sha256(secret, purpose.encode("ascii")))
+            self._keys.setdefault(key_id(secret), hkdf_sha256(secret, _KEY))
         if not self._keys:
             raise ConfigurationError("The audit trail is sealed under a secret of LIMEN_DATA_SECRETS.")
         self.kid = next(iter(self._keys))
@@ -109,3 +110,21 @@ def seal_all(
         before = link_of(keys, seal, before)
         made.append(seal._replace(link=before))
     return made
+
+
+def vouched(keys: TrailKeys, number: int, link: bytes) -> Base:
+    """Vouch for a seal as the last of those that were removed: the chain begins after it."""
+    return Base(number, link, keys.kid, keys.mac(keys.kid, _base_of(keys.kid, number, link)))
+
+
+def is_vouched(keys: TrailKeys, base: Base) -> bool:
+    """Tell whether a beginning was vouched for; that of a chain from which nothing was removed needs nobody."""
+    if base.number == 0:
+        return base.link == BEGINNING
+    return keys.knows(base.kid) and hmac.compare_digest(
+        keys.mac(base.kid, _base_of(base.kid, base.number, base.link)), base.mac
+    )
+
+
+def _base_of(kid: str, number: int, link: bytes) -> bytes:
+    return _BASE + kid.encode() + b"\x00" + number.to_bytes(8, "big") + link

@@ -34,6 +34,7 @@ class Contract:
         require_second_factor: ``Callable[[str], Awaitable[None]]``, sets ``second_factor_required`` on the account.
         set_status: ``Callable[[str, str], Awaitable[None]]``, writes a status into the account's row and does nothing
             else: what an operator does by hand, or a later version with a state that this one does not know.
+        by_hand: ``Callable[[str], None]``, runs one statement of SQL, as whoever may write to the database can.
         stored_bytes: ``Callable[[], bytes]``, everything that lies in the database: the bytes of its files, or a dump.
     """
 

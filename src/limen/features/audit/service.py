@@ -1,0 +1,207 @@
+"""The use cases of the sealed trail: seal, verify, checkpoint, export, erase, remove what is old."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from limen.core import metrics
+from limen.core.errors import ConfigurationError, InputFault, InvalidInput
+from limen.core.events import Event, EventName
+from limen.core.ids import is_uuid7
+from limen.features.audit.chain import TrailKeys, seal_all, vouched
+from limen.features.audit.checkpoints import Checkpoint, checkpoint_of, line_of
+from limen.features.audit.store import AuditStore, Seal, SealedRecord, Seals, TrailHead
+from limen.features.audit.verification import Verdict, Verification
+from limen.features.events.service import RecordView
+
+_log = logging.getLogger(__name__)
+
+SEAL_SECONDS: Final = 0.5
+"""How often is looked for records to be sealed; the promise is a second after their commit."""
+BATCH: Final = 1_000
+"""Records that one transaction seals: the writer of SQLite is busy with them for some 30 ms."""
+MOST_BATCHES: Final = 20
+"""Batches of one round; the next round goes on."""
+BEHIND_MS: Final = 60_000
+"""How long a record may wait before the process says that sealing is behind."""
+CHECKPOINT_MS: Final = 3_600_000
+"""How often a process logs where the chain stands, where it has moved."""
+_PAGE: Final = 2_000
+_STRETCH: Final = 20_000
+
+
+def _unheard(_done: int, _total: int) -> None:
+    return
+
+
+class AuditService:
+    """Seals the audit trail, and proves it.
+
+    Args:
+        store: where it lies.
+        secrets: the texts of ``LIMEN_DATA_SECRETS``; without one nothing is sealed.
+
+    Attributes:
+        lag_ms: how long the oldest record had been waiting to be sealed when it was looked for the last time.
+    """
+
+    def __init__(self, store: AuditStore, secrets: Iterable[str]) -> None:
+        texts = list(secrets)
+        self._store = store
+        self._keys = TrailKeys(texts) if texts else None
+        self._told: Checkpoint | None = None
+        self.lag_ms = 0
+        if self.seals:
+            metrics.TRAIL_LAG.read_by(lambda: self.lag_ms / 1000)
+
+    @property
+    def seals(self) -> bool:
+        """Whether there is a secret to seal under."""
+        return self._keys is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether records have been waiting for too long."""
+        return self.lag_ms > BEHIND_MS
+
+    async def seal(self) -> int:
+        """Seal what was committed since; return how many records. Any number of processes may do so at once.
+
+        Raises:
+            Unavailable: the database does not answer; nothing is lost, and it is sealed later.
+        """
+        keys = self._needed()
+        due = await self._store.due()
+        self.lag_ms = due.lag_ms
+        sealed = 0
+        if not due.waits:
+            return sealed
+        for _ in range(MOST_BATCHES):
+            count = await self._store.seal(self._after_head(), limit=BATCH)
+            sealed += count
+            if count < BATCH:
+                break
+        self.lag_ms = (await self._store.due()).lag_ms
+        await self._tell_checkpoint(keys)
+        return sealed
+
+    async def checkpoint(self) -> Checkpoint:
+        """Sign where the chain stands.
+
+        Raises:
+            ConfigurationError: there is no secret.
+        """
+        return checkpoint_of(self._needed(), await self._store.head())
+
+    async def verify(
+        self, checkpoints: Sequence[Checkpoint] = (), *, on_part: Callable[[int, int], None] = _unheard
+    ) -> Verdict:
+        """Hold every record against the chain, and the chain against checkpoints. Nothing is changed.
+
+        Args:
+            checkpoints: from before; without one, what was cut off the end is not missed.
+            on_part: is told how many records were verified, and how many there are.
+
+        Raises:
+            ConfigurationError: there is no secret.
+            Unavailable: the database does not answer.
+        """
+        keys = self._needed()
+        head = await self._store.head()
+        verification = Verification(keys, head, checkpoints)
+        total = head.number - head.base.number
+        done = 0
+        async for part in self._parts(head.base.number):
+            verification.take(part)
+            done += len(part)
+            on_part(done, max(done, total))
+        seq: int | None = 0
+        while seq is not None:
+            records, seq = await self._store.unsealed(seq, limit=_STRETCH)
+            verification.take_unsealed(records)
+        return verification.verdict()
+
+    async def export(self, after: int = 0) -> AsyncIterator[SealedRecord]:
+        """Yield the sealed records that follow a place in the chain, in its order.
+
+        Whoever goes on after the last place it was given misses no record: one that was committed late has a later
+        place.
+        """
+        async for part in self._parts(after):
+            for each in part:
+                yield each
+
+    async def erase(self, account_id: str, *, actor: str) -> int:
+        """Erase where from, by what and with which data something was done by an account or to it; return how many.
+
+        Who did what to whom, when and how it ended stays, and so does the chain. That it was done is recorded.
+
+        Raises:
+            ConfigurationError: there is no secret.
+            InvalidInput: that is no account's id.
+            Unavailable: the database does not answer; do it again.
+        """
+        self._needed()
+        if not is_uuid7(account_id):  # «system» is an actor, too, and an empty name most of all
+            message = "An account is named by its id."
+            raise InvalidInput(message, errors=[InputFault(("account",), "invalid_id", message)])
+        event = Event(EventName.DETAILS_ERASED, actor=actor, target=account_id)
+        erased = 0
+        seq: int | None = 0
+        while seq is not None:
+            count, seq = await self._store.erase(account_id, seq, limit=_STRETCH, event=event)
+            erased += count
+        return erased
+
+    async def prune(self, before_ms: int, *, actor: str) -> int:
+        """Remove records that were sealed before this time, the oldest first; return how many.
+
+        Where the chain begins then is vouched for, so that what is left can be verified; each removal is recorded.
+
+        Raises:
+            ConfigurationError: there is no secret.
+            Unavailable: the database does not answer; do it again.
+        """
+        vouches = partial(vouched, self._needed())
+        event = Event(EventName.TRAIL_PRUNED, actor=actor, data={"before": before_ms})
+        removed = 0
+        while True:
+            count = await self._store.prune(before_ms, vouches, limit=_STRETCH, event=event)
+            if not count:
+                return removed
+            removed += count
+
+    def _after_head(self) -> Seals:
+        return partial(_after, self._needed())
+
+    async def _parts(self, after: int) -> AsyncIterator[Sequence[SealedRecord]]:
+        while True:
+            part = await self._store.sealed(after, limit=_PAGE)
+            if not part:
+                return
+            yield part
+            after = part[-1].seal.number
+
+    async def _tell_checkpoint(self, keys: TrailKeys) -> None:
+        head = await self._store.head()
+        told = self._told
+        if told is not None and head.number < told.number:
+            # What a process has seen was committed: it went back, or somebody cut it.
+            _log.error("the sealed trail is shorter than it was", extra={"place": head.number, "seen": told.number})
+        elif told is not None and head.now - told.time < CHECKPOINT_MS:
+            return
+        self._told = checkpoint_of(keys, head)
+        _log.info("checkpoint of the trail", extra={"checkpoint": line_of(self._told)})
+
+    def _needed(self) -> TrailKeys:
+        if self._keys is None:
+            raise ConfigurationError(
+                "LIMEN_DATA_SECRETS is not set: the audit trail is sealed under a secret that the database does not"
+                " hold. Make one: limen secrets new"
+            )
+        return self._keys
+
+
+def _after(keys: TrailKeys, records: Sequence[RecordView], head: TrailHead) -> Sequence[Seal]:
+    return seal_all(keys, records, number=head.number, before=head.link, sealed_at=head.now)

@@ -1,0 +1,200 @@
+"""Holds the audit trail against its chain, and says what was changed, removed, inserted, reordered or cut off."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from limen.core.events import EventName
+from limen.features.audit.chain import TrailKeys, details_of, digest_of, is_vouched, link_of
+from limen.features.audit.checkpoints import Checkpoint, is_genuine
+from limen.features.audit.store import Seal, SealedRecord, TrailHead
+from limen.features.events.service import RecordView
+
+MOST_FINDINGS: Final = 1_000
+"""Findings that are kept; all are counted."""
+
+
+class Fault(StrEnum):
+    """What was found."""
+
+    CHANGED = "changed"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    BROKEN = "broken"
+    CUT_OFF = "cut_off"
+    REWRITTEN = "rewritten"
+    ERASED = "erased"
+    UNKNOWN_KEY = "unknown_key"
+    NO_CHECKPOINT = "no_checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not fit.
+
+    Attributes:
+        fault: what it is.
+        number: the place in the chain; None where it has none.
+        seq: the number of the record; None where it is about none.
+        text: one sentence.
+    """
+
+    fault: Fault
+    number: int | None
+    seq: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification came to.
+
+    Attributes:
+        sealed: records that were held against the chain.
+        waiting: records that are not sealed yet.
+        oldest_ms: how long the oldest of those has been waiting; 0 where none does.
+        removed: records that were removed by retention, vouched for.
+        checkpoints: checkpoints that were compared.
+        findings: what does not fit, at most `MOST_FINDINGS`.
+        count: how many there are in all.
+    """
+
+    sealed: int
+    waiting: int
+    oldest_ms: int
+    removed: int
+    checkpoints: int
+    findings: Sequence[Finding]
+    count: int
+
+
+class Verification:
+    """Takes the chain in its order, in parts, and remembers little of it.
+
+    Args:
+        keys: every secret that linked.
+        head: where the chain stands; read before the first part.
+        checkpoints: from before, to compare with.
+    """
+
+    def __init__(self, keys: TrailKeys, head: TrailHead, checkpoints: Iterable[Checkpoint] = ()) -> None:
+        self._keys = keys
+        self._head = head
+        self._number = head.base.number
+        self._before: bytes | None = head.base.link
+        self._sealed = self._waiting = self._oldest_ms = self._count = self._compared = 0
+        self._findings: list[Finding] = []
+        # Whose details are erased, and the first place where; until the record that says so comes.
+        self._erased: dict[tuple[str, str], tuple[int, int]] = {}
+        self._foreign: set[str] = set()
+        self._points: dict[int, list[Checkpoint]] = {}
+        for point in checkpoints:
+            self._expect(point)
+        if not is_vouched(keys, head.base):
+            text = f"Nobody vouches for the removal of the records up to place {head.base.number}."
+            self._find(Fault.REMOVED, None, None, text)
+
+    def take(self, part: Sequence[SealedRecord]) -> None:
+        """Verify the next part of the chain."""
+        for seal, record in part:
+            self._sealed += 1
+            self._place(seal)
+            self._link(seal)
+            self._content(seal, record)
+
+    def take_unsealed(self, records: Sequence[RecordView]) -> None:
+        """Verify records that bear no seal; after the last part of the chain."""
+        for record in records:
+            if record.seq <= self._head.floor:
+                text = f"Record {record.seq} bears no seal, and the sealer has been past it: it was inserted."
+                self._find(Fault.INSERTED, None, record.seq, text)
+                continue
+            self._waiting += 1
+            self._oldest_ms = max(self._oldest_ms, self._head.now - record.time)
+            self._cover(record)
+
+    def verdict(self) -> Verdict:
+        """Say what it came to; at the end."""
+        if self._number < self._head.number:
+            text = f"The chain ends at place {self._number}, and it had reached {self._head.number}."
+            self._find(Fault.CUT_OFF, self._number, None, text)
+        for number in sorted(number for number in self._points if number > self._number):
+            text = f"The chain ends at place {self._number}; a checkpoint says that it had reached {number}."
+            self._find(Fault.CUT_OFF, self._number, None, text)
+            self._compared += len(self._points[number])
+        for number, seq in self._erased.values():
+            text = f"The details of record {seq} are gone, and no record after it says that they were erased."
+            self._find(Fault.ERASED, number, seq, text)
+        return Verdict(
+            self._sealed,
+            self._waiting,
+            self._oldest_ms,
+            self._head.base.number,
+            self._compared,
+            self._findings,
+            self._count,
+        )
+
+    def _expect(self, point: Checkpoint) -> None:
+        if not is_genuine(self._keys, point):
+            text = f"The checkpoint of place {point.number} was not signed under a secret that is known here."
+            self._find(Fault.NO_CHECKPOINT, point.number, None, text)
+        elif point.number == self._head.base.number and point.number:
+            self._compare(point, self._head.base.link)
+        elif point.number > self._head.base.number:
+            self._points.setdefault(point.number, []).append(point)
+
+    def _compare(self, point: Checkpoint, link: bytes) -> None:
+        self._compared += 1
+        if point.link != link.hex():
+            text = f"The chain is another one at place {point.number} than when the checkpoint was made."
+            self._find(Fault.REWRITTEN, point.number, None, text)
+
+    def _place(self, seal: Seal) -> None:
+        expected = self._number + 1
+        if seal.number != expected:
+            gone = f"{expected}" if seal.number == expected + 1 else f"{expected} to {seal.number - 1}"
+            self._find(Fault.REMOVED, expected, None, f"The chain has a gap: place {gone} is gone.")
+            self._before = None
+        self._number = seal.number
+
+    def _link(self, seal: Seal) -> None:
+        if not self._keys.knows(seal.kid):
+            if seal.kid not in self._foreign:
+                self._foreign.add(seal.kid)
+                text = f"From place {seal.number} on it is sealed under the secret {seal.kid}, which is not known here."
+                self._find(Fault.UNKNOWN_KEY, seal.number, seal.seq, text)
+        elif self._before is not None and link_of(self._keys, seal, self._before) != seal.link:
+            text = f"The seal at place {seal.number} does not follow the one before: reordered, inserted or forged."
+            self._find(Fault.BROKEN, seal.number, seal.seq, text)
+        self._before = seal.link
+        for point in self._points.pop(seal.number, ()):
+            self._compare(point, seal.link)
+
+    def _content(self, seal: Seal, record: RecordView | None) -> None:
+        if record is None:
+            self._find(Fault.REMOVED, seal.number, seal.seq, f"Record {seal.seq} is gone.")
+            return
+        is_erased = seal.nonce is None
+        details = seal.details if seal.nonce is None else details_of(seal.nonce, record)
+        if is_erased and (record.source or record.user_agent or record.data):
+            self._find(Fault.CHANGED, seal.number, seal.seq, f"Record {seal.seq} was erased, and has details again.")
+            return
+        if digest_of(record, details) != seal.digest:
+            self._find(Fault.CHANGED, seal.number, seal.seq, f"Record {seal.seq} is not what was sealed.")
+            return
+        if is_erased:
+            self._erased.setdefault((record.actor, record.target), (seal.number, seal.seq))
+        self._cover(record)
+
+    def _cover(self, record: RecordView) -> None:
+        """Take the record's word for what was erased before it."""
+        if record.event == EventName.DETAILS_ERASED and record.target:
+            for pair in [pair for pair in self._erased if record.target in pair]:
+                del self._erased[pair]
+
+    def _find(self, fault: Fault, number: int | None, seq: int | None, text: str) -> None:
+        self._count += 1
+        if len(self._findings) < MOST_FINDINGS:
+            self._findings.append(Finding(fault, number, seq, text))
