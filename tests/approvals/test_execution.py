@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from limen import Limen, Principal
 from limen.core.errors import ConfigurationError, Conflict, LimenError, Unavailable
@@ -18,6 +20,19 @@ from tests.support.gates import settings_for
 FAILED = ("approval_failed", "failure")
 EXECUTED = ("approval_executed", "success")
 APPROVED = ("approval_approved", "success")
+
+
+class Base(DeclarativeBase):
+    """What the application maps."""
+
+
+class Done(Base):
+    """The table of the fixture."""
+
+    __tablename__ = "done"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    request: Mapped[str]
+    payload: Mapped[str]
 
 
 def raising(error: Exception) -> Any:
@@ -119,6 +134,68 @@ class TestOneCommit:
             await place.gate.approvals.approve(checker, asked.id)
         assert await place.done() == [asked.id]
         assert await place.events(asked) == [*before, APPROVED, EXECUTED]
+
+    @pytest.mark.parametrize("how", ["session", "connection"])
+    @pytest.mark.parametrize("failing", ["raises", "SQL", "too slow"])
+    async def test_a_caller_who_goes_on_after_a_failure_commits_none_of_it(
+        self, place: Place, maker: Principal, checker: Principal, how: str, failing: str
+    ) -> None:
+        """The block's transaction has what the caller wrote, and the record of the failure; the request is pending."""
+        own = text("INSERT INTO done (request, payload) VALUES (:id, 'own')")
+
+        seconds = 2 if failing == "too slow" else 60
+
+        @place.gate.approvals.action(
+            "loan:grant", session=place.sessions, timeout=seconds, permission="payout:release:approve"
+        )
+        async def grant(approved: Approved, session: Any) -> None:
+            await session.execute(own, {"id": approved.id})
+            if failing == "SQL":
+                await session.execute(text("INSERT INTO done (request) VALUES (NULL)"))
+            if failing == "too slow":
+                await asyncio.sleep(60)
+            raise Broken
+
+        asked = await place.ask(maker, "loan:grant")
+        opened = place.sessions.begin if how == "session" else place.engine.begin
+        async with opened() as connection, place.gate.using(connection):
+            await connection.execute(own, {"id": "before"})
+            with pytest.raises((Broken, DBAPIError, Unavailable)) as refused:
+                await place.gate.approvals.approve(checker, asked.id)
+            assert isinstance(refused.value, {"raises": Broken, "SQL": DBAPIError, "too slow": Unavailable}[failing])
+            await connection.execute(own, {"id": "after"})
+        assert await place.done() == ["before", "after"]
+        shown = await place.gate.approvals.show(maker, asked.id)
+        assert (shown.status, shown.approvals, shown.execution) == (ApprovalStatus.PENDING, (), None)
+        assert (await place.events(asked))[1:] == [FAILED]
+
+    @pytest.mark.parametrize("how", ["in a block", "by itself"])
+    async def test_what_a_session_has_put_off_is_part_of_it(
+        self, place: Place, maker: Principal, checker: Principal, how: str
+    ) -> None:
+        """An object that the database refuses, and that would be written at the commit, is a failure as any other."""
+        await self.write_first(place)
+
+        @place.gate.approvals.action("loan:grant", session=place.sessions, permission="payout:release:approve")
+        async def grant(approved: Approved, session: Any) -> None:
+            session.add_all([Done(id=5, request=approved.id, payload=""), Done(id=1, request="again", payload="")])
+
+        asked = await place.ask(maker, "loan:grant")
+        with suppress(IntegrityError):
+            if how == "by itself":
+                await place.gate.approvals.approve(checker, asked.id)
+            else:
+                async with place.sessions.begin() as session, place.gate.using(session):
+                    with suppress(IntegrityError):
+                        await place.gate.approvals.approve(checker, asked.id)
+        assert await place.done() == ["first"]
+        assert (await place.gate.approvals.show(maker, asked.id)).status is ApprovalStatus.PENDING
+        assert (await place.events(asked))[1:] == [FAILED]
+
+    async def write_first(self, place: Place) -> None:
+        """Write a row with the number 1."""
+        async with place.engine.begin() as connection:
+            await connection.execute(text("INSERT INTO done (request, payload) VALUES ('first', '')"))
 
     async def test_what_lies_in_the_database_is_held_against_its_hash(
         self, place: Place, maker: Principal, checker: Principal

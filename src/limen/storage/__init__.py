@@ -172,6 +172,10 @@ class Storage(Protocol):
         """Return what this task has handed to `using`, in whose block it is; None outside of one."""
         ...
 
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """Take back what is done in the block where it fails, in a block of `using`; ConfigurationError outside."""
+        ...
+
     async def ping(self) -> None:
         """Read from the database and check its schema; raise Unavailable where it cannot serve."""
         ...

@@ -170,6 +170,7 @@ class Limen(Elsewhere, ProtectingGate):
             catalogue=lambda: self.catalogue,
             using=self.storage.using,
             borrowed=self.storage.borrowed,
+            savepoint=self.storage.savepoint,
             record=self.sessions.record,
         )
         self.approvals.use_policy(ByPolicy(self._approvable))

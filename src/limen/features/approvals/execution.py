@@ -27,6 +27,7 @@ class Execution:
         store: where it is noted.
         using: runs this task's store verbs on a connection of the application's.
         borrowed: returns what this task has handed to `using` already.
+        savepoint: takes back, of that, what is done in a block that fails.
         record: writes an event.
     """
 
@@ -36,11 +37,13 @@ class Execution:
         *,
         using: Callable[[Any], AbstractAsyncContextManager[None]],
         borrowed: Callable[[], Any | None],
+        savepoint: Callable[[], AbstractAsyncContextManager[None]],
         record: EventSink,
     ) -> None:
         self._store = store
         self._using = using
         self._borrowed = borrowed
+        self._savepoint = savepoint
         self._record = record
 
     async def with_decision(
@@ -48,21 +51,18 @@ class Execution:
     ) -> Decided:
         """Decide and, where that was the last yes, execute: one commit, or nothing.
 
-        In a block of `Limen.using` it is that block's transaction, and whoever opened it commits; otherwise one that is
-        opened by the action's ``session=``.
+        In a block of `Limen.using` it is a savepoint in that block's transaction: whoever opened it commits, also where
+        they go on after an error. Otherwise it is a transaction that is opened by the action's ``session=``.
 
         Raises:
             LimenError: what the executor refuses by; nothing was changed, and the request is still pending.
             Unavailable: it took too long.
         """
-        connection = self._borrowed()
-        if connection is not None:
-            try:
-                return await self._decide_and_execute(action, decide, connection, actor, origin)
-            except _FailedError as failed:
-                _tell(failed.approval, failed.code)
-                raise failed.shown from failed.error
+        borrowed = self._borrowed()
         try:
+            if borrowed is not None:
+                async with self._savepoint():
+                    return await self._decide_and_execute(action, decide, borrowed, actor, origin)
             async with _transaction(action) as connection, self._using(connection):
                 return await self._decide_and_execute(action, decide, connection, actor, origin)
         except _FailedError as failed:
@@ -84,6 +84,8 @@ class Execution:
             _require_whole(approval)
             async with asyncio.timeout(action.timeout):
                 await action.execute(Approved.of(approval, attempt=1), connection)
+                if (flush := getattr(connection, "flush", None)) is not None:
+                    await flush()  # what a session has put off to its commit is part of it
         except Exception as error:
             raise _FailedError(approval, error) from error
         told = Event(

@@ -100,6 +100,7 @@ class ApprovalService(Declarations):
         catalogue: the roles there are.
         using: runs this task's store verbs on a connection of the application's.
         borrowed: returns what this task has handed to `using` already.
+        savepoint: takes back, of that, what is done in a block that fails.
         record: writes the event of a refusal.
     """
 
@@ -112,13 +113,14 @@ class ApprovalService(Declarations):
         catalogue: Callable[[], RoleCatalogue],
         using: Callable[[Any], AbstractAsyncContextManager[None]],
         borrowed: Callable[[], Any | None],
+        savepoint: Callable[[], AbstractAsyncContextManager[None]],
         record: EventSink,
     ) -> None:
         super().__init__(store, catalogue)
         self._roles = roles
         self._live = live
         self._record = record
-        self._execution = Execution(store, using=using, borrowed=borrowed, record=record)
+        self._execution = Execution(store, using=using, borrowed=borrowed, savepoint=savepoint, record=record)
 
     # --- asking
 

@@ -7,7 +7,7 @@ is seen by others, and recorded, when the application commits, and never was whe
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
@@ -120,14 +120,38 @@ class Borrowed:
         """
         from sqlalchemy.exc import DBAPIError
 
-        if self._own.closed or self._own.get_transaction() is not self._transaction or not self._transaction.is_active:
-            raise ConfigurationError("gate.using: the transaction that it began in is over; commit after the block.")
+        self._require_open()
         try:
             await self._host.begin(self._connection)
             async with self._connection.begin_nested():
                 return await self._drive(operation())
         except DBAPIError as error:
             raise _translated(error) from error
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Take back what is done in the block, limen's and the application's, where the block fails.
+
+        Of a session it is the session's own savepoint, which forgets as well what the session has put off to its flush.
+        """
+        from sqlalchemy.exc import DBAPIError
+        from sqlalchemy.ext.asyncio import AsyncSession
+
+        self._require_open()
+        if isinstance(self.given, AsyncSession):
+            await self.given.flush()  # what fails here was the application's before
+        try:
+            await self._host.begin(self._connection)
+            async with self.given.begin_nested():
+                if isinstance(self.given, AsyncSession):
+                    _ = await self.given.connection()  # otherwise it begins with the session's own next statement
+                yield
+        except DBAPIError as error:
+            raise _translated(error) from error
+
+    def _require_open(self) -> None:
+        if self._own.closed or self._own.get_transaction() is not self._transaction or not self._transaction.is_active:
+            raise ConfigurationError("gate.using: the transaction that it began in is over; commit after the block.")
 
     async def _drive(self, steps: Steps[T]) -> T:
         answer: Any = None
@@ -210,6 +234,13 @@ class Borrowings:
             return None
         task = asyncio.current_task()
         return None if task is None else self._by_task.get(task)
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """Make a savepoint in what this task has borrowed; ConfigurationError where that is nothing."""
+        borrowed = self.here()
+        if borrowed is None:
+            raise ConfigurationError("a savepoint is made in a block of gate.using")
+        return borrowed.savepoint()
 
     @asynccontextmanager
     async def using(self, connection: ApplicationConnection, host: Host) -> AsyncIterator[None]:

@@ -219,6 +219,10 @@ class PostgresStorage:
         borrowed = self._borrowings.here()
         return None if borrowed is None else borrowed.given
 
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """Take back what is done in the block where it fails, in a block of `using`; ConfigurationError outside."""
+        return self._borrowings.savepoint()
+
     async def _reading(self, operation: Operation[T]) -> T:
         return await self._attempted(operation, PostgresConnection.drive)
 

@@ -191,6 +191,10 @@ class SQLiteStorage:
         borrowed = self._borrowings.here()
         return None if borrowed is None else borrowed.given
 
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """Take back what is done in the block where it fails, in a block of `using`; ConfigurationError outside."""
+        return self._borrowings.savepoint()
+
 
 def _driven(operation: Operation[T], connection: Connection) -> T:
     return connection.drive(operation())
