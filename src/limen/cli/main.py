@@ -41,6 +41,7 @@ def application() -> typer.Typer:
     from limen.cli import (
         accounts,
         api_keys,
+        audit,
         certificates,
         db,
         demo,
@@ -74,6 +75,7 @@ def application() -> typer.Typer:
     app.add_typer(certificates.app, name="certificates")
     app.add_typer(roles.app, name="roles")
     app.add_typer(policy.app, name="policy")
+    app.add_typer(audit.app, name="audit")
     app.add_typer(db.app, name="db")
     app.add_typer(secrets.app, name="secrets")
     app.add_typer(keys.app, name="keys")

@@ -15,6 +15,8 @@ from limen.features.audit.store import AuditStore, Seal, SealedRecord, Seals, Tr
 from limen.features.audit.verification import Verdict, Verification
 from limen.features.events.service import RecordView
 
+__all__ = ["AuditService", "SealedRecord"]
+
 _log = logging.getLogger(__name__)
 
 SEAL_SECONDS: Final = 0.5
