@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from limen.authn.api_key_records import KeyState
@@ -35,7 +36,7 @@ from limen.core.errors import (
 from limen.core.held import given
 from limen.core.networks import is_within
 from limen.core.principal import Authentication, Principal, PrincipalKind
-from limen.crypto.api_keys import MAX_KEY, PREFIX, ApiKey, KeyHasher, digest_of, read_key
+from limen.crypto.api_keys import MAX_KEY, PREFIX, ApiKey, KeyHasher, read_key
 from limen.crypto.claims_cache import ClaimsCache
 
 HEADER: Final = b"x-api-key"
@@ -138,7 +139,7 @@ class ApiKeyStrategy:
             if len(found) > MAX_KEY:
                 state.rejection = TokenRejected(_INVALID)
                 return None
-            digest = digest_of(found)
+            digest = sha256(found).digest()
             entry = lookup(digest)
             if entry is None:
                 return self._look_up(found, digest, state)
@@ -149,7 +150,11 @@ class ApiKeyStrategy:
                 or known.principal.sid in ended
             ):
                 return self._look_up(found, digest, state)
-            _note(known, state)
+            if known.networks is not None:
+                _note(known, state)
+            else:
+                state.principal = known.principal
+                state.credential = known
             return None
 
         return attribute

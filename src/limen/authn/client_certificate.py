@@ -7,12 +7,18 @@ loses a role is felt in every process within that second (ASVS 8.3.1), and the c
 
 import logging
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
+from limen.authn.certificate_source import (
+    CertificateHeaders,
+    CertificateSource,
+    Pairs,
+    ThumbprintOf,
+    thumbprints,
+    tls_certificate,
+)
 from limen.authn.client_certificate_records import CertificateLookUp, CertificateState
 from limen.authn.cookie import SAFE_METHODS
 from limen.authn.ended import EndedSessions
@@ -29,15 +35,27 @@ from limen.core.clock import Clock
 from limen.core.errors import (
     AccountNotActive,
     CertificateRejected,
-    CredentialMalformed,
     CredentialsConflict,
     CsrfFailed,
     LimenError,
 )
 from limen.core.held import given
 from limen.core.principal import ANONYMOUS, BY_CERTIFICATE, Authentication, Principal, PrincipalKind
-from limen.crypto.certificates import CertificateError, ClientCertificate, der_of_pem, read_der
+from limen.crypto.certificates import ClientCertificate
 from limen.crypto.claims_cache import ClaimsCache
+
+__all__ = [
+    "CertificateCredential",
+    "CertificateHeaders",
+    "CertificateSource",
+    "ClientCertificateStrategy",
+    "Pairs",
+    "ThumbprintOf",
+    "foreign_page",
+    "is_by_certificate_alone",
+    "thumbprints",
+    "tls_certificate",
+]
 
 _CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"cookie"})
 _OF_PAGES: Final = frozenset({b"sec-fetch-site", b"origin"})
@@ -52,83 +70,6 @@ _OWN_PAGES: Final = frozenset({b"same-origin", b"none"})
 _RANK: Final = {"sha256": 0, "uri": 1, "dns": 2}
 
 _log = logging.getLogger(__name__)
-
-CertificateSource = Callable[[Mapping[str, Any]], ClientCertificate | LimenError | None]
-"""Answers the certificate of a connection, by its ASGI scope: None where there is none, an error where what was sent is
-no certificate. Who made it was verified, or it bears a fault."""
-
-Pairs = tuple[tuple[bytes, bytes], ...]
-"""Names and values of the headers of one request that speak of certificates, in their order."""
-
-
-class CertificateHeaders(ABC):
-    """A `CertificateSource` that reads headers as well, and takes those that nobody vouches for out of the request.
-
-    Attributes:
-        names: the names of all headers that speak of certificates, whoever writes them.
-    """
-
-    names: frozenset[bytes]
-
-    @abstractmethod
-    def __call__(self, scope: Mapping[str, Any]) -> ClientCertificate | LimenError | None:
-        """Return the certificate of a connection; the request stays as it is."""
-
-    @abstractmethod
-    def told(self, scope: MutableMapping[str, Any], pairs: Pairs) -> ClientCertificate | LimenError | None:
-        """Return the certificate of a connection, and take what nobody vouches for out of the request.
-
-        Args:
-            scope: of the request.
-            pairs: every header of it that has one of the names.
-        """
-
-
-ThumbprintOf = Callable[[Mapping[str, Any]], str | None]
-"""Answers the thumbprint (``x5t#S256``) of the certificate that a connection can be proved by now; None for none."""
-
-
-def tls_certificate(scope: Mapping[str, Any]) -> ClientCertificate | LimenError | None:
-    """Return the certificate in the ``tls`` extension of a scope (the ASGI TLS extension, version 0.2).
-
-    The server has verified it: one that it could not verify is refused. Of a chain only the first counts.
-    """
-    extensions = scope.get("extensions")
-    tls = extensions.get("tls") if extensions else None
-    if not tls:
-        return None
-    chain = tls.get("client_cert_chain")
-    if not chain:
-        return None
-    if tls.get("client_cert_error"):
-        return CertificateRejected("The server could not verify the client certificate.")
-    try:
-        for first in chain:
-            return _read_pem(first)
-        return None
-    except (CertificateError, ValueError, AttributeError, TypeError):
-        return CredentialMalformed("The client certificate cannot be read.")
-
-
-@lru_cache(maxsize=1024)
-def _read_pem(text: str) -> ClientCertificate:
-    return read_der(der_of_pem(text.encode("ascii")))
-
-
-def thumbprints(source: CertificateSource, clock: Clock) -> ThumbprintOf:
-    """Return what tells the thumbprint of a connection's certificate, if that certificate may be used at this time."""
-
-    def thumbprint_of(scope: Mapping[str, Any]) -> str | None:
-        found = source(scope)
-        if (
-            type(found) is ClientCertificate
-            and found.fault is None
-            and found.not_before <= clock() < found.not_after + 1
-        ):
-            return found.thumbprint
-        return None
-
-    return thumbprint_of
 
 
 class CertificateCredential(Authenticated, frozen=True, kw_only=True):
@@ -227,6 +168,9 @@ class ClientCertificateStrategy:
                 pending = otherwise(scope, state)
                 if pending is not None:
                     return self._after(pending, scope, state)
+                known = state.credential
+                if isinstance(known, Authenticated) and known.bound_to is not None and state.rejection is None:
+                    return None  # what `_beside` says, without a call
                 return self._beside(scope, state)
             else:
                 found = source(scope)

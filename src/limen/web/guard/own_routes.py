@@ -60,27 +60,27 @@ class OwnRoutes(BaseRoute):
     Args:
         prefix: what every path begins with; may be empty.
         table: the endpoints by path and method; paths may have parameters, as routes have them.
+
+    Attributes:
+        exact: the paths without parameters.
+        beginnings: what all others begin with. Whoever asks these two first need not ask `matches` for most requests;
+            below a ``root_path``, paths may be spelt otherwise.
     """
 
     def __init__(self, prefix: str, table: Table) -> None:
         self.prefix = prefix
         resources = [_Resource(prefix + path, endpoints) for path, endpoints in table.items()]
-        self._exact = {each.path: each for each in resources if "{" not in each.path}
+        self.exact: Mapping[str, _Resource] = {each.path: each for each in resources if "{" not in each.path}
         self._templates = [each for each in resources if "{" in each.path]
-        self._beginnings = tuple({each.path.partition("{")[0] for each in self._templates})
-
-    def may_match(self, scope: Scope) -> bool:
-        """Tell whether a request is worth asking `matches`; that is quick where it is not."""
-        path: str = scope["path"]
-        return path in self._exact or path.startswith(self._beginnings) or bool(scope.get("root_path"))
+        self.beginnings = tuple({each.path.partition("{")[0] for each in self._templates})
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Name the endpoint for a request, or say that there is none."""
         path, root = scope["path"], scope.get("root_path", "")
-        resource = self._exact.get(path)
+        resource = self.exact.get(path)
         if resource is None and root and path.startswith(root):
             path = path[len(root) :]
-            resource = self._exact.get(path)
+            resource = self.exact.get(path)
         if resource is not None:
             return self._matched(scope, resource, {})
         if path.startswith(self.prefix):
@@ -123,7 +123,7 @@ class OwnRoutes(BaseRoute):
 
     def listed(self) -> Iterator[tuple[str, frozenset[str], Endpoint]]:
         """Yield path, methods and endpoint of everything there is."""
-        for resource in (*self._exact.values(), *self._templates):
+        for resource in (*self.exact.values(), *self._templates):
             by_endpoint: dict[Endpoint, set[str]] = {}
             for method, endpoint in resource.endpoints.items():
                 by_endpoint.setdefault(endpoint, set()).add(method)
