@@ -32,7 +32,7 @@ from tests.support.ports import free_port
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One demo for the tests of the module, with free ports after its own for what its lines start beside it."""
-    server = launch_at(free_row(4), tmp_path_factory.mktemp("demo"), "demo")
+    server = launch_at(free_row(6), tmp_path_factory.mktemp("demo"), "demo")
     yield server
     server.end()
 
@@ -188,6 +188,17 @@ def test_each_printed_line_of_single_sign_on_works(demo: Server) -> None:
     assert asked["redirect_uri"] == [f"http://127.0.0.1:{server}/auth/sso/corp/callback"]
     assert asked["code_challenge_method"] == ["S256"]
     assert asked.keys() > {"state", "nonce", "code_challenge"}
+
+
+def test_each_printed_line_about_another_issuer_works(demo: Server) -> None:
+    """A token of the other limen counts, for somebody who is known by issuer and subject; the demo's own does not."""
+    known, refused = answers(pasted(demo, "To try", "Tokens of another issuer"))
+    with demo.client(log_in(demo, "maker")["access_token"]) as client:
+        me = client.get("/auth/me").json()
+    issuer = f"http://127.0.0.1:{int(demo.address.rpartition(':')[2]) + 4}"
+    assert (known["issuer"], known["subject"]) == (issuer, me["sub"])
+    assert known["sub"] != me["sub"]
+    assert refused["code"] == "token_invalid"
 
 
 def test_each_printed_line_of_messages_works(demo: Server) -> None:

@@ -47,6 +47,10 @@ def things_to_try(address: str, accounts_file: Path, settings_file: Path) -> lis
         ),
         Section("Single sign-on, at a server and a provider (canaille) beside the demo:", _sso(address, settings_file)),
         Section(
+            "Tokens of another issuer: a limen that signs with a key, and an application beside that trusts it:",
+            _issuer(address, settings_file),
+        ),
+        Section(
             "Messages of a service, with a pipe for the queue: one, its copy, and one that was changed:",
             _messages(settings_file),
         ),
@@ -218,6 +222,39 @@ def _sso(address: str, settings_file: Path) -> tuple[str, ...]:
         'curl -sS -o "$d/page" -w "%{redirect_url}" "$sso/auth/sso/corp/login"; echo',
         'curl -sS -L -b "$d/ann" -c "$d/ann" "$sso/auth/sso/corp/login?next=/auth/me"; echo',
         'kill $! "$op_runs"',
+    )
+
+
+def _issuer(address: str, settings_file: Path) -> tuple[str, ...]:
+    there, here = _beside(address, 4), _beside(address, 5)
+    keys = 'jwks_uri="$auth/.well-known/jwks.json", algorithms=["ES256"]'
+    return (
+        f"d=$(mktemp -d); auth=http://127.0.0.1:{there}; shop=http://127.0.0.1:{here}",
+        f'( export LIMEN_ENV_FILE={shlex.quote(str(settings_file))} LIMEN_ISSUER="$auth" LIMEN_AUDIENCE=shop',
+        f'LIMEN_SIGNING_ALG=ES256 exec {_LIMEN} serve --port {there} > "$d/log.auth" 2>&1 ) & auth_runs=$!',
+        f'{_LIMEN} init --file "$d/shop.env" --database "$d/shop.db" > "$d/log"',
+        'cat > "$d/shop.py" << end',
+        "from fastapi import FastAPI",
+        "from limen import ClaimRule, ExternalIssuer, Limen",
+        "from limen.fastapi import CurrentPrincipal, roles",
+        'rules = [ClaimRule("roles", "maker", roles=["maker"])]',
+        f'auth = ExternalIssuer(issuer="$auth", audience="shop", rules=rules, {keys})',
+        'gate = Limen.from_env(roles={"maker": ["order:create"]}, issuers=[auth])',
+        "app = FastAPI()",
+        "gate.protect(app, health=True)",
+        '@app.get("/me")',
+        '@roles("maker")',
+        "async def me(who: CurrentPrincipal) -> dict[str, str | None]:",
+        '    return {"sub": who.sub, "issuer": who.issuer, "subject": who.subject}',
+        "end",
+        f'curl -sS {_PATIENT} "$auth/readyz" 2> "$d/wait"',
+        '( cd "$d"; export LIMEN_ENV_FILE="$d/shop.env" LIMEN_OUTBOUND_ALLOW=127.0.0.0/8',
+        f'exec {_PYTHON} -m uvicorn shop:app --port {here} --no-proxy-headers > "$d/log.shop" 2>&1 ) &',
+        f'curl -sS {_PATIENT} "$shop/readyz" 2> "$d/wait"',
+        f'theirs=$(curl -sS "$auth/auth/login" {_JSON} {_CREDENTIALS} | {_field("access_token")})',
+        'curl -sS "$shop/me" -H "Authorization: Bearer $theirs"; echo',
+        'curl -sS "$shop/me" -H "Authorization: Bearer $access"; echo',
+        'kill $! "$auth_runs"',
     )
 
 
