@@ -5,7 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from limen.crypto import hashing_pool
+
 pytest_plugins = ["pytester", "tests.plugins.lacking", "tests.plugins.postgres", "tests.plugins.valkey"]
+
+# At the lowest priority a hash waits for as long as other tests keep the cores busy, and who waits for it times out.
+hashing_pool._NICENESS = 0  # type: ignore[misc]
 
 
 @pytest.fixture(autouse=True)
