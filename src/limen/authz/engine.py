@@ -58,11 +58,11 @@ class Policies:
         "version",
     )
 
-    def __init__(self, loaded: Loaded, clock: Clock = system_clock) -> None:
+    def __init__(self, loaded: Loaded, clock: Clock = system_clock, *, in_shadow: bool = False) -> None:
         self.loaded = loaded
         self.version = loaded.version
         self._clock = clock
-        self._failures = Failures()
+        self._failures = Failures(policies="shadow") if in_shadow else Failures()
         self._no = Decision(allowed=False, code="policy_denied", version=loaded.version)
         # Which function decides, by action and class. Nothing of a principal, a resource or a context is kept.
         self._decided: dict[str, dict[type, Decide]] = {action: {} for action in loaded.by_action}
@@ -79,6 +79,7 @@ class Policies:
         *,
         permissions: Collection[str] = (),
         clock: Clock = system_clock,
+        in_shadow: bool = False,
     ) -> "Policies":
         """Return rules that decide, after everything about them was checked, their own tests included.
 
@@ -86,11 +87,12 @@ class Policies:
             declared: the rules, or a set with tenants, reads and tests beside.
             permissions: every action that a role names; an allow rule makes its actions known as well.
             clock: answers the time that a policy knows as ``context.now``.
+            in_shadow: nobody goes by it, and what it logs says so.
 
         Raises:
             PolicyRefused: with everything that is wrong.
         """
-        policies = cls(load(declared, permissions), clock)
+        policies = cls(load(declared, permissions), clock, in_shadow=in_shadow)
         if isinstance(declared, PolicySet):
             faults = [fault for test in declared.tests if (fault := policies._fault_of(test))]
             if faults:
@@ -145,6 +147,18 @@ class Policies:
         except Exception as error:
             self._failed(error, principal, action, resource, context)
             return self._no
+
+    def rule_of(
+        self, principal: Principal, action: str, resource: Any = None, context: Context | None = None
+    ) -> str | None:
+        """Return the id of the rule that makes the answer; empty where no rule allows it, None where it fails.
+
+        It is for those who have the answer: what fails is neither counted nor logged once more.
+        """
+        try:
+            return self._unit(action, type(resource)).answer(principal, resource, context).rule
+        except Exception:  # whoever answered has counted it
+            return None
 
     def check(self, principal: Principal, action: str, resource: Any = None, context: Context | None = None) -> None:
         """Do nothing where it is allowed.

@@ -9,14 +9,18 @@ _log = logging.getLogger(__name__)
 class Failures:
     """The failures of one policy. As many lines of log as it has rules, however often it is asked.
 
+    Args:
+        always: what each line says beside.
+
     Attributes:
         count: how many decisions were a no because something failed.
     """
 
-    __slots__ = ("_lock", "_logged", "count")
+    __slots__ = ("_always", "_lock", "_logged", "count")
 
-    def __init__(self) -> None:
+    def __init__(self, **always: str) -> None:
         self.count = 0
+        self._always = always
         self._lock = Lock()
         self._logged: set[tuple[str, str]] = set()
 
@@ -36,4 +40,4 @@ class Failures:
     def log(self, event: str, rule: str, **details: str) -> None:
         """Log what happened to a rule, unless it was logged before. Values of anybody are never among the details."""
         if self.is_new(event, rule):
-            _log.error(event, extra={"rule": rule, **details})
+            _log.error(event, extra={"rule": rule, **self._always, **details})

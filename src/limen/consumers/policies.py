@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -87,8 +88,16 @@ def _told(gate: Any, loaded: LoadedPolicies, message: GuardedMessage) -> Context
         PolicyDenied: it failed, or returned something else than a mapping of names.
     """
     provider = gate.policy_context
-    if provider is None or not loaded.reads_context:
-        return None
+    if provider is not None and loaded.reads_context:
+        return _asked(provider, message)
+    if provider is not None and loaded.shadow_reads_context:
+        # What the application cannot tell is unknown to policies that nobody goes by.
+        with suppress(LimenError):
+            return _asked(provider, message)
+    return None
+
+
+def _asked(provider: Any, message: GuardedMessage) -> Mapping[str, object]:
     try:
         told = provider(message)
         if not isinstance(told, Mapping) or not all(isinstance(name, str) for name in told):
@@ -96,6 +105,6 @@ def _told(gate: Any, loaded: LoadedPolicies, message: GuardedMessage) -> Context
     except LimenError:
         raise
     except Exception as error:
-        _log.exception("policy_context failed, which is a no", extra={"message_id": message.id})
+        _log.exception("policy_context failed", extra={"message_id": message.id})
         raise PolicyDenied() from error
     return told

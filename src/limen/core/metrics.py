@@ -182,6 +182,12 @@ POLICY_DECISIONS = Counter(
 POLICY_FAILURES = Counter(
     "limen_policy_failures_total", "Decisions that were a no because something failed while deciding.", (), [()]
 )
+POLICY_DIFFERENCES = Counter(
+    "limen_policy_differences_total",
+    "Decisions that policies in the shadow would have made otherwise, by what they would have made.",
+    ("shadow",),
+    [("allowed",), ("denied",)],
+)
 REQUESTS = Counter(
     "limen_requests_total", "Requests that a route of limen's own answered.", ("method", "route", "status")
 )

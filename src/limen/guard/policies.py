@@ -16,6 +16,7 @@ from limen.guard.requirements import Question, Requirement
 if TYPE_CHECKING:
     # A name only: whoever has no policies does not wait for what compiles them.
     from limen.authz.engine import Policies
+    from limen.authz.shadow import Compared
 
 Context: TypeAlias = Mapping[str, object] | None
 """What is known beside subject and resource, by name. The time is always known; what is not told is unknown."""
@@ -33,11 +34,15 @@ class Facts:
         by_names: no policy has a say, so the names of roles and permissions decide, and may be remembered.
         attributes: attributes of the principal are read.
         context: something is read that the application tells of the request.
+        shadow_attributes: policies in the shadow read attributes. They are loaded; nobody is refused where that fails.
+        shadow_context: the same of the context.
     """
 
     by_names: bool
     attributes: bool
     context: bool
+    shadow_attributes: bool = False
+    shadow_context: bool = False
 
 
 class LoadedPolicies:
@@ -50,15 +55,18 @@ class LoadedPolicies:
 
     Attributes:
         policies: the snapshot.
-        can: the snapshot's own, found with one look less.
+        can: the snapshot's own, found with one look less; and so are `can_many`, `check` and `decide`.
         reads_attributes: some rule reads what the application's loader tells of the principal.
         attribute_names: the names of what is read so, as far as rules name them.
         reads_context: some rule reads what the application tells of the request.
+        shadow_reads_attributes: some rule does that is in the shadow of these.
+        shadow_reads_context: the same of what the application tells.
     """
 
     __slots__ = (
         "_attributes", "_context", "_denies", "_facts", "_permissions_of", "_wildcards", "attribute_names", "can",
-        "policies", "reads_attributes", "reads_context",
+        "can_many", "check", "decide", "policies", "reads_attributes", "reads_context", "shadow_reads_attributes",
+        "shadow_reads_context",
     )  # fmt: skip
 
     def __init__(
@@ -68,7 +76,7 @@ class LoadedPolicies:
         permissions_of: Callable[[frozenset[str]], frozenset[str]],
     ) -> None:
         self.policies = policies
-        self.can = policies.can
+        self._ask(policies)
         self._permissions_of = permissions_of
         self._facts: dict[Requirement, Facts] = {}
         self._denies: dict[str, list[Rule]] = {}
@@ -97,6 +105,16 @@ class LoadedPolicies:
         ]
         self.reads_attributes = bool(self._attributes)
         self.reads_context = bool(self._context)
+        self.shadow_reads_attributes = self.shadow_reads_context = False
+
+    def _ask(self, answering: "Policies | Compared") -> None:
+        self.can, self.can_many = answering.can, answering.can_many
+        self.check, self.decide = answering.check, answering.decide
+
+    @property
+    def in_force(self) -> "LoadedPolicies":
+        """What decides, without anything in its shadow."""
+        return self
 
     def facts_of(self, requirement: Requirement) -> Facts:
         """Return what it takes to decide a requirement."""
@@ -182,7 +200,7 @@ class LoadedPolicies:
             context: what is known beside.
         """
         asked = (principal, question.action, resource, context)
-        allowed = self.policies.can(*asked) is True
+        allowed = self.can(*asked) is True
         metrics.POLICY_DECISIONS.add("allowed" if allowed else "denied")
         if allowed and not _log.isEnabledFor(logging.DEBUG):
             return ALLOWED

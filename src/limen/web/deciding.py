@@ -5,6 +5,7 @@ No web framework is imported here: a worker, or the command line, asks policies 
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +13,7 @@ from limen.authz.attributes import AttributeLoader, Attributes, load_attributes
 from limen.core import metrics
 from limen.core.clock import Clock
 from limen.core.decision import Decision
-from limen.core.errors import ConfigurationError
+from limen.core.errors import ConfigurationError, LimenError
 from limen.core.principal import Principal
 from limen.guard.policies import Context, LoadedPolicies
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from limen.authz.compilers.partial import Scope
     from limen.authz.engine import Policies
     from limen.authz.policy.rules import PolicySet, Rule
+    from limen.authz.shadow import Differences, PolicyDifferences
     from limen.web.guard.attributes import Connection
 
     Declared: TypeAlias = PolicySet | Iterable[Rule]
@@ -52,6 +54,9 @@ class DecidingGate:
     _declared_policies: "Declared | None" = None
     _policies_refused: str | None = None
     _failures_before: int = 0
+    _declared_shadow: "Declared | None" = None
+    _shadow_refused: str | None = None
+    _differences: "Differences | None" = None
     _policy_clock: Clock
 
     def _prepare_policies(
@@ -107,10 +112,85 @@ class DecidingGate:
         if self.loaded_policies is not None:
             self._failures_before += self.loaded_policies.policies.failures
         self._declared_policies = declared
-        self.loaded_policies = loaded
+        self.loaded_policies = self._with_shadow(loaded)
         metrics.POLICY_FAILURES.read_by(self._count_failures)
         self._policies_refused = None
         _log.info("policies loaded", extra={"version": loaded.policies.version, "rules": len(loaded.policies.rules)})
+
+    def shadow_policies(self, declared: "Declared | None") -> None:
+        """Let other policies decide beside those in force from now on; what they answer changes nothing.
+
+        Where their answer to `can`, `check`, `decide` or `can_many`, to a route or to a message is another one, it is
+        counted; see `policy_differences`. It begins at 0. Before the gate has been started they are only noted, and
+        loaded with those in force.
+
+        Args:
+            declared: the policies to compare; None ends it.
+
+        Raises:
+            ConfigurationError: they are refused, and what was in the shadow before stays there; or there are no
+                policies in force.
+        """
+        if declared is None:
+            self._declared_shadow = self._shadow_refused = self._differences = None
+            if self.loaded_policies is not None:
+                self.loaded_policies = self.loaded_policies.in_force
+            return
+        if self._declared_policies is None:
+            raise ConfigurationError("There are no policies to compare with: give policies= first.")
+        declared = _kept(declared)
+        if self.loaded_policies is not None:
+            try:
+                shadowed = self._shadowed(self.loaded_policies.in_force, declared)
+            except ConfigurationError as error:
+                self._refuse_shadow(error)
+                raise
+            self.loaded_policies = shadowed
+        self._declared_shadow, self._shadow_refused = declared, None
+
+    def policy_differences(self) -> "PolicyDifferences | None":
+        """Return where the policies in the shadow differ from those in force, as this process has seen it until now.
+
+        None where none are in the shadow.
+        """
+        from limen.guard.shadow import ShadowedPolicies
+
+        loaded = self.loaded_policies
+        if not isinstance(loaded, ShadowedPolicies):
+            return None
+        return loaded.differences.snapshot(loaded.shadow.policies.failures)
+
+    def _with_shadow(self, in_force: LoadedPolicies) -> LoadedPolicies:
+        """Return policies with those in their shadow, if there are any; where these are unusable, they are left out."""
+        declared = self._declared_shadow
+        if declared is None:
+            return in_force
+        try:
+            shadowed = self._shadowed(in_force, declared, self._differences)
+        except Exception as error:  # a test of theirs may raise anything, and nobody goes by it
+            self._refuse_shadow(error)
+            return in_force
+        self._shadow_refused = None
+        return shadowed
+
+    def _shadowed(
+        self, in_force: LoadedPolicies, declared: "Declared", before: "Differences | None" = None
+    ) -> LoadedPolicies:
+        from limen.authz.shadow import Differences
+        from limen.guard.shadow import ShadowedPolicies
+
+        shadow = self._loaded(declared, in_shadow=True)
+        versions = (in_force.policies.version, shadow.policies.version)
+        if before is None or before.versions != versions:
+            before = Differences(in_force.policies, shadow.policies, self._policy_clock)
+        self._differences = before
+        _log.info("policies in the shadow", extra={"version": versions[0], "shadow_version": versions[1]})
+        return ShadowedPolicies(in_force, shadow, before)
+
+    def _refuse_shadow(self, error: Exception) -> None:
+        self._shadow_refused = type(error).__name__
+        faults = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
+        _log.error("policies for the shadow are refused; those in force stay", extra={"faults": faults})
 
     def _count_failures(self) -> int:
         return self._failures_before + self._decider.policies.failures
@@ -130,10 +210,11 @@ class DecidingGate:
             if self.loaded_policies is None:
                 raise
 
-    def _loaded(self, declared: "Declared") -> LoadedPolicies:
+    def _loaded(self, declared: "Declared", *, in_shadow: bool = False) -> LoadedPolicies:
         from limen.authz.engine import Policies
 
-        policies = Policies.load(declared, permissions=self._known_permissions(), clock=self._policy_clock)
+        known = self._known_permissions()
+        policies = Policies.load(declared, permissions=known, clock=self._policy_clock, in_shadow=in_shadow)
         loaded = LoadedPolicies(policies, declared, self._permissions_of_roles())
         if loaded.attribute_names and self._attributes is None:
             named = ", ".join(sorted(loaded.attribute_names))
@@ -178,9 +259,14 @@ class DecidingGate:
         """
         if isinstance(who, Principal):
             loaded = self.loaded_policies
-            if loaded is None or not loaded.reads_attributes or who.attributes is not None:
+            if loaded is None or who.attributes is not None:
                 return who
-            return replace(who, attributes=await self.attributes_of(who))
+            if loaded.reads_attributes:
+                return replace(who, attributes=await self.attributes_of(who))
+            if loaded.shadow_reads_attributes:
+                with suppress(LimenError):
+                    return replace(who, attributes=await self.attributes_of(who))
+            return who
         from limen.web.guard.attributes import learn_attributes, state_in
 
         state = state_in(who.scope, self)  # type: ignore[arg-type]
@@ -206,7 +292,7 @@ class DecidingGate:
 
     def decide(self, principal: Principal, action: str, resource: object = None, context: Context = None) -> Decision:
         """Return the decision, with the rule and the version of the policies; see `can`."""
-        return self._decider.policies.decide(principal, action, resource, context)
+        return self._decider.decide(principal, action, resource, context)
 
     def check(self, principal: Principal, action: str, resource: object = None, context: Context = None) -> None:
         """Refuse what a principal may not do; see `can`.
@@ -214,13 +300,13 @@ class DecidingGate:
         Raises:
             PolicyDenied: it may not.
         """
-        self._decider.policies.check(principal, action, resource, context)
+        self._decider.check(principal, action, resource, context)
 
     def can_many(
         self, principal: Principal, action: str, resources: Iterable[object], context: Context = None
     ) -> list[bool]:
         """Tell of each resource whether a principal may do something to it; see `can`."""
-        return self._decider.policies.can_many(principal, action, resources, context)
+        return self._decider.can_many(principal, action, resources, context)
 
     def explain(
         self, principal: Principal, action: str, resource: object = None, context: Context = None

@@ -124,6 +124,7 @@ class ProtectingGate(RunningGate):
             client_certificates=self.client_certificates.service,
             permissions=self.permissions,
             explain=self.explain_account,
+            policy_differences=self.policy_differences,
             api_keys=self.api_keys,
         )
 

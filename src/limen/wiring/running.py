@@ -149,8 +149,9 @@ class RunningGate(KnowingGate):
         Returns:
             What an operator has to know all the same: ``{"store": "rolled_back"}`` where the database went back while
             this process ran, until ``limen db restored`` was run; ``{"policies": "refused"}`` where policies were to be
-            replaced, and those of before stay in use; ``{"trail": "behind"}`` where records of the audit trail wait for
-            more than a minute to be sealed; otherwise nothing.
+            replaced, and those of before stay in use; ``{"shadow_policies": "refused"}`` where those for the shadow
+            cannot be loaded; ``{"trail": "behind"}`` where records of the audit trail wait for more than a minute to be
+            sealed; otherwise nothing.
 
         Raises:
             Unavailable: not started, about to end, the database does not answer, its schema is behind this version, or
@@ -164,10 +165,13 @@ class RunningGate(KnowingGate):
         self._role_watch.require_usable()
         if self.signing_keys is not None:
             self.signing_keys.require_usable()
-        told = {"store": "rolled_back"} if self._watch.rolled_back else {}
-        if self.audit.is_behind:
-            told["trail"] = "behind"
-        return {**told, "policies": "refused"} if self._policies_refused is not None else told
+        told = {
+            "store": "rolled_back" if self._watch.rolled_back else None,
+            "policies": "refused" if self._policies_refused is not None else None,
+            "shadow_policies": "refused" if self._shadow_refused is not None else None,
+            "trail": "behind" if self.audit.is_behind else None,
+        }
+        return {name: word for name, word in told.items() if word is not None}
 
     def leave(self) -> None:
         """Be ready no more, so that a balancer sends nobody new, while everything else goes on until `stop`."""

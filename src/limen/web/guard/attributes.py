@@ -30,6 +30,13 @@ class _Asked:
     answer: asyncio.Future[Attributes]
 
 
+@dataclass(frozen=True, slots=True)
+class _Unlearnt:
+    """Whose attributes could not be loaded for policies in the shadow."""
+
+    principal: Principal
+
+
 async def attributes_in(scope: Scope, gate: Gate, load: Callable[[Principal], Awaitable[Attributes]]) -> Attributes:
     """Return the attributes of who is calling; those who ask at once wait for the first, and a failure stays one.
 
@@ -84,6 +91,25 @@ async def learn_attributes(state: GuardState) -> None:
     principal = state.principal
     if loaded is None or not loaded.reads_attributes or principal.attributes is not None:
         return
+    await _learn(state)
+
+
+async def learn_for_shadow(state: GuardState) -> None:
+    """Do the same where only policies in the shadow read attributes: what cannot be loaded is unknown to them.
+
+    It is tried once a request. Whoever asks for the attributes later is answered as if nobody had asked before.
+    """
+    principal = state.principal
+    if principal.attributes is not None or state.attributes == _Unlearnt(principal):
+        return
+    try:
+        await _learn(state)
+    except LimenError:
+        state.attributes = _Unlearnt(principal)
+
+
+async def _learn(state: GuardState) -> None:
+    principal = state.principal
     told = await attributes_for(state, state.gate.attributes_of)
     if state.principal == principal:
         state.principal = replace(state.principal, attributes=told)

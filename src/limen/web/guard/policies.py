@@ -7,13 +7,14 @@ dependency is called at all is seen to at dispatch, and nothing of an answer lea
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from starlette.types import Message, Scope, Send
 
 from limen.core.errors import LimenError, NotFound, PolicyDenied
 from limen.guard.requirements import Question, Requirement
-from limen.web.guard.attributes import learn_attributes
+from limen.web.guard.attributes import learn_attributes, learn_for_shadow
 from limen.web.guard.marks import Statement
 from limen.web.guard.sockets import UndecidedAnswerError
 from limen.web.guard.state import GuardState, connection_of, refused_by_policy
@@ -106,8 +107,12 @@ async def learn_all(state: GuardState, requirement: Requirement, *, hands_out_pr
     each: GuardState | None = state
     while each is not None:
         loaded = each.gate.loaded_policies
-        if loaded is not None and (hands_out_principal or loaded.facts_of(requirement).attributes):
-            await learn_attributes(each)
+        if loaded is not None:
+            facts = loaded.facts_of(requirement)
+            if hands_out_principal or facts.attributes:
+                await learn_attributes(each)
+            if facts.shadow_attributes or (hands_out_principal and loaded.shadow_reads_attributes):
+                await learn_for_shadow(each)
         each = each.parent
 
 
@@ -120,8 +125,13 @@ def tell_context(state: GuardState, scope: Scope, *, anew: bool = False) -> None
     each: GuardState | None = state
     while each is not None:
         loaded, provider = each.gate.loaded_policies, each.gate.policy_context
-        if provider is not None and loaded is not None and loaded.reads_context and (anew or each.context is None):
-            each.context = _told(provider, scope, state.request_id)
+        if provider is not None and loaded is not None and (anew or each.context is None):
+            if loaded.reads_context:
+                each.context = _told(provider, scope, state.request_id)
+            elif loaded.shadow_reads_context:
+                # What the application cannot tell is unknown to policies that nobody goes by.
+                with suppress(LimenError):
+                    each.context = _told(provider, scope, state.request_id)
         each = each.parent
 
 
@@ -133,7 +143,7 @@ def _told(provider: Any, scope: Scope, request_id: str) -> Mapping[str, object]:
     except LimenError:
         raise
     except Exception as error:
-        _log.exception("policy_context failed, which is a no", extra={"request_id": request_id})
+        _log.exception("policy_context failed", extra={"request_id": request_id})
         raise PolicyDenied() from error
     return told
 

@@ -233,10 +233,16 @@ class GuardState(msgspec.Struct, eq=False):
             loaded = state.gate.loaded_policies
             if loaded is not None and state.principal.is_authenticated:
                 facts = loaded.facts_of(requirement)
-                reads = facts.attributes or (hands_out_principal and loaded.reads_attributes)
+                reads = facts.attributes or facts.shadow_attributes
+                if hands_out_principal:
+                    reads = reads or loaded.reads_attributes or loaded.shadow_reads_attributes
                 if reads and state.principal.attributes is None:
                     return True
-                if facts.context and state.context is None and state.gate.policy_context is not None:
+                if (
+                    (facts.context or facts.shadow_context)
+                    and state.context is None
+                    and state.gate.policy_context is not None
+                ):
                     return True
             state = state.parent
         return False

@@ -15,6 +15,7 @@ from limen.features.sessions.service import SessionService
 from limen.web.routes.accounts_admin import account_admin_paths, account_admin_routes
 from limen.web.routes.api_keys import service_paths, service_routes
 from limen.web.routes.client_certificates import certificate_paths, certificate_routes
+from limen.web.routes.differences import difference_paths, difference_routes
 from limen.web.routes.endpoint import Routes
 from limen.web.routes.events import event_paths, event_routes
 from limen.web.routes.explain import explain_paths, explain_routes
@@ -25,6 +26,7 @@ from limen.web.routes.schema import Paths
 if TYPE_CHECKING:
     # A name only: whoever has no policies does not wait for what compiles them.
     from limen.authz.compilers.explain import Explanation
+    from limen.authz.shadow import PolicyDifferences
 
 PREFIX: Final = "/admin/api"
 """Where the routes are; the same in every application, whatever the prefix of the others is."""
@@ -42,6 +44,7 @@ class Administered:
     client_certificates: ClientCertificateService
     permissions: PermissionService
     explain: "Callable[[str, str, str | None], Awaitable[Explanation]]"
+    policy_differences: "Callable[[], PolicyDifferences | None]"
     api_keys: ApiKeys | None = None
 
 
@@ -55,6 +58,7 @@ def administration_routes(services: Administered) -> Routes:
         **grant_routes(services.roles, services.permissions, prefix=PREFIX),
         **event_routes(services.events, prefix=PREFIX),
         **explain_routes(services.explain, prefix=PREFIX),
+        **difference_routes(services.policy_differences, prefix=PREFIX),
         **certificate_routes(services.client_certificates, prefix=PREFIX),
         **(service_routes(services.api_keys, prefix=PREFIX) if services.api_keys is not None else {}),
     }
@@ -69,6 +73,7 @@ def administration_paths(*, api_keys: bool = False) -> Paths:
         **grant_paths(PREFIX),
         **event_paths(PREFIX),
         **explain_paths(PREFIX),
+        **difference_paths(PREFIX),
         **certificate_paths(PREFIX),
         **services,
     }

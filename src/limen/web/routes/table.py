@@ -133,7 +133,13 @@ def paths_of_schema(
     )
     passwords = object_of({"current_password": _PASSWORD, "new_password": _PASSWORD})
     registered = object_of({"id": text(format="uuid"), "username": text()})
-    alive = object_of({"status": text(), "store": text(enum=["rolled_back"])}, "store")
+    refused = text(enum=["refused"])
+    alive = object_of(
+        {"status": text(), "store": text(enum=["rolled_back"]), "policies": refused, "shadow_policies": refused},
+        "store",
+        "policies",
+        "shadow_policies",
+    )
     operations: dict[str, tuple[str, dict[str, Any]]] = {
         f"{prefix}/login": (
             "post",

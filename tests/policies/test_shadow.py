@@ -1,0 +1,483 @@
+"""Policies in the shadow: they decide beside those in force, change nothing, and what differs is counted and listed."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from fastapi import FastAPI
+
+from limen import Limen, PolicySet, Principal, PrincipalKind, allow, context, deny, expect, python, resource, subject
+from limen.authz.engine import Policies
+from limen.authz.policy.rules import Rule
+from limen.authz.shadow import LINES_A_MINUTE, MOST_KINDS, SAMPLES_A_KIND, Compared, Differences, DifferenceSample, Told
+from limen.core import metrics
+from limen.core.errors import ConfigurationError, PolicyDenied, Unavailable
+from limen.fastapi import CurrentPrincipal, permissions, policy, roles
+from limen.features.roles.service import OPERATOR
+from limen.guard.policies import LoadedPolicies
+from limen.guard.shadow import ShadowedPolicies
+from limen.web.guard import protect
+from tests.policies.guarding import ORDERS, RULES, SUSPENDED, C, gate_with, loaded
+from tests.policies.guarding import Order as GuardedOrder
+from tests.policies.guarding import U as GuardedUser
+from tests.support.gates import ROLES, settings_for
+from tests.web.guard.kit import SmallGate, call
+
+SECRET = "never listed"
+
+
+@dataclass
+class Order:
+    """An order."""
+
+    maker_id: str
+    amount: int = 1
+    note: str = SECRET
+
+
+class Turned:
+    """A clock that is turned by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+U, O = subject(), resource(Order)  # noqa: E741 - as in the documentation
+OLD = (
+    allow("order:approve", O.amount < 100, id="small"),
+    deny("order:approve", O.maker_id == U.id, id="own_order"),
+)
+NEW = (
+    allow("order:approve", O.amount < 10, id="tiny"),
+    allow("order:read", id="all_read"),
+)
+ME = Principal(sub="me", kind=PrincipalKind.PERSON, roles=frozenset({"checker"}))
+YOU = replace(ME, sub="you", kind=PrincipalKind.SERVICE)
+SMALL, MIDDLE, MINE = Order("x", 5), Order("x", 50), Order("me", 5)
+
+
+def _fails(*_: object) -> bool:
+    raise RuntimeError(SECRET)
+
+
+FAILING = (allow("order:approve", python(_fails), id="failing"),)
+
+
+def _gate(folder: Path, policies: Any = OLD, **more: Any) -> Limen:
+    return Limen(settings_for(folder), roles=more.pop("roles", ROLES), policies=policies, **more)
+
+
+def _shadowed(in_force: tuple[Rule, ...], shadow: tuple[Rule, ...]) -> ShadowedPolicies:
+    alone, beside = loaded(in_force), loaded(shadow)
+    return ShadowedPolicies(alone, beside, Differences(alone.policies, beside.policies, Turned()))
+
+
+def _kinds(gate: Any) -> list[tuple[str, bool, bool, str | None, str | None, int]]:
+    """Return what was counted, without times and examples."""
+    loaded_policies = gate.loaded_policies
+    assert isinstance(loaded_policies, ShadowedPolicies)
+    return [
+        (each.action, each.allowed, each.shadow_allowed, each.rule, each.shadow_rule, each.count)
+        for each in loaded_policies.differences.snapshot().differences
+    ]
+
+
+def _checks(gate: Limen, order: Order) -> bool:
+    try:
+        gate.check(ME, "order:approve", order)
+    except PolicyDenied:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda gate, order: gate.can(ME, "order:approve", order),
+        lambda gate, order: gate.decide(ME, "order:approve", order).allowed,
+        lambda gate, order: gate.can_many(ME, "order:approve", iter([order]))[0],
+        _checks,
+    ],
+    ids=["can", "decide", "can_many", "check"],
+)
+def test_the_answer_stays_that_in_force_and_the_difference_is_counted(
+    tmp_path: Path, ask: Callable[[Limen, Order], bool]
+) -> None:
+    """However it is asked: looser and tighter are both listed with both rules, and what agrees is only counted."""
+    gate = _gate(tmp_path)
+    gate.shadow_policies(NEW)
+    assert [ask(gate, each) for each in (SMALL, MIDDLE, MINE, MIDDLE)] == [True, True, False, True]
+    assert _kinds(gate) == [
+        ("order:approve", True, False, "small", "", 2),
+        ("order:approve", False, True, "own_order", "tiny", 1),
+    ]
+    told = gate.policy_differences()
+    assert told is not None
+    assert (told.compared, told.failures, told.unlisted) == (4, 0, 0)
+
+
+def test_a_difference_tells_when_and_who_and_never_a_value(tmp_path: Path) -> None:
+    """First and last time by the gate's clock, both versions, and examples of principals and a class alone."""
+    clock = Turned()
+    gate = _gate(tmp_path, clock=clock)
+    gate.shadow_policies(NEW)
+    begun, clock.now = clock.now, clock.now + 5
+    gate.can(ME, "order:approve", MIDDLE)
+    clock.now += 5
+    for principal in (YOU, YOU, ME):
+        gate.can(principal, "order:approve", MIDDLE)
+    told = gate.policy_differences()
+    assert told is not None
+    (found,) = told.differences
+    assert (told.version, told.since) == (gate.policies.version, int(begun * 1000))
+    assert told.shadow_version == Policies.load(NEW, permissions=gate.catalogue.permissions).version
+    assert (found.first_seen, found.last_seen) == (int(begun + 5) * 1000, int(begun + 10) * 1000)
+    assert found.samples == (DifferenceSample("person", "me", "Order"), DifferenceSample("service", "you", "Order"))
+    assert SECRET not in repr(told)
+
+
+def test_a_shadow_that_fails_is_counted_and_reaches_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its failure is a no of its own: the answer stays, no failure is counted in force, the log says whose it was."""
+    gate = _gate(tmp_path)
+    gate.shadow_policies(FAILING)
+    with caplog.at_level(logging.WARNING, logger="limen"):
+        assert gate.can(ME, "order:approve", SMALL) is True
+    told = gate.policy_differences()
+    assert told is not None
+    assert (told.failures, gate.policies.failures) == (1, 0)
+    assert _kinds(gate) == [("order:approve", True, False, "small", None, 1)]
+    assert [getattr(each, "policies", None) for each in caplog.records if each.message == "policy_failed"] == ["shadow"]
+    assert SECRET not in caplog.text
+
+
+def test_what_breaks_while_comparing_reaches_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is in the shadow: the answer in force is handed on, and what broke is counted and logged once."""
+    policies = Policies.load(OLD)
+    differences = Differences(policies, policies, Turned())
+    broken: Any = object()
+    compared = Compared(policies, broken, differences)
+    with caplog.at_level(logging.ERROR, logger="limen"):
+        assert compared.can_many(ME, "order:approve", [SMALL, MINE]) == [True, False]
+        assert compared.decide(ME, "order:approve", SMALL).rule == "small"
+    assert differences.snapshot().failures == 3
+    assert [each.message for each in caplog.records] == ["policies in the shadow could not be asked"]
+
+
+def test_without_a_shadow_the_gate_holds_the_same_object_as_ever(tmp_path: Path) -> None:
+    """Nothing stands on the way of a decision: what is asked is the snapshot's own function, before and after."""
+    gate = _gate(tmp_path)
+    before = gate.loaded_policies
+    assert type(before) is LoadedPolicies
+    assert before.can == gate.policies.can
+    gate.shadow_policies(NEW)
+    assert type(gate.loaded_policies) is ShadowedPolicies
+    gate.shadow_policies(None)
+    assert gate.loaded_policies is before
+    assert gate.policy_differences() is None
+
+
+async def test_a_shadow_that_does_not_load_is_refused_and_shows(tmp_path: Path) -> None:
+    """The one in force is untouched, the shadow of before stays, and /readyz tells until there is another, or none."""
+    async with _gate(tmp_path).running() as gate:
+        in_force = gate.policies
+        for good in (NEW, None):
+            with pytest.raises(ConfigurationError, match="order:aprove"):
+                gate.shadow_policies([*NEW, deny("order:aprove", id="misspelt")])
+            assert gate.policies is in_force
+            assert await gate.ready() == {"shadow_policies": "refused"}
+            gate.shadow_policies(good)
+            assert await gate.ready() == {}
+        gate.shadow_policies(NEW)
+        with pytest.raises(ConfigurationError, match=r"read limit .* attributes="):
+            gate.shadow_policies([allow("order:approve", O.amount <= U.limit, id="limited")])
+        gate.can(ME, "order:approve", MIDDLE)
+        assert len(_kinds(gate)) == 1
+
+
+def test_there_is_no_shadow_of_nothing(tmp_path: Path) -> None:
+    """A gate without policies has nothing to compare with."""
+    with pytest.raises(ConfigurationError, match="policies="):
+        _gate(tmp_path, None).shadow_policies(NEW)
+
+
+async def test_a_shadow_follows_the_roles(tmp_path: Path) -> None:
+    """It is loaded at the start with those in force, and again as roles change; counts of the same versions go on."""
+    gate = Limen(settings_for(tmp_path), default_roles={"checker": ["order:approve"]}, policies=OLD)
+    shadow = [*OLD, deny("order:*", U.kind == "service", id="people_only")]
+    gate.shadow_policies(shadow)
+    assert gate.policy_differences() is None
+    async with gate.running():
+        assert gate.can(YOU, "order:approve", SMALL) is True
+        first = gate.policy_differences()
+        assert first is not None
+        assert len(first.differences) == 1
+        await gate.roles.put(OPERATOR, "reader", permissions=["report:read"])
+        assert "report:read" in gate.policies.actions
+        assert gate.policy_differences() == first
+        await gate.roles.put(OPERATOR, "clerk", permissions=["order:archive"])
+        second = gate.policy_differences()
+        assert second is not None
+        assert second.shadow_version != first.shadow_version
+        assert second.compared == 0
+
+
+async def test_a_shadow_that_roles_make_unusable_is_left_out(tmp_path: Path) -> None:
+    """Where its wildcard stands for nothing any more, those in force decide on alone, and /readyz tells."""
+    stored = {"checker": ["order:approve"], "biller": ["invoice:write"]}
+    gate = Limen(settings_for(tmp_path), default_roles=stored, policies=OLD)
+    async with gate.running():
+        gate.shadow_policies([*OLD, deny("invoice:*", id="no_invoices")])
+        assert gate.policy_differences() is not None
+        await gate.roles.put(OPERATOR, "biller", permissions=["report:read"])
+        assert gate.policy_differences() is None
+        assert gate.can(ME, "order:approve", SMALL) is True
+        assert await gate.ready() == {"shadow_policies": "refused"}
+        await gate.roles.put(OPERATOR, "biller", permissions=["invoice:write"])
+        assert gate.policy_differences() is not None
+        assert await gate.ready() == {}
+
+
+def test_other_policies_in_force_begin_at_0(tmp_path: Path) -> None:
+    """What is counted is about two versions; their failures are none of the shadow's."""
+    gate = _gate(tmp_path)
+    gate.shadow_policies(NEW)
+    gate.can(ME, "order:approve", MIDDLE)
+    gate.load_policies([*OLD, allow("order:list", id="lists")])
+    told = gate.policy_differences()
+    assert told is not None
+    assert (told.version, told.compared, told.differences) == (gate.policies.version, 0, ())
+    gate.shadow_policies(NEW)
+    assert gate.can(ME, "order:list") is True
+    assert _kinds(gate) == [("order:list", True, False, "lists", "", 1)]
+
+
+def test_a_shadow_whose_own_test_raises_is_refused_when_it_is_set(tmp_path: Path) -> None:
+    """The tests of a set are run before it stands in the shadow."""
+    gate = _gate(tmp_path)
+    tested = PolicySet(NEW, tests=[expect("order:approve", SMALL, sub="x", allowed=False)])
+    with pytest.raises(ConfigurationError, match="order:approve"):
+        gate.shadow_policies(tested)
+    assert gate.policy_differences() is None
+
+
+def test_lists_and_explanations_are_those_in_force(tmp_path: Path) -> None:
+    """What is not compared asks the policies in force alone."""
+    gate = _gate(tmp_path)
+    before = (gate.explain(ME, "order:approve", MIDDLE), gate.scope(ME, "order:approve", Order))
+    fields = gate.fields(ME, "order:approve", MIDDLE)
+    gate.shadow_policies(NEW)
+    assert (gate.explain(ME, "order:approve", MIDDLE), gate.scope(ME, "order:approve", Order)) == before
+    assert gate.fields(ME, "order:approve", MIDDLE) == fields == {"maker_id", "amount", "note"}
+    told = gate.policy_differences()
+    assert told is not None
+    assert told.compared == 0
+
+
+def test_what_is_kept_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """Kinds, examples and lines of log have a limit each; what is beyond is counted, and told when there is time."""
+    policies, clock = Policies.load(OLD), Turned()
+    differences = Differences(policies, policies, clock)
+
+    def note(kind: int, who: int = 0) -> None:
+        differences.note(True, Told(f"order:{kind}", "a", "b", DifferenceSample("person", str(who), "")))
+
+    with caplog.at_level(logging.WARNING, logger="limen"):
+        for kind in range(MOST_KINDS + 7):
+            note(kind)
+        for who in range(SAMPLES_A_KIND * 2):
+            note(0, who)
+        found = differences.snapshot()
+        assert (len(found.differences), found.unlisted) == (MOST_KINDS, 7)
+        assert found.differences[0].count == 1 + SAMPLES_A_KIND * 2
+        assert [each.id for each in found.differences[0].samples] == [str(who) for who in range(SAMPLES_A_KIND)]
+        assert len(caplog.records) == LINES_A_MINUTE
+        clock.now += 61
+        note(0)
+        note(LINES_A_MINUTE)
+        note(LINES_A_MINUTE)
+        assert len(caplog.records) == LINES_A_MINUTE + 1
+    line: Any = caplog.records[-1]
+    assert (line.action, line.allowed, line.shadow_allowed) == (f"order:{LINES_A_MINUTE}", True, False)
+    assert (line.rule, line.shadow_rule, line.version) == ("a", "b", policies.version)
+
+
+def test_threads_lose_no_count(tmp_path: Path) -> None:
+    """Handlers run in threads; every comparison and every difference of theirs is counted."""
+    gate = _gate(tmp_path)
+    gate.shadow_policies(NEW)
+
+    def ask() -> None:
+        for _ in range(200):
+            gate.can(ME, "order:approve", MIDDLE)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    told = gate.policy_differences()
+    assert told is not None
+    # A thread may have had the number of one that ended; no two had the same at once.
+    assert (told.compared, told.differences[0].count) == (800, 800)
+
+
+def test_the_metric_counts_by_what_the_shadow_says(tmp_path: Path) -> None:
+    """Whoever watches several processes adds up one number each."""
+    gate = _gate(tmp_path)
+    gate.shadow_policies(NEW)
+
+    def counted() -> dict[str, Any]:
+        return {labels[0]: value for labels, value in metrics.POLICY_DIFFERENCES.read().samples}
+
+    before = counted()
+    gate.can_many(ME, "order:approve", [MIDDLE, MIDDLE, MINE])
+    assert {label: value - before[label] for label, value in counted().items()} == {"denied": 2, "allowed": 1}
+
+
+# --- routes and messages
+
+
+def _shop(gate: SmallGate) -> FastAPI:
+    app = FastAPI()
+
+    async def get_order(order_id: int) -> GuardedOrder | None:
+        return ORDERS.get(order_id)
+
+    @app.post("/orders/{order_id}")
+    async def approve(order: Annotated[GuardedOrder, policy("order:approve", load=get_order)]) -> str:
+        return "approved"
+
+    @app.post("/drafts")
+    @permissions("order:create")
+    async def create() -> str:
+        return "created"
+
+    @app.post("/desk")
+    @roles("maker")
+    async def desk() -> str:
+        return "open"
+
+    @app.get("/mine")
+    async def mine(me: CurrentPrincipal) -> dict[str, Any]:
+        assert gate.loaded_policies is not None
+        return {"may": gate.loaded_policies.can(me, "order:read")}
+
+    protect(app, gate)
+    return app
+
+
+async def test_routes_answer_as_those_in_force_and_what_differs_is_counted() -> None:
+    """A route with a policy and one with a permission; those whom a leaf would remember are compared each time."""
+    in_force = (*RULES, allow("order:list", id="list"))
+    none_create = deny("order:create", id="none_create")
+    shadow = (allow("order:approve", id="anybody"), allow("order:read", id="read"), none_create)
+    gate = gate_with()
+    gate.loaded_policies = _shadowed(in_force, shadow)
+    app = _shop(gate)
+    assert [(await call(app, f"/orders/{each}", "checker", method="POST")).status for each in (1, 3)] == [200, 403]
+    for _ in range(3):
+        assert (await call(app, "/drafts", "maker", method="POST")).status == 200
+    assert (await call(app, "/desk", "maker", method="POST")).status == 200
+    assert _kinds(gate) == [
+        ("order:create", True, False, "", "none_create", 3),
+        ("maker", True, False, "", "none_create", 1),
+        ("order:approve", False, True, "", "anybody", 1),
+    ]
+
+
+async def test_a_shadow_lifts_no_denial() -> None:
+    """What those in force deny by name stays denied where the shadow does not."""
+    gate = gate_with()
+    gate.loaded_policies = _shadowed((*RULES, deny("order:create", id="none_create")), RULES)
+    assert (await call(_shop(gate), "/drafts", "maker", method="POST")).status == 403
+    assert _kinds(gate) == [("order:create", False, True, "none_create", "", 1)]
+
+
+async def test_what_only_the_shadow_reads_is_loaded_for_it() -> None:
+    """Attributes that no rule in force reads, so that the shadow is not compared without them."""
+    gate = gate_with((), maker={"suspended": True}, checker={"suspended": False})
+    open_to_all = (allow(["order:create", "order:read", "order:approve"], id="open"),)
+    reading = deny("order:read", GuardedUser.suspended == True, id="no_reading")  # noqa: E712 - a field
+    gate.loaded_policies = _shadowed(open_to_all, (*open_to_all, SUSPENDED, reading))
+    app = _shop(gate)
+    for who in ("maker", "checker"):
+        for path, method in (("/mine", "GET"), ("/orders/1", "POST")):
+            assert (await call(app, path, who, method=method)).status == 200
+    assert (await call(app, "/drafts", "maker", method="POST")).status == 200
+    assert sorted(_kinds(gate)) == [
+        ("order:approve", True, False, "open", "suspended", 1),
+        ("order:create", True, False, "", "suspended", 1),
+        ("order:read", True, False, "open", "no_reading", 1),
+    ]
+
+
+class _Blind(SmallGate):
+    """Its loader fails."""
+
+    async def attributes_of(self, who: Principal) -> Any:
+        self.loader_asked.append(who.sub)
+        raise Unavailable()
+
+
+async def test_what_cannot_be_loaded_for_the_shadow_refuses_nobody() -> None:
+    """A loader and a context that fail are asked for the shadow's sake, and the request goes on without them."""
+
+    def told(_request: object) -> dict[str, object]:
+        raise RuntimeError(SECRET)
+
+    open_to_all = (allow(["order:create", "order:read", "order:approve"], id="open"),)
+    by_day = deny("order:*", C.entrance == "night", id="not_by_night", unknown="deny")
+    gate = _Blind(loaded_policies=_shadowed(open_to_all, (*open_to_all, SUSPENDED, by_day)), policy_context=told)
+    app = _shop(gate)
+    for path, method in (("/mine", "GET"), ("/orders/1", "POST"), ("/drafts", "POST")):
+        assert (await call(app, path, "maker", method=method)).status == 200
+    assert len(gate.loader_asked) == 3
+    assert {each[2] for each in _kinds(gate)} == {False}
+    gate.loaded_policies = loaded((*open_to_all, SUSPENDED))
+    assert (await call(app, "/drafts", "maker", method="POST")).status == 503
+
+
+async def test_services_get_what_the_shadow_reads_and_no_failure_of_it(tmp_path: Path) -> None:
+    """subject_of loads attributes for the shadow alone too; where that fails it returns who was handed in."""
+
+    async def load(principal: Principal) -> dict[str, object]:
+        if principal.sub == "you":
+            raise RuntimeError(SECRET)
+        return {"limit": 3}
+
+    gate = _gate(tmp_path, attributes=load)
+    gate.shadow_policies([allow("order:approve", O.amount <= U.limit, id="limited")])
+    assert (await gate.subject_of(ME)).attributes == {"limit": 3}
+    assert await gate.subject_of(YOU) is YOU
+    assert gate.can(await gate.subject_of(ME), "order:approve", SMALL) is True
+    assert _kinds(gate) == [("order:approve", True, False, "small", "", 1)]
+
+
+def test_a_message_is_compared_as_a_route_is() -> None:
+    """What a consumer asks of loaded policies is what is compared: its denials and its answers."""
+    both = _shadowed(RULES, (deny("order:approve", id="never"), *RULES))
+    from limen.guard.requirements import Question, Requirement
+
+    who = replace(ME, sub="id-of-checker", attributes={"limit": 100})
+    question = Question("order:approve")
+    assert both.denial(Requirement(questions=(question,)), who, None) is None
+    assert both.answer(question, who, ORDERS[1], None).allowed is True
+    found = both.differences.snapshot().differences
+    assert [(each.action, each.rule, each.shadow_rule, each.count) for each in found] == [
+        ("order:approve", "four-eyes", "never", 1)
+    ]
+
+
+def test_context_names_are_read_by_the_shadow_alone() -> None:
+    """A gate knows that only the shadow reads what the application tells of a request."""
+    read = context(entrance=str)
+    both = _shadowed(RULES, (*RULES, deny("order:*", read.entrance == "night", id="night")))
+    assert (both.reads_context, both.shadow_reads_context) == (False, True)
+    assert both.in_force.shadow_reads_context is False
