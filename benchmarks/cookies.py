@@ -15,9 +15,12 @@ from limen.authn.cookie import PresentedSession
 from limen.core.events import NOWHERE
 from tests.support.gates import PASSWORD
 
+AT_ONCE = 32
+"""Requests that wait for the store at the same time, where their number in a second is measured."""
+
 
 def cookies(effort: Effort) -> Sequence[Row]:
-    """Measure in process: the loop's processor time, without the read of the store and with it."""
+    """Measure in process: the loop's processor time, without the read of the store and with it; and a second's number."""
     return asyncio.run(_cookies(effort))
 
 
@@ -52,16 +55,29 @@ async def _cookies(effort: Effort) -> Sequence[Row]:
             answers = [await gate.storage.cookies.present(*issued.presented) or found for _ in range(64)]
             quick.cookies._store = _AnswersAtOnce(answers)
             figures: dict[str, list[float]] = {name: [] for name in apps_of}
+            rates: list[float] = []
             for number in range(rounds + 1):
                 for name, app in apps_of.items():
                     spent = await _microseconds(partial(_request, app, issued.value), requests)
                     if number:
                         figures[name].append(spent)
+                rate = await _rate(apps_of["read"], issued.value, requests)
+                if number:
+                    rates.append(rate)
     return [
         _row(
             "Starlette: CPU over bare, session cookie, without the round trip", "quick", figures, Target("at most", 25)
         ),
         _row("Starlette: CPU over bare, session cookie, with the read on SQLite", "read", figures, None),
+        Row(
+            "cookies",
+            "Starlette: requests by a session cookie, each asked of SQLite, in a second of one core",
+            "/s",
+            statistics.median(rates),
+            target=Target("at least", 9_000),
+            rounds=len(rates),
+            note=f"whole requests, {AT_ONCE} at once: the route is in it, and the threads of the store",
+        ),
     ]
 
 
@@ -87,6 +103,14 @@ async def _request(app: Application, cookie: str) -> None:
     await app(scope, receive, send)
     if statuses != [200]:
         raise RuntimeError(f"expected 200, got {statuses}")
+
+
+async def _rate(app: Application, cookie: str, requests: int) -> float:
+    """Return how many requests a second of the whole process's processor time is enough for."""
+    start = time.process_time()
+    for _ in range(max(1, requests // AT_ONCE)):
+        await asyncio.gather(*(_request(app, cookie) for _ in range(AT_ONCE)))
+    return max(1, requests // AT_ONCE) * AT_ONCE / (time.process_time() - start)
 
 
 async def _microseconds(work: Callable[[], Awaitable[object]], requests: int) -> float:
