@@ -20,7 +20,7 @@ AT_ONCE = 32
 
 
 def cookies(effort: Effort) -> Sequence[Row]:
-    """Measure in process: the loop's processor time, without the read of the store and with it; and a second's number."""
+    """Measure in process: the loop's processor time, without the read of the store and with it, and a rate."""
     return asyncio.run(_cookies(effort))
 
 
