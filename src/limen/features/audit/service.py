@@ -147,7 +147,7 @@ class AuditService:
         self._needed()
         if not is_uuid7(account_id):  # «system» is an actor, too, and an empty name most of all
             message = "An account is named by its id."
-            raise InvalidInput(message, errors=[InputFault(("account",), "invalid_id", message)])
+            raise InvalidInput(message, errors=[InputFault(("account",), "malformed", message)])
         event = Event(EventName.DETAILS_ERASED, actor=actor, target=account_id)
         erased = 0
         seq: int | None = 0
