@@ -63,6 +63,8 @@ _TAKE_CERTIFICATES = Statement("DELETE FROM limen_client_certificates WHERE acco
 
 _TAKE_IDENTITIES = Statement("DELETE FROM limen_sso_identities WHERE account_id = :id")
 
+_TAKE_FORMER_IDENTITIES = Statement("DELETE FROM limen_former_identities WHERE account_id = :id")
+
 _TAKE_MAILS = Statement("DELETE FROM limen_mails WHERE account_id = :id")
 
 _TAKE_ADDRESSES = Statement("DELETE FROM limen_verified_emails WHERE account_id = :id")
@@ -257,6 +259,7 @@ def _deleted(account_id: str, event: Event, keep_ended_ms: int, authority: Autho
     yield from run(_TAKE_KEYS, id=account_id)
     yield from run(_TAKE_CERTIFICATES, id=account_id)
     yield from run(_TAKE_IDENTITIES, id=account_id)
+    yield from run(_TAKE_FORMER_IDENTITIES, id=account_id)
     yield from take_proofs(account_id)
     yield from run(_TAKE_MAILS, id=account_id)
     yield from run(_TAKE_ADDRESSES, id=account_id)

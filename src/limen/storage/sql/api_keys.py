@@ -48,6 +48,12 @@ UPDATE limen_api_keys
 RETURNING id, name, scopes, expires_at
 """)
 
+# Whoever gives a key a new secret has it in hand, and asks for things by it as whoever made the key does.
+_NOTE_HAND = Statement("""
+INSERT INTO limen_credential_hands (credential_id, held_by, since) VALUES (:id, :held_by, @now)
+ON CONFLICT (credential_id, held_by) DO UPDATE SET since = excluded.since
+""")
+
 _LOOK_UP = Statement(f"""
 SELECT k.account_id, a.account_kind, a.status, k.kid, k.secret_hash,
        CASE WHEN k.overlap_until > @now THEN k.previous_kid END,
@@ -180,6 +186,7 @@ def _replaced(replacement: KeyReplacement, event: Event) -> Steps[IssuedRow | No
     )
     if found is None:
         return None
+    yield from run(_NOTE_HAND, id=replacement.id, held_by=event.actor)
     yield from record(event)
     return _issued(found)
 

@@ -8,12 +8,16 @@ from limen.storage.sql.statement import Statement
 # Two-valued throughout: an unknown must neither make somebody the maker nor unmake them.
 MINE: Final = "(maker_id = CAST(:me AS text) OR COALESCE(maker_account = :account, FALSE))"
 
-# Theirs as well: what an identity has asked for that is linked to their account by now, and what was asked for by an
-# API key that they made or a certificate that they registered, whosever account it is of.
+# Theirs as well: what an identity has asked for that is linked to their account by now or was once, and what was asked
+# for by an API key that they made or rotated or a certificate that they registered, whosever account it is of.
 OWN: Final = f"""
 ({MINE}
  OR EXISTS (SELECT 1 FROM limen_sso_identities i
              WHERE i.issuer = maker_issuer AND i.subject = maker_subject AND i.account_id = :account)
+ OR EXISTS (SELECT 1 FROM limen_former_identities f
+             WHERE f.issuer = maker_issuer AND f.subject = maker_subject AND f.account_id = :account)
+ OR EXISTS (SELECT 1 FROM limen_credential_hands h
+             WHERE h.credential_id = maker_sid AND h.held_by = CAST(:me AS text))
  OR EXISTS (SELECT 1 FROM limen_api_keys k WHERE k.id = maker_sid AND k.created_by = CAST(:me AS text))
  OR EXISTS (SELECT 1 FROM limen_client_certificates c WHERE c.id = maker_sid AND c.created_by = CAST(:me AS text)))
 """  # noqa: S608

@@ -55,6 +55,13 @@ _OF_ACCOUNT = Statement("""
 SELECT id, name, created_at, created_by FROM limen_client_certificates WHERE account_id = :account_id ORDER BY id DESC
 """)
 
+# What was asked for by it stays theirs who registered it, also when the registration has gone.
+_NOTE_HAND = Statement("""
+INSERT INTO limen_credential_hands (credential_id, held_by, since)
+SELECT id, created_by, @now FROM limen_client_certificates WHERE id = :id AND account_id = :account_id
+ON CONFLICT (credential_id, held_by) DO UPDATE SET since = excluded.since
+""")
+
 _REMOVE = Statement("DELETE FROM limen_client_certificates WHERE id = :id AND account_id = :account_id")
 
 
@@ -135,6 +142,7 @@ def _removed(
     if not is_uuid7(registration):
         return False
     yield from locked(account_id, authority)
+    yield from run(_NOTE_HAND, id=registration, account_id=account_id)
     if not (yield from run(_REMOVE, id=registration, account_id=account_id)):
         return False
     # Which of its names a token was issued for is not kept: a service that has another gets another token.

@@ -124,6 +124,16 @@ DELETE FROM limen_mails
                ORDER BY next_at LIMIT :limit @skip_locked)
 """)  # noqa: S608
 
+# A request waits for a month at most; the secret of a key may have been somebody's for as long as the key is there.
+_DELETE_HANDS = Statement(f"""
+DELETE FROM limen_credential_hands
+ WHERE (credential_id, held_by) IN (
+    SELECT h.credential_id, h.held_by FROM limen_credential_hands h
+     WHERE h.since < @now - {31 * MARGIN_MS}
+       AND NOT EXISTS (SELECT 1 FROM limen_api_keys k WHERE k.id = h.credential_id)
+     ORDER BY h.since LIMIT :limit @skip_locked)
+""")  # noqa: S608
+
 _LISTS = (
     _DELETE_ENDED,
     _DELETE_CHANGED,
@@ -138,6 +148,7 @@ _LISTS = (
     _DELETE_PROOFS,
     _DELETE_MAILS,
     _DELETE_LEFT_MAILS,
+    _DELETE_HANDS,
 )
 
 

@@ -80,6 +80,12 @@ SELECT :sid, a.id, a.session_epoch, :kind, 0, :token_hash, :kid, n.t, n.t + :max
 {_RETURNING}
 """)  # noqa: S608
 
+# A request names the session that it came by: it is theirs, too, who registered the certificate.
+_NOTE_HAND = Statement("""
+INSERT INTO limen_credential_hands (credential_id, held_by, since)
+SELECT :sid, c.created_by, @now FROM limen_client_certificates c WHERE c.id = :registration
+""")
+
 _ROTATE = Statement(
     f"""
 UPDATE limen_sessions
@@ -187,7 +193,10 @@ def _bound(session: NewSession, registration: str, event: Event) -> Steps[Row | 
         for name, value in _columns_of_session(session).items()
         if name not in {"factors", "refresh_ttl", "auth_time"}
     }
-    return (yield from _in_two(_OPEN_BOUND, {**columns, "registration": registration}, event))
+    found = yield from _in_two(_OPEN_BOUND, {**columns, "registration": registration}, event)
+    if found is not None:
+        yield from run(_NOTE_HAND, sid=session.sid, registration=registration)
+    return found
 
 
 def _in_one(statement: Statement, columns: dict[str, object], event: Event) -> Steps[Row | None]:

@@ -102,7 +102,14 @@ _UNLINK = Statement("""
 DELETE FROM limen_sso_identities WHERE id = :id AND account_id = :account_id RETURNING issuer, subject
 """)
 
-# What it has asked for stays theirs: otherwise whoever unlinks it could approve that.
+# What it asks for from now on is still theirs, and what it has asked for as well: otherwise whoever unlinks it could
+# approve that.
+_KEEP_IDENTITY = Statement("""
+INSERT INTO limen_former_identities (issuer, subject, account_id, unlinked_at)
+VALUES (:issuer, :subject, :account_id, @now)
+ON CONFLICT (issuer, subject, account_id) DO UPDATE SET unlinked_at = excluded.unlinked_at
+""")
+
 _KEEP_AS_MAKER = Statement("""
 UPDATE limen_approvals SET maker_account = :account_id
  WHERE maker_issuer = :issuer AND maker_subject = :subject AND maker_account IS NULL AND status = 'pending'
@@ -291,6 +298,7 @@ def _unlinked(identity_id: str, account_id: str, event: Event) -> Steps[bool | N
         return False
     unlinked = yield from row(_UNLINK, id=identity_id, account_id=account_id)
     if unlinked is not None:
+        yield from run(_KEEP_IDENTITY, account_id=account_id, issuer=unlinked[0], subject=unlinked[1])
         yield from run(_KEEP_AS_MAKER, account_id=account_id, issuer=unlinked[0], subject=unlinked[1])
         # A code that it was handed a moment ago would open a session of this account for a minute more.
         yield from run(_DELETE_CODES, issuer=unlinked[0], subject=unlinked[1], provider_sid=None)

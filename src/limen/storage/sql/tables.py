@@ -443,6 +443,28 @@ APPROVAL_VOTES = Table(
     sqlite_with_rowid=False,
 )
 
+# Who has had a credential in hand besides whoever made it: a key that they rotated, a certificate that is registered no
+# more, a session by a certificate. No foreign keys: it stays when those go.
+CREDENTIAL_HANDS = Table(
+    "limen_credential_hands",
+    METADATA,
+    Column("credential_id", IDENTIFIER, primary_key=True),
+    Column("held_by", String(64), primary_key=True),
+    Column("since", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+# What was linked to an account once: what such an identity asks for is still that person's.
+FORMER_IDENTITIES = Table(
+    "limen_former_identities",
+    METADATA,
+    Column("issuer", String(255), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("account_id", IDENTIFIER, ForeignKey("limen_accounts.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("unlinked_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # The outbox of mails. Once one is sent or given up, whom it was for and what it said are gone from its row.
 MAILS = Table(
     "limen_mails",

@@ -10,7 +10,7 @@ import pytest
 from limen.authn.api_key_records import IssuedRow, KeyReplacement, KeyState, NewKey
 from limen.authz.authority import Authority, AuthorityMoved
 from limen.core.errors import Conflict
-from limen.core.events import EventName
+from limen.core.events import Event, EventName
 from limen.core.ids import uuid7
 from limen.features.accounts.store import Account, AccountStatus, NewAccount
 from limen.features.sessions.store import EndReason
@@ -58,7 +58,9 @@ async def a_key(storage: Storage, account: Account, secret: bytes = b"s", **chan
     return key.id
 
 
-async def replace_secret(storage: Storage, account: Account, key_id: str, **changes: object) -> IssuedRow | None:
+async def replace_secret(
+    storage: Storage, account: Account, key_id: str, recorded: Event | None = None, **changes: object
+) -> IssuedRow | None:
     """Rotate a key."""
     replacement = KeyReplacement(
         id=key_id,
@@ -70,7 +72,8 @@ async def replace_secret(storage: Storage, account: Account, key_id: str, **chan
         overlap_ms=DAY,
     )
     replacement = replace(replacement, **changes)  # type: ignore[arg-type]
-    return await storage.issuing_keys.replace_key_secret(replacement, event(EventName.API_KEY_ROTATED))
+    told = recorded or event(EventName.API_KEY_ROTATED)
+    return await storage.issuing_keys.replace_key_secret(replacement, told)
 
 
 async def revoke(storage: Storage, account_id: str, key_id: str, **changes: object) -> bool:

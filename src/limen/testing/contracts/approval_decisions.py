@@ -22,7 +22,7 @@ from limen.features.roles.store import Definition, Holder, Seen
 from limen.features.sessions.store import EndReason
 from limen.features.sso.store import Identity
 from limen.storage import Storage
-from limen.testing.contracts.api_keys import a_key
+from limen.testing.contracts.api_keys import a_key, replace_secret
 from limen.testing.contracts.approvals import (
     ACTION,
     AT_ONCE,
@@ -38,7 +38,7 @@ from limen.testing.contracts.approvals import (
     stored,
     told_of,
 )
-from limen.testing.contracts.client_certificates import a_service
+from limen.testing.contracts.client_certificates import a_service, bound_session, open_bound, remove
 from limen.testing.contracts.contract import (
     BROKEN_EVENT,
     DAY,
@@ -128,33 +128,57 @@ class DecidingContract(Contract):
         assert (await checker.approve(storage, made, seen=made.digest)).verdict is Verdict.DONE
 
     @pytest.mark.parametrize(
-        "how", ["account", "linked before", "linked after", "linked and unlinked", "key", "certificate"]
+        "how",
+        [
+            "account",
+            "linked before",
+            "linked after",
+            "linked and unlinked",
+            "unlinked before",
+            "key",
+            "key rotated",
+            "key rotated by another since",
+            "certificate",
+            "certificate removed",
+            "session by certificate",
+        ],
     )
     @pytest.mark.parametrize("act", ["approve", "reject"])
     async def test_nobody_decides_their_own(self, storage: Storage, how: str, act: str) -> None:
         """By another session, a linked identity, a key or certificate of theirs; it is recorded, nothing changes."""
         checker = await a_checker(storage)
+        service = await a_service(storage)
+        new = NewRegistration(uuid7(), service.id, f"dns:{service.id}.example", checker.id)
         identity = Identity("https://op.example", uuid7())
         maker = Maker(checker.id, sid=uuid7())
-        if how == "linked before":
+        if how in {"linked before", "unlinked before"}:
             await self._link(storage, checker, identity)
-        if how.startswith("linked"):
+        if how == "unlinked before":
+            await self._unlink(storage, checker)
+        if "linked" in how:
             maker = Maker("00000000-0000-8000-8000-000000000001", identity.issuer, identity.subject)
         if how == "key":
-            service = await an_account(storage)
             maker = Maker(service.id, sid=await a_key(storage, service, created_by=checker.id))
-        if how == "certificate":
-            service = await a_service(storage)
-            new = NewRegistration(uuid7(), service.id, f"dns:{service.id}.example", checker.id)
+        if how.startswith("key rotated"):
+            maker = Maker(service.id, sid=await a_key(storage, service))
+            told = event(EventName.API_KEY_ROTATED, actor=checker.id)
+            assert await replace_secret(storage, service, str(maker.sid), recorded=told) is not None
+        if "certificate" in how:
             assert await storage.client_certificates.add(new, event(EventName.CLIENT_CERTIFICATE_ADDED)) is not None
             maker = Maker(service.id, sid=new.id)
+        if how == "session by certificate":
+            opened = bound_session(service)
+            assert await open_bound(storage, opened, new.id) is not None
+            maker = Maker(service.id, sid=opened.sid)
         made = await a_request(storage, maker)
         if how in {"linked after", "linked and unlinked"}:
             await self._link(storage, checker, identity)
         if how == "linked and unlinked":
-            told = event(EventName.IDENTITY_UNLINKED)
-            for linked in await storage.sso.of_account(checker.id):
-                assert await storage.sso.unlink(linked.id, account_id=checker.id, event=told)
+            await self._unlink(storage, checker)
+        if how == "certificate removed":
+            assert await remove(storage, service.id, new.id)
+        if how == "key rotated by another since":
+            assert await replace_secret(storage, service, str(maker.sid), rotations=1) is not None
         assert made.id not in await inbox(storage, checker)
         decided = await (checker.approve if act == "approve" else checker.reject)(storage, made)
         assert decided.verdict is Verdict.OWN
@@ -164,10 +188,30 @@ class DecidingContract(Contract):
         another = await a_checker(storage)
         assert (await another.approve(storage, made)).verdict is Verdict.DONE
 
+    async def test_whoever_rotated_a_key_is_known_as_long_as_it_opens(
+        self, storage: Storage, turn_clock: Callable[[int], None]
+    ) -> None:
+        """Longer than what was asked for waits: the secret may be the same for the whole life of a key."""
+        service, checker = await an_account(storage), await a_checker(storage)
+        key = await a_key(storage, service, lifetime_ms=300 * DAY)
+        told = event(EventName.API_KEY_ROTATED, actor=checker.id)
+        assert await replace_secret(storage, service, key, recorded=told) is not None
+        turn_clock(200 * DAY)
+        await storage.sweep()
+        made = await a_request(storage, Maker(service.id, sid=key))
+        again = replace(checker, sid=(await a_session(storage, checker.account)).sid)
+        assert (await again.approve(storage, made)).verdict is Verdict.OWN
+
     @staticmethod
     async def _link(storage: Storage, checker: Checker, identity: Identity) -> None:
         told = event(EventName.IDENTITY_LINKED)
         await storage.sso.link(checker.id, 0, identity, sid=checker.sid, provider="corp", event=told)
+
+    @staticmethod
+    async def _unlink(storage: Storage, checker: Checker) -> None:
+        told = event(EventName.IDENTITY_UNLINKED)
+        for linked in await storage.sso.of_account(checker.id):
+            assert await storage.sso.unlink(linked.id, account_id=checker.id, event=told)
 
     @pytest.mark.parametrize("status", ["disabled", "blocked", "deleted", "ACTIVE", ""])
     async def test_a_maker_who_is_gone_gets_nothing(

@@ -33,6 +33,7 @@ REVISIONS = (
     "0015",
     "0018",
     "0020",
+    "0016",
 )
 """Every revision this version knows, oldest first; a test compares them with the files."""
 
