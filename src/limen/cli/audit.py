@@ -179,7 +179,7 @@ def prune(
     _confirm("These records cannot be brought back.", yes=yes)
 
     async def act(gate: "Limen") -> int:
-        head = await gate.storage.audit.head()
+        head = await gate.audit.head()
         return await gate.audit.prune(head.now - older_than * DAY_MS, actor=ACTOR)
 
     count = _with_storage(act, env_file)

@@ -96,7 +96,7 @@ async def test_without_a_secret_nothing_is_sealed(tmp_path: Path) -> None:
         await gate.accounts.create("ann", PASSWORD)
         assert not gate.audit.seals
         assert not [task for task in gate._background if "trail" in task.get_name()]
-        assert (await gate.storage.audit.head()).number == 0
+        assert (await gate.audit.head()).number == 0
 
 
 async def test_a_checkpoint_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from limen.core import metrics
-from limen.core.errors import ConfigurationError, InputFault, InvalidInput
+from limen.core.errors import ConfigurationError, InputFault, InvalidInput, Unavailable
 from limen.core.events import Event, EventName
 from limen.core.ids import is_uuid7
 from limen.features.audit.chain import TrailKeys, seal_all, vouched
@@ -94,7 +94,18 @@ class AuditService:
         Raises:
             ConfigurationError: there is no secret.
         """
-        return checkpoint_of(self._needed(), await self._store.head())
+        return checkpoint_of(self._needed(), await self.head())
+
+    async def head(self) -> TrailHead:
+        """Return where the chain stands.
+
+        Raises:
+            Unavailable: the database does not answer, or the row that says so is gone.
+        """
+        head = await self._store.head()
+        if head is None:
+            raise Unavailable("The row that says where the audit trail stands is gone: limen audit verify.")
+        return head
 
     async def verify(
         self, checkpoints: Sequence[Checkpoint] = (), *, on_part: Callable[[int, int], None] = _unheard
@@ -112,6 +123,7 @@ class AuditService:
         keys = self._needed()
         head = await self._store.head()
         verification = Verification(keys, head, checkpoints)
+        head = verification.head
         total = head.number - head.base.number
         done = 0
         async for part in self._parts(head.base.number):
@@ -186,7 +198,7 @@ class AuditService:
             after = part[-1].seal.number
 
     async def _tell_checkpoint(self, keys: TrailKeys) -> None:
-        head = await self._store.head()
+        head = await self.head()
         told = self._told
         if told is not None and head.number < told.number:
             # What a process has seen was committed: it went back, or somebody cut it.

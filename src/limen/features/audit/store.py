@@ -108,8 +108,8 @@ class AuditStore(Protocol):
         """
         ...
 
-    async def head(self) -> TrailHead:
-        """Return where the chain stands."""
+    async def head(self) -> TrailHead | None:
+        """Return where the chain stands; None where the row that says so is gone, which nothing here removes."""
         ...
 
     async def sealed(self, number: int, *, limit: int) -> Sequence[SealedRecord]:

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Final
 
 from limen.core.events import EventName
-from limen.features.audit.chain import TrailKeys, details_of, digest_of, is_vouched, link_of
+from limen.features.audit.chain import BEGINNING, TrailKeys, details_of, digest_of, is_vouched, link_of
 from limen.features.audit.checkpoints import Checkpoint, is_genuine
-from limen.features.audit.store import Seal, SealedRecord, TrailHead
+from limen.features.audit.store import Base, Seal, SealedRecord, TrailHead
 from limen.features.events.service import RecordView
 
 MOST_FINDINGS: Final = 1_000
@@ -74,13 +74,17 @@ class Verification:
 
     Args:
         keys: every secret that linked.
-        head: where the chain stands; read before the first part.
+        head: where the chain stands, read before the first part; None where the row that says so is gone.
         checkpoints: from before, to compare with.
+
+    Attributes:
+        head: what it goes by.
     """
 
-    def __init__(self, keys: TrailKeys, head: TrailHead, checkpoints: Iterable[Checkpoint] = ()) -> None:
+    def __init__(self, keys: TrailKeys, head: TrailHead | None, checkpoints: Iterable[Checkpoint] = ()) -> None:
         self._keys = keys
-        self._head = head
+        is_gone = head is None
+        head = self.head = TrailHead(0, BEGINNING, 0, Base(), 0) if head is None else head
         self._number = head.base.number
         self._before: bytes | None = head.base.link
         self._sealed = self._waiting = self._oldest_ms = self._count = self._compared = 0
@@ -91,6 +95,9 @@ class Verification:
         self._points: dict[int, list[Checkpoint]] = {}
         for point in checkpoints:
             self._expect(point)
+        if is_gone:
+            text = "The row that says where the chain stands is gone, and nothing is sealed any more."
+            self._find(Fault.REMOVED, None, None, text)
         if not is_vouched(keys, head.base):
             text = f"Nobody vouches for the removal of the records up to place {head.base.number}."
             self._find(Fault.REMOVED, None, None, text)
@@ -106,18 +113,18 @@ class Verification:
     def take_unsealed(self, records: Sequence[RecordView]) -> None:
         """Verify records that bear no seal; after the last part of the chain."""
         for record in records:
-            if record.seq <= self._head.floor:
+            if record.seq <= self.head.floor:
                 text = f"Record {record.seq} bears no seal, and the sealer has been past it: it was inserted."
                 self._find(Fault.INSERTED, None, record.seq, text)
                 continue
             self._waiting += 1
-            self._oldest_ms = max(self._oldest_ms, self._head.now - record.time)
+            self._oldest_ms = max(self._oldest_ms, self.head.now - record.time)
             self._cover(record)
 
     def verdict(self) -> Verdict:
         """Say what it came to; at the end."""
-        if self._number < self._head.number:
-            text = f"The chain ends at place {self._number}, and it had reached {self._head.number}."
+        if self._number < self.head.number:
+            text = f"The chain ends at place {self._number}, and it had reached {self.head.number}."
             self._find(Fault.CUT_OFF, self._number, None, text)
         for number in sorted(number for number in self._points if number > self._number):
             text = f"The chain ends at place {self._number}; a checkpoint says that it had reached {number}."
@@ -130,7 +137,7 @@ class Verification:
             self._sealed,
             self._waiting,
             self._oldest_ms,
-            self._head.base.number,
+            self.head.base.number,
             self._compared,
             self._findings,
             self._count,
@@ -140,9 +147,9 @@ class Verification:
         if not is_genuine(self._keys, point):
             text = f"The checkpoint of place {point.number} was not signed under a secret that is known here."
             self._find(Fault.NO_CHECKPOINT, point.number, None, text)
-        elif point.number == self._head.base.number and point.number:
-            self._compare(point, self._head.base.link)
-        elif point.number > self._head.base.number:
+        elif point.number == self.head.base.number and point.number:
+            self._compare(point, self.head.base.link)
+        elif point.number > self.head.base.number:
             self._points.setdefault(point.number, []).append(point)
 
     def _compare(self, point: Checkpoint, link: bytes) -> None:
@@ -169,6 +176,9 @@ class Verification:
             text = f"The seal at place {seal.number} does not follow the one before: reordered, inserted or forged."
             self._find(Fault.BROKEN, seal.number, seal.seq, text)
         self._before = seal.link
+        if seal.number == self.head.number and seal.link != self.head.link:
+            text = f"What says where the chain stands does not have the link of place {seal.number}."
+            self._find(Fault.BROKEN, seal.number, None, text)
         for point in self._points.pop(seal.number, ()):
             self._compare(point, seal.link)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from limen.core.errors import Unavailable
 from limen.core.events import Event, EventName
 from limen.features.audit.store import Base, Due, Seal, SealedRecord, Seals, TrailHead, Vouches
 from limen.features.events.store import StoredEvent
@@ -33,7 +34,7 @@ _DUE = Statement("""
 SELECT h.floor, (SELECT max(seq) FROM limen_events), @now - (SELECT e.time FROM limen_events e
         WHERE e.seq > h.floor AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq AND t.seq > h.floor)
         ORDER BY e.seq LIMIT 1)
-  FROM limen_trail_head h WHERE h.id = 1
+  FROM (SELECT COALESCE((SELECT floor FROM limen_trail_head WHERE id = 1), 0) AS floor) h
 """)
 
 _NEWEST = Statement("SELECT COALESCE(max(seq), 0) FROM limen_events")
@@ -134,8 +135,8 @@ class SQLAudit:
         count, self._horizon = await self._database.write(partial(_seal, seals, limit, self._horizon))
         return count
 
-    async def head(self) -> TrailHead:
-        """Return where the chain stands."""
+    async def head(self) -> TrailHead | None:
+        """Return where the chain stands; None where the row that says so is gone."""
         return await self._database.read(_read_head)
 
     async def sealed(self, number: int, *, limit: int) -> Sequence[SealedRecord]:
@@ -192,13 +193,14 @@ def _still(horizon: _Horizon | None, writers: Collection[str]) -> _Horizon | Non
     return None if horizon is None else replace(horizon, writers=horizon.writers.intersection(writers))
 
 
-def _read_head() -> Steps[TrailHead]:
-    return _head((yield from row(_READ_HEAD)))
+def _read_head() -> Steps[TrailHead | None]:
+    found = yield from row(_READ_HEAD)
+    return None if found is None else _head(found)
 
 
 def _head(found: Row | None) -> TrailHead:
     if found is None:
-        raise LookupError("the row that says where the trail stands is not there")
+        raise Unavailable("The row that says where the audit trail stands is not there: limen audit verify.")
     number, link, floor, base_number, base_link, base_kid, base_mac, now = found
     begins = bytes(32)
     base = Base(base_number, base_link or begins, base_kid or "", base_mac or b"")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from limen.core.errors import ConfigurationError, InvalidInput
+from limen.core.errors import ConfigurationError, InvalidInput, Unavailable
 from limen.core.events import EventName
 from limen.core.ids import uuid7
 from limen.features.audit.checkpoints import checkpoints_in, line_of
@@ -67,7 +67,7 @@ class TrailContract(Contract):
         made = trail._after_head()
         counts = [await storage.audit.seal(made, limit=3) for _ in range(4)]
         assert counts == [3, 3, 1, 0]
-        head = await storage.audit.head()
+        head = await trail.head()
         assert (head.number, head.floor) == (7, (await all_events(storage))[-1].seq)
         assert (await trail.verify()).count == 0
 
@@ -158,7 +158,7 @@ class TrailContract(Contract):
         await write(storage, 5)
         await trail.seal()
         point = await trail.checkpoint()
-        middle = (await storage.audit.head()).now + 30 * SECOND
+        middle = (await service(storage).head()).now + 30 * SECOND
         turn_clock(60 * SECOND)
         await write(storage, 3)
         await trail.seal()
@@ -167,8 +167,8 @@ class TrailContract(Contract):
         verdict = await trail.verify([point])
         assert (verdict.sealed, verdict.removed, verdict.checkpoints, verdict.count) == (4, 5, 1, 0)
         turn_clock(60 * SECOND)
-        assert await trail.prune((await storage.audit.head()).now, actor="cli") == 3
-        assert await trail.prune((await storage.audit.head()).now, actor="cli") == 0
+        assert await trail.prune((await service(storage).head()).now, actor="cli") == 3
+        assert await trail.prune((await service(storage).head()).now, actor="cli") == 0
         assert (await trail.verify()).count == 0
         told = [record.data["until"] for record in await all_events(storage, EventName.TRAIL_PRUNED)]
         assert told == [5, 8]
@@ -239,6 +239,11 @@ TAMPERING: Sequence[tuple[str, str, list[tuple[Fault, int | None]]]] = [
         ),
         [(Fault.ERASED, 3)],
     ),
+    (
+        "the link where it stands",
+        "UPDATE limen_trail_head SET link = (SELECT digest FROM limen_trail WHERE number = 6)",
+        [(Fault.BROKEN, 6)],
+    ),
     ("the salt alone", "UPDATE limen_trail SET nonce = NULL WHERE number = 3", [(Fault.CHANGED, 3)]),
     (
         "the beginning",
@@ -274,6 +279,29 @@ class TamperingContract(Contract):
             by_hand(statement)
         await trail.seal()
         assert faults(await trail.verify()) == expected
+
+    async def test_nothing_goes_on_without_its_place(self, storage: Storage, by_hand: Callable[[str], None]) -> None:
+        """Where the row that says where the chain stands is gone no second chain begins, and what waits is told."""
+        trail = service(storage)
+        await write(storage, 2)
+        await trail.seal()
+        by_hand("DELETE FROM limen_trail_head")
+        await write(storage, 2)
+        assert (await storage.audit.due()).waits
+        with pytest.raises(Unavailable):
+            await trail.seal()
+        assert [each.seal.number for each in await chain(storage)] == [1, 2]
+        assert faults(await trail.verify()) == [(Fault.REMOVED, None)]
+
+    async def test_a_record_that_is_passed_by_is_found(self, storage: Storage, by_hand: Callable[[str], None]) -> None:
+        """Who makes the sealer overlook records leaves them without a seal, which is found."""
+        trail = service(storage)
+        await write(storage, 2)
+        await trail.seal()
+        by_hand("UPDATE limen_trail_head SET floor = 1000000")
+        await write(storage, 1)
+        await trail.seal()
+        assert faults(await trail.verify()) == [(Fault.INSERTED, None)]
 
     async def test_an_inserted_record_is_found(self, storage: Storage, by_hand: Callable[[str], None]) -> None:
         """A record that is put among those that were sealed never gets a seal, and is found by that."""
