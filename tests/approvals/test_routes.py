@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
+import fastapi
 import pytest
 from fastapi import Body, Depends, FastAPI
 from pydantic import BaseModel, Field
@@ -76,6 +77,26 @@ def fastapi_routes(app: FastAPI) -> None:
     @app.post("/payouts/{name}/close")
     @requires_approval("payout:release")
     def close(name: str) -> None:
+        never()
+
+    @app.post("/letters/{letter}/send")
+    @requires_approval("payout:release", resource="letter:{letter}")
+    async def send(letter: str) -> None:
+        never()
+
+    @app.post("/loads/{payout_id}")
+    @requires_approval("payout:release", resource="payout:{payout_id}")
+    async def loads(payout: Annotated[Payout, Depends(load)]) -> None:
+        never()
+
+    @app.post("/aliases/{id}")
+    @requires_approval("payout:release", resource="payout:{id}")
+    async def aliases(payout_id: Annotated[int, fastapi.Path(alias="id")]) -> None:
+        never()
+
+    @app.post("/numbers/{number}/close")
+    @requires_approval("payout:release")
+    async def close_number(number: int) -> None:
         never()
 
     @app.post("/undeclared")
@@ -246,6 +267,20 @@ class TestAsking:
         """The payload is empty, and the path is what it is done to."""
         told = maker.post("/payouts/tea/close").json()
         assert (told["payload"], told["resource"]) == ({}, "/payouts/tea/close")
+
+    @pytest.mark.parametrize("path", ["/letters/{}/send", "/loads/{}", "/aliases/{}", "/numbers/{}/close"])
+    def test_one_thing_is_not_asked_for_under_two_names(self, maker: Person, path: str) -> None:
+        """What may be read as a number is refused in any spelling but its own, where nothing has converted it."""
+        first = maker.post(path.format("7"))
+        assert first.status_code == 202
+        for spelt in ("07", "+7", "7_0", "\u0667", "%207", "-0"):
+            assert maker.post(path.format(spelt)).status_code == 422, spelt
+        assert maker.post(path.format("7")).json()["id"] == first.json()["id"]
+
+    def test_a_text_is_what_it_is(self, maker: Person) -> None:
+        """What is no whole number is a text, and its letters are its name."""
+        for letter in ("A-07", "x", "7.0", "07a", "0x7"):
+            assert maker.post(f"/letters/{letter}/send").json()["resource"] == f"letter:{letter}"
 
     def test_an_action_that_is_not_declared(self, maker: Person) -> None:
         """An action that nobody declared is a 500: nothing is asked for and nothing is done."""

@@ -14,6 +14,7 @@ from limen.crypto.strict_json import JsonError, read_object
 from limen.features.approvals.service import MAX_PAYLOAD, ApprovalService
 from limen.guard.requirements import AUTHENTICATED
 from limen.web.body import read_body, require_json
+from limen.web.canonical_path import named_by, path_itself
 from limen.web.guard.state import state_of
 from limen.web.guard.wrapping import CONNECTION_PARAMETER, resolved_signature, wrap_endpoint
 from limen.web.routes.approvals import accepted_answer
@@ -110,10 +111,7 @@ def _service_of(gate: object) -> ApprovalService:
 def _resource_of(request: Request, template: str | None, arguments: Mapping[str, Any]) -> str | None:
     """Return what the request is about, by what was validated: 042 and 42 are one payout where its id is a number."""
     named = request.path_params
-    if template is None:
-        return str(request.scope["path"]) if named else None
-    values = {name: str(arguments.get(name, value)) for name, value in named.items()}
-    try:
-        return template.format_map(values)
-    except (KeyError, IndexError, ValueError) as error:
-        raise ConfigurationError(f"resource={template!r} names what is no parameter of the path: {error}") from error
+    converted = {name: arguments.get(name, value) for name, value in named.items()}
+    if template is not None:
+        return named_by(template, converted)
+    return path_itself(str(request.scope["path"]), named, converted) if named else None
