@@ -10,15 +10,30 @@ from typing import Annotated, Any
 import pytest
 from fastapi import FastAPI
 
-from limen import Limen, PolicySet, Principal, PrincipalKind, allow, context, deny, expect, python, resource, subject
+from limen import (
+    Limen,
+    PolicySet,
+    Principal,
+    PrincipalKind,
+    allow,
+    consumers,
+    context,
+    deny,
+    expect,
+    python,
+    resource,
+    subject,
+)
 from limen.authz.engine import Policies
 from limen.authz.policy.rules import Rule
 from limen.authz.shadow import LINES_A_MINUTE, MOST_KINDS, SAMPLES_A_KIND, Compared, Differences, DifferenceSample, Told
+from limen.consumers import Consumer, GuardedMessage, Message, Verdict
 from limen.core import metrics
 from limen.core.errors import ConfigurationError, PolicyDenied, Unavailable
 from limen.fastapi import CurrentPrincipal, permissions, policy, roles
 from limen.features.roles.service import OPERATOR
 from limen.guard.policies import LoadedPolicies
+from limen.guard.requirements import Question, Requirement
 from limen.guard.shadow import ShadowedPolicies
 from limen.web.guard import protect
 from tests.policies.guarding import ORDERS, RULES, SUSPENDED, C, gate_with, loaded
@@ -460,11 +475,34 @@ async def test_services_get_what_the_shadow_reads_and_no_failure_of_it(tmp_path:
     assert _kinds(gate) == [("order:approve", True, False, "small", "", 1)]
 
 
-def test_a_message_is_compared_as_a_route_is() -> None:
-    """What a consumer asks of loaded policies is what is compared: its denials and its answers."""
-    both = _shadowed(RULES, (deny("order:approve", id="never"), *RULES))
-    from limen.guard.requirements import Question, Requirement
+async def test_messages_are_handled_as_those_in_force_say(tmp_path: Path) -> None:
+    """A handler with a policy runs although the shadow denies it, by a context that fails and nobody else reads."""
 
+    def told(_entrance: object) -> dict[str, object]:
+        raise RuntimeError(SECRET)
+
+    ran: list[GuardedMessage] = []
+
+    @consumers.policy("order:create")
+    async def handler(message: GuardedMessage) -> None:
+        ran.append(message)
+
+    makers = allow("order:create", U.has_role("maker"), id="makers")
+    gate = _gate(tmp_path, (makers,), policy_context=told)
+    night = deny("order:create", C.entrance == "night", id="night", unknown="deny")
+    async with gate.running():
+        gate.shadow_policies(PolicySet([makers, night], context={"entrance"}))
+        assert gate.api_keys is not None
+        await gate.api_keys.services.create(OPERATOR, "shop", roles=frozenset({"maker"}))
+        attributes = await gate.messages.attributes(service="shop", audience="orders", body=b"1")
+        outcome = await Consumer(gate, handler, audience="orders").handle(Message(b"1", attributes, "message-1"))
+        assert (outcome.verdict, len(ran)) == (Verdict.HANDLED, 1)
+        assert ("order:create", True, False, "makers", "night", 1) in _kinds(gate)
+
+
+def test_a_denial_by_name_is_compared_once() -> None:
+    """Of a policy about an action, its own denies count where it is answered, and not once more by the name."""
+    both = _shadowed(RULES, (deny("order:approve", id="never"), *RULES))
     who = replace(ME, sub="id-of-checker", attributes={"limit": 100})
     question = Question("order:approve")
     assert both.denial(Requirement(questions=(question,)), who, None) is None

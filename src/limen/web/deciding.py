@@ -4,6 +4,7 @@ No web framework is imported here: a worker, or the command line, asks policies 
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -39,7 +40,7 @@ def _kept(declared: "Declared") -> "Declared":
     return declared if hasattr(declared, "rules") else tuple(declared)
 
 
-class DecidingGate:
+class DecidingGate(ABC):
     """The part of a gate that has policies.
 
     Attributes:
@@ -71,13 +72,13 @@ class DecidingGate:
         self._declared_policies = None if declared is None else _kept(declared)
         self._attributes, self.policy_context, self._policy_clock = attributes, context, clock
 
+    @abstractmethod
     def _known_permissions(self) -> Collection[str]:
         """Return every permission that a role, or anything else that is declared, gives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _permissions_of_roles(self) -> Callable[[frozenset[str]], frozenset[str]]:
         """Return what roles give, as it is now."""
-        raise NotImplementedError
 
     @property
     def policies(self) -> "Policies":

@@ -1,6 +1,6 @@
 """``/admin/api/accounts/{id}/permissions`` and ``…/roles``: what one account is granted, for good or for a time."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 from starlette.requests import Request
@@ -64,11 +64,13 @@ def grant_routes(roles: RoleService, granted: PermissionService, *, prefix: str)
     }
 
 
+def _assigning(answer: Callable[[Request], Awaitable[Response]]) -> Endpoint:
+    """Declare an endpoint that grants or revokes: live, by a login of a person, and by permission."""
+    return live(interactive(permissions(Administration.ROLES_ASSIGN)(endpoint(answer))))
+
+
 def _granting_permission(granted: PermissionService) -> Endpoint:
-    @live
-    @interactive
-    @permissions(Administration.ROLES_ASSIGN)
-    @endpoint
+    @_assigning
     async def grant_permission(request: Request) -> Response:
         """Grant a permission to one account, beside its roles."""
         until = await _until(request)
@@ -80,10 +82,7 @@ def _granting_permission(granted: PermissionService) -> Endpoint:
 
 
 def _revoking_permission(granted: PermissionService) -> Endpoint:
-    @live
-    @interactive
-    @permissions(Administration.ROLES_ASSIGN)
-    @endpoint
+    @_assigning
     async def revoke_permission(request: Request) -> Response:
         """Revoke a permission that was granted to one account; what its roles give stays."""
         names = [str(request.path_params["permission"])]
@@ -94,10 +93,7 @@ def _revoking_permission(granted: PermissionService) -> Endpoint:
 
 
 def _granting_role(roles: RoleService, granted: PermissionService) -> Endpoint:
-    @live
-    @interactive
-    @permissions(Administration.ROLES_ASSIGN)
-    @endpoint
+    @_assigning
     async def grant_role(request: Request) -> Response:
         """Grant a role to one account, beside those that it holds."""
         until = await _until(request)
@@ -109,10 +105,7 @@ def _granting_role(roles: RoleService, granted: PermissionService) -> Endpoint:
 
 
 def _revoking_role(roles: RoleService) -> Endpoint:
-    @live
-    @interactive
-    @permissions(Administration.ROLES_ASSIGN)
-    @endpoint
+    @_assigning
     async def revoke_role(request: Request) -> Response:
         """Revoke a role of one account; the others stay."""
         names = [str(request.path_params["role"])]
