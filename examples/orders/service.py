@@ -84,7 +84,10 @@ class OrderService:
         if order.maker_id == me.sub and order.status == OrderStatus.PENDING:
             # What ends between the two commits leaves an order that nobody was asked about, and nobody can approve.
             asked = await self._ask(me, order)
-            await self._one(update(Order).where(Order.id == order.id).values(approval_id=asked))
+            if asked != order.approval_id:
+                noting = update(Order).where(Order.id == order.id).values(approval_id=asked)
+                await self._session.execute(noting, execution_options={"synchronize_session": False})
+                await self._session.commit()
         return order
 
     async def remove(self, me: Principal, order: Order) -> None:

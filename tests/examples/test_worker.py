@@ -11,7 +11,7 @@ from sqlalchemy import select
 from examples.orders.database import Database
 from examples.orders.models import Order
 from examples.orders.worker import AUDIENCE, booking, handle, send
-from limen import Limen
+from limen import Limen, Principal, PrincipalKind
 from limen.consumers import Consumer, Message, Outcome
 from limen.features.roles.service import OPERATOR
 from tests.examples.conftest import Shop
@@ -93,3 +93,14 @@ async def test_what_is_no_order_is_refused(queue: Queue, body: str) -> None:
     outcome = await queue.told("shop", body)
     assert (outcome.verdict, outcome.code) == ("refused", "invalid_input")
     assert await queue.orders() == []
+
+
+async def test_a_large_order_that_is_sent_asks_for_two(queue: Queue) -> None:
+    """It waits for two others as one of the route does: asking takes no login."""
+    service = await queue.service("shop", "maker")
+    assert (await queue.told("shop", '{"item": "oak", "amount": 600000}')).verdict == "handled"
+    (made,) = await queue.orders()
+    assert (made.maker_id, made.status) == (service, "pending")
+    assert made.approval_id is not None
+    shown = await queue.gate.approvals.show(Principal(service, PrincipalKind.SERVICE), made.approval_id)
+    assert (shown.status, shown.quorum, shown.payload["amount_cents"]) == ("pending", 2, 60_000_000)
