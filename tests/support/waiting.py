@@ -2,15 +2,42 @@
 
 import asyncio
 import inspect
+import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from functools import wraps
+from typing import Final, ParamSpec
+
+import pytest
+
+P = ParamSpec("P")
 
 PATIENCE: Final = 60.0
 """How long to wait for what comes at some time, in seconds: a machine that is ten times slower must get there, too."""
 STEP_SECONDS: Final = 0.02
 MOST_SECONDS: Final = 3 * STEP_SECONDS
 """As how long a step counts at the most."""
+
+
+def in_one_of(attempts: int) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Let a test that measures time on a whole machine begin anew, with servers of its own, where an attempt failed.
+
+    A machine that stood still in one attempt does not in the next; what is wrong fails in all of them.
+    """
+
+    def repeating(test: Callable[P, None]) -> Callable[P, None]:
+        @wraps(test)
+        def repeated(*args: P.args, **kwargs: P.kwargs) -> None:
+            for _ in range(attempts - 1):
+                try:
+                    return test(*args, **kwargs)
+                except (Exception, pytest.fail.Exception) as error:
+                    sys.stdout.write(f"another attempt, after {type(error).__name__}: {error}\n")
+            return test(*args, **kwargs)
+
+        return repeated
+
+    return repeating
 
 
 class Awake:
