@@ -87,13 +87,22 @@ class PolicyResources:
         return found
 
 
-def shown_value(value: object) -> str | None:
+def shown_value(value: object, code: str = "") -> str | None:
     """Return a compared value as plain text, 200 characters at most; None for None.
 
     No code of the value's own class is run: of what is no plain value, only the class is told.
+
+    Args:
+        value: of one side of a leaf.
+        code: of that leaf: it stands beside what was not told, and so says that this is no text of the application's.
     """
+    # Whoever has no policies does not wait for what they are made of.
+    from limen.authz.policy.values import ABSENT
+
     if value is None:
         return None
+    if value is ABSENT:
+        return f"{ABSENT} ({code})" if code else str(ABSENT)
     text = _text(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 

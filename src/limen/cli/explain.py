@@ -49,7 +49,12 @@ def explain(
     except (InvalidInput, NotFound) as error:
         raise Refused(error.detail or error.title) from error
     failed = [
-        {"leaf": each.leaf, "left": shown_value(each.left), "right": shown_value(each.right)} for each in told.failed
+        {
+            "leaf": each.leaf,
+            "left": shown_value(each.left, each.code),
+            "right": shown_value(each.right, each.code),
+        }
+        for each in told.failed
     ]
     if json:
         show_json({"allowed": told.allowed, "version": told.version, "rule": told.rule, "failed": failed})

@@ -10,11 +10,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from limen import Limen
+from limen import Limen, PolicySet, allow, context
 from limen.authz.explaining import PolicyResources, shown_value
+from limen.authz.policy.values import ABSENT
 from limen.core.errors import ConfigurationError
 from limen.features.roles.service import OPERATOR
 from tests.policies import explained
+from tests.policies.explained import U
 from tests.support.gates import settings_for
 from tests.web.routes.administering import Somebody, run, somebody
 from tests.web.routes.test_own_routes import code_of
@@ -76,6 +78,35 @@ def test_the_rule_that_decided(gate: Limen, client: TestClient, asker: Somebody)
     assert (told["allowed"], told["rule"]) == (False, "own_order")
     assert told["failed"] == [{"leaf": "Order.maker_id != subject.id", "left": ben.id, "right": ben.id}]
     assert asked(asker, ben.id, "order:create").json()["rule"] == "any"
+
+
+def test_what_nobody_tells_is_not_a_value(tmp_path: Path) -> None:
+    """Of the context and of the attributes it is «not told», with the code; what is told and missing is null."""
+    told = PolicySet(
+        [
+            allow(
+                "order:create",
+                (context(channel=str).channel == "office") & (U.limit == 1) & (U.branch == "north"),
+                id="office",
+            )
+        ]
+    )
+    gate = explained.gate(settings_for(tmp_path), policies=told, attributes=tell_no_branch)
+    app = Starlette()
+    gate.protect(app, administration=True)
+    with TestClient(app) as client:
+        asker = somebody(gate, client, "asker", "explainer")
+        assert asked(asker, asker.id, "order:create").json()["failed"] == [
+            {"leaf": "context.channel == 'office'", "left": "not told (policy.unknown)", "right": "office"},
+            {"leaf": "subject.limit == 1", "left": None, "right": "1"},
+            {"leaf": "subject.branch == 'north'", "left": None, "right": "north"},
+        ]
+    assert (shown_value(ABSENT), shown_value("not told")) == ("not told", "not told")
+
+
+async def tell_no_branch(_principal: object) -> dict[str, object]:
+    """Tell a limit that is missing, and nothing of a branch."""
+    return {"limit": None}
 
 
 def test_roles_of_now(gate: Limen, client: TestClient, asker: Somebody) -> None:

@@ -31,7 +31,7 @@ class _Absent:
         return False
 
     def __repr__(self) -> str:
-        return "absent"
+        return "not told"
 
 
 ABSENT: Final = _Absent()

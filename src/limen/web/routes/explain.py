@@ -46,7 +46,10 @@ def shown(explanation: "Explanation") -> ShownExplanation:
         allowed=explanation.allowed,
         version=explanation.version,
         rule=explanation.rule,
-        failed=[ShownLeaf(each.leaf, shown_value(each.left), shown_value(each.right)) for each in explanation.failed],
+        failed=[
+            ShownLeaf(each.leaf, shown_value(each.left, each.code), shown_value(each.right, each.code))
+            for each in explanation.failed
+        ],
     )
 
 
