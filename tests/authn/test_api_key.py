@@ -22,6 +22,7 @@ from limen.features.accounts.store import Account
 from limen.features.api_keys.service import Wanted
 from limen.features.roles.service import OPERATOR
 from tests.support.gates import gate_for
+from tests.support.waiting import felt
 
 
 class State:
@@ -67,9 +68,7 @@ async def present(gate: Limen, key: str) -> State:
 
 async def until_closed(strategy: ApiKeyStrategy, known: KeyCredential) -> None:
     """Ask as an open socket does, until it may not stay open; the promise is two seconds."""
-    async with asyncio.timeout(2.5):
-        while strategy.still_valid(known):  # noqa: ASYNC110 - as sockets do
-            await asyncio.sleep(0.05)
+    await felt(lambda: not strategy.still_valid(known), within=2.0, what="the change")
 
 
 CHANGES: dict[str, Callable[[Limen, Account, str], Any]] = {

@@ -263,9 +263,9 @@ def test_a_long_hostile_header_takes_no_time(authority: Authority) -> None:
     """No text makes the reader walk it again and again."""
     source = source_of("xfcc", authority)
     for text in ('Cert="' + "\\" * 40_000, "a=;" * 13_000, 'a="' + 'b"c' * 13_000, "Cert=" + "%41" * 13_000):
-        began = time.perf_counter()
+        began = time.process_time()
         source(scope_of([("x-forwarded-client-cert", text)]))
-        assert time.perf_counter() - began < 0.5
+        assert time.process_time() - began < 1
 
 
 # --- through an application

@@ -25,6 +25,7 @@ from tests.mtls.conftest import SPIFFE
 from tests.server.conftest import ENDS_WITHIN_SECONDS, LIMEN, READY_WITHIN_SECONDS, environment, limen
 from tests.support.gates import settings_for
 from tests.support.postgres import Databases
+from tests.support.waiting import PATIENCE, until
 
 
 @contextlib.contextmanager
@@ -224,11 +225,11 @@ async def test_handshakes_that_nobody_ends(authority: Authority, tmp_path: Path)
             idle.append(ours)
             tasks.append(asyncio.create_task(handshakes.serve(asyncio.Protocol, accepted)))
             await asyncio.sleep(0)
-        await asyncio.sleep(0.1)
+        await until(lambda: tasks[3].done() and tasks[4].done())
         assert [task.done() for task in tasks] == [False, False, False, True, True]
         for ours in idle:
             ours.close()
-        await asyncio.wait(tasks, timeout=5)
+        await asyncio.wait(tasks, timeout=PATIENCE)
         assert all(task.done() for task in tasks)
         client = asyncio.create_task(
             asyncio.open_connection(*listener.getsockname(), ssl=authority.trusting(folder=tmp_path))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tests.mtls.authority import DAY, SERVER, Authority, Made, dns, uri
 from tests.mtls.conftest import SPIFFE, a_service
 from tests.mtls.presenting import State, attribute, bearer, opened_with, present, scope_of, token_of
 from tests.support.gates import PASSWORD, ROLES, gate_for, settings_for
+from tests.support.waiting import felt
 
 BOUND = 2.0
 """Seconds within which a change has to be felt."""
@@ -37,9 +39,16 @@ BOUND = 2.0
 
 async def until(gate: Limen, made: Made, wanted: Callable[[State], bool]) -> None:
     """Ask again until a change is felt, within the promised two seconds."""
-    async with asyncio.timeout(BOUND + 0.5):
-        while not wanted(await present(gate, made)):  # noqa: ASYNC110 - as requests do
-            await asyncio.sleep(0.05)
+
+    async def changed() -> bool:
+        return wanted(await present(gate, made))
+
+    await felt(changed, within=BOUND)
+
+
+async def is_out(gate: Limen, made: Made, token: str) -> bool:
+    """Say whether a token that is bound to the certificate is refused."""
+    return not (await present(gate, made, bearer(token))).principal.is_authenticated
 
 
 # --- whose it is
@@ -197,12 +206,8 @@ async def test_what_ends_a_certificate(
         await CHANGES[change](gate, billing, name)
         for each in (gate, peer):
             await until(each, made, lambda state: not state.principal.is_authenticated)
-            async with asyncio.timeout(BOUND):
-                while (await present(each, made, bearer(token))).principal.is_authenticated:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-        async with asyncio.timeout(BOUND):
-            while peer.still_valid(opened_with(known)):  # noqa: ASYNC110 - as sockets do
-                await asyncio.sleep(0.05)
+            await felt(partial(is_out, each, made, token), within=BOUND)
+        await felt(lambda: not peer.still_valid(opened_with(known)), within=BOUND)
 
 
 async def test_a_disabled_service_says_so_and_comes_back(
@@ -226,9 +231,7 @@ async def test_roles_are_those_of_now(gate: Limen, billing: AccountView, authori
     await gate.roles.revoke(OPERATOR, billing.id, ["maker"])
     await until(gate, made, lambda state: state.principal.roles == frozenset())
     assert (await present(gate, made, bearer(token))).rejection is not None
-    async with asyncio.timeout(BOUND):
-        while gate.still_valid(opened_with(known)):  # noqa: ASYNC110 - as sockets do
-            await asyncio.sleep(0.05)
+    await felt(lambda: not gate.still_valid(opened_with(known)), within=BOUND)
 
 
 async def test_the_store_is_asked_once_a_second(gate: Limen, billing: AccountView, authority: Authority) -> None:
