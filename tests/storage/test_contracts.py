@@ -26,6 +26,7 @@ from limen.testing.contracts.sessions import SessionsContract
 from limen.testing.contracts.signing_keys import SigningKeysContract
 from limen.testing.contracts.sso import SsoFlowsContract, SsoIdentitiesContract, SsoSessionsContract
 from limen.testing.contracts.storage import StorageContract
+from limen.testing.contracts.throttles import ThrottlesContract
 from limen.testing.contracts.trail import TamperingContract, TrailContract
 
 
@@ -186,4 +187,8 @@ class TestTrail(TrailContract):
 
 
 class TestTampering(TamperingContract):
+    pass
+
+
+class TestThrottles(ThrottlesContract):
     pass

@@ -25,6 +25,7 @@ from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
 from limen.features.signing_keys.store import SigningKeyStore
 from limen.features.sso.store import SsoStore
+from limen.features.throttling.store import ThrottleStore
 from limen.storage.sql.borrowed import ApplicationConnection
 from limen.storage.sql.migrations import Schema, Standing
 from limen.storage.sql.sqlite import SQLiteStorage, path_of
@@ -135,6 +136,11 @@ class Storage(Protocol):
     @property
     def sso(self) -> SsoStore:
         """Single sign-on: what is under way, identities, and the sessions of providers."""
+        ...
+
+    @property
+    def throttles(self) -> ThrottleStore:
+        """What counts how often something was tried."""
         ...
 
     @property

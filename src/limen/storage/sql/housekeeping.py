@@ -134,6 +134,12 @@ DELETE FROM limen_credential_hands
      ORDER BY h.since LIMIT :limit @skip_locked)
 """)  # noqa: S608
 
+_DELETE_THROTTLES = Statement(f"""
+DELETE FROM limen_throttles
+ WHERE bucket IN (SELECT bucket FROM limen_throttles WHERE ends_at < @now - {MARGIN_MS}
+                   ORDER BY ends_at LIMIT :limit @skip_locked)
+""")  # noqa: S608
+
 _LISTS = (
     _DELETE_ENDED,
     _DELETE_CHANGED,
@@ -149,6 +155,7 @@ _LISTS = (
     _DELETE_MAILS,
     _DELETE_LEFT_MAILS,
     _DELETE_HANDS,
+    _DELETE_THROTTLES,
 )
 
 

@@ -14,6 +14,7 @@ import asyncpg
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import Unavailable
 from limen.features.events.store import StoredEvent
+from limen.features.throttling.store import ThrottleStore
 from limen.storage.sql import events, migrations
 from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
@@ -44,6 +45,7 @@ from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.signing_keys import SQLSigningKeys
 from limen.storage.sql.sso import SQLSso
 from limen.storage.sql.statement import Steps, row
+from limen.storage.sql.throttles import SQLThrottles
 from limen.storage.sql.trail import SQLAudit
 
 _log = logging.getLogger(__name__)
@@ -98,6 +100,7 @@ class PostgresStorage:
         self.approvals = SQLApprovals(self)
         self.mails = SQLMails(self)
         self.recovery = SQLRecovery(self)
+        self.throttles: ThrottleStore = SQLThrottles(Committed(self, self._borrowings))
         self.messages = SQLMessages(self, borrowed=self._borrowings.here)
 
     @property

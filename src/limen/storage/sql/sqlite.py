@@ -13,6 +13,7 @@ from typing import TypeVar
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError, Unavailable
 from limen.features.events.store import StoredEvent
+from limen.features.throttling.store import ThrottleStore
 from limen.storage.sql import events, migrations, sqlite_file
 from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
@@ -36,6 +37,7 @@ from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.signing_keys import SQLSigningKeys
 from limen.storage.sql.sso import SQLSso
+from limen.storage.sql.throttles import SQLThrottles
 from limen.storage.sql.trail import SQLAudit
 
 _log = logging.getLogger(__name__)
@@ -80,6 +82,7 @@ class SQLiteStorage:
         self.approvals = SQLApprovals(self)
         self.mails = SQLMails(self)
         self.recovery = SQLRecovery(self)
+        self.throttles: ThrottleStore = SQLThrottles(Committed(self, self._borrowings))
         self.messages = SQLMessages(self, borrowed=self._borrowings.here)
         self._writer = Writer(self.path, clock, queue_size=queue_size)
         self._reader = Reader(self.path, clock, queue_size=queue_size)

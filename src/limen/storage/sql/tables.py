@@ -518,6 +518,20 @@ VERIFIED_EMAILS = Table(
     sqlite_with_rowid=False,
 )
 
+# How often something was tried. The name of a bucket is an HMAC: neither who nor from where can be read from it.
+THROTTLES = Table(
+    "limen_throttles",
+    METADATA,
+    Column("bucket", String(64), primary_key=True),
+    Column("most", Integer, nullable=False),
+    Column("window_ms", BigInteger, nullable=False),
+    Column("renewed", Integer, nullable=False),
+    Column("taken", Integer, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Index("ix_limen_throttles_ends_at", "ends_at"),
+    sqlite_with_rowid=False,
+)
+
 # The code of which revision works with the schema as it is (`limen.storage.sql.migrations`).
 SCHEMA_COMPATIBLE = Table(
     "limen_schema_compatible",

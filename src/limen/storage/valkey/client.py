@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's own
+from redis.exceptions import ConnectionError, NoScriptError  # noqa: A004 - redis-py's own
 
 from limen.core.errors import ConfigurationError, LimenError, Unavailable
 from limen.storage.valkey.faults import FAILURES, MISCONFIGURED, translated
@@ -125,6 +125,24 @@ class Valkey:
         """Run a script on a session; return the session as it then is, or None where nothing was changed."""
         self.calls += 1
         return state_of(await self._running.run(self._client(), script, key_of(sid), arguments))
+
+    async def evaluate(self, text: str, sha: str, keys: Sequence[str], arguments: Sequence[str | int]) -> bytes | None:
+        """Run a script on several keys as one act; return the text that it answers.
+
+        Raises:
+            Unavailable: Valkey failed.
+        """
+        self.calls += 1
+        client = self._client()
+        answer: bytes | None
+        try:
+            try:
+                answer = await client.evalsha(sha, len(keys), *keys, *arguments)
+            except NoScriptError:
+                answer = await client.eval(text, len(keys), *keys, *arguments)
+        except FAILURES as error:
+            raise translated(error) from error
+        return answer
 
     async def forget(self, sids: Iterable[str]) -> None:
         """Remove what there is of sessions that ended; go on without waiting where that takes long.

@@ -9,6 +9,7 @@ from limen.storage.valkey.postgres_issuing import ValkeyPostgresIssuing
 from limen.storage.valkey.roles import ValkeyRoles
 from limen.storage.valkey.rows import Rows
 from limen.storage.valkey.sessions import ValkeySessions
+from limen.storage.valkey.throttles import ValkeyThrottles
 
 
 class ValkeyPostgresStorage(PostgresStorage):
@@ -36,6 +37,7 @@ class ValkeyPostgresStorage(PostgresStorage):
         rows, borrowed = Rows(self, clock), self._borrowings.here
         self.sessions = ValkeySessions(self, rows, self.valkey, borrowed=borrowed)
         self.roles = ValkeyRoles(self, self.sessions)
+        self.throttles = ValkeyThrottles(self.valkey, clock)
         self.cookies = ValkeyCookies(self, rows, self.valkey, clock=clock, believed=believed)
         self.issuing = ValkeyPostgresIssuing(  # type: ignore[assignment] # takes the place of the one of before
             Committed(self, self._borrowings), rows, self.valkey, borrowed=borrowed

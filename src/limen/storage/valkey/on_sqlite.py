@@ -11,6 +11,7 @@ from limen.storage.valkey.issuing import ValkeyIssuing
 from limen.storage.valkey.roles import ValkeyRoles
 from limen.storage.valkey.rows import Rows
 from limen.storage.valkey.sessions import ValkeySessions
+from limen.storage.valkey.throttles import ValkeyThrottles
 
 
 class ValkeySQLiteStorage(SQLiteStorage):
@@ -36,6 +37,7 @@ class ValkeySQLiteStorage(SQLiteStorage):
         rows, borrowed = Rows(self, clock), self._borrowings.here
         self.sessions = ValkeySessions(self, rows, self.valkey, borrowed=borrowed)
         self.roles = ValkeyRoles(self, self.sessions)
+        self.throttles = ValkeyThrottles(self.valkey, clock)
         self.cookies = ValkeyCookies(self, rows, self.valkey, clock=clock, believed=believed)
         self.issuing = ValkeyIssuing(
             Committed(self, self._borrowings), rows, self.valkey, in_one=False, borrowed=borrowed

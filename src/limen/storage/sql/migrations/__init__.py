@@ -34,6 +34,7 @@ REVISIONS = (
     "0018",
     "0020",
     "0016",
+    "0019",
 )
 """Every revision this version knows, oldest first; a test compares them with the files."""
 
