@@ -15,7 +15,7 @@ import pytest
 from tests.cli.conftest import PASSWORD, Run
 
 LIMEN = Path(sys.executable).parent / "limen"
-WITHIN_SECONDS = 20
+WITHIN_SECONDS = 60
 
 
 def _take_the_terminal() -> None:

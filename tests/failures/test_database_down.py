@@ -23,7 +23,7 @@ from tests.support.postgres import Cluster
 HOST = "https://app.example"
 OWN = {"Sec-Fetch-Site": "same-origin", "Origin": HOST}
 CREDENTIALS = {"username": "ann", "password": PASSWORD}
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @dataclass

@@ -62,7 +62,7 @@ def test_a_process_sees_the_shifted_time_and_the_steps(file: Path, seconds: int)
             assert abs(now - expected) < MOST_SECONDS_OFF
             assert abs(monotonic) < MOST_SECONDS_OFF
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_timers_are_not_moved_by_a_step(file: Path) -> None:
@@ -79,7 +79,7 @@ def test_timers_are_not_moved_by_a_step(file: Path) -> None:
         began = time.monotonic()
         await asyncio.sleep(0.2)
         clock.step_to(-300)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         return time.monotonic() - began
 
-    assert 0.4 < asyncio.run(measure()) < 5
+    assert 0.4 < asyncio.run(measure()) < 60

@@ -30,7 +30,7 @@ def proxy(postgres_url: str) -> Iterator[FaultProxy]:
 @pytest.fixture
 async def client(proxy: FaultProxy, postgres_url: str) -> AsyncIterator[Connection]:
     """A client's connection through the proxy."""
-    connection = await asyncpg.connect(proxy.url(postgres_url), timeout=10)
+    connection = await asyncpg.connect(proxy.url(postgres_url), timeout=60)
     yield connection
     connection.terminate()
 
@@ -51,9 +51,12 @@ async def test_latency_delays_each_direction(proxy: FaultProxy, client: Connecti
     await client.fetchval("SELECT 1")
     assert time.monotonic() - began >= 0.2
     proxy.ok()
-    began = time.monotonic()
-    await client.fetchval("SELECT 1")
-    assert time.monotonic() - began < 0.1
+    took = []
+    for _ in range(20):  # a busy machine delays one or the other, a latency that is left all of them
+        began = time.monotonic()
+        await client.fetchval("SELECT 1")
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.2
 
 
 async def test_a_hanging_server_answers_nobody_and_then_goes_on(
@@ -62,7 +65,7 @@ async def test_a_hanging_server_answers_nobody_and_then_goes_on(
     """Old and new connections get no answer and no end; what waits is answered when the fault is over."""
     proxy.hang()
     asked = asyncio.ensure_future(client.fetchval("SELECT 7"))
-    greeted = asyncio.ensure_future(asyncpg.connect(proxy.url(postgres_url), timeout=10))
+    greeted = asyncio.ensure_future(asyncpg.connect(proxy.url(postgres_url), timeout=60))
     done, _ = await asyncio.wait({asked, greeted}, timeout=0.5)
     assert done == set()
     proxy.ok()
@@ -76,9 +79,9 @@ async def test_a_reset_breaks_old_and_new_connections(proxy: FaultProxy, client:
     await asyncio.sleep(0.1)
     proxy.reset()
     with pytest.raises(BROKEN):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
     with pytest.raises(BROKEN):
-        await asyncpg.connect(proxy.url(postgres_url), timeout=5)
+        await asyncpg.connect(proxy.url(postgres_url), timeout=60)
     proxy.ok()
     assert rows(proxy.url(postgres_url), "SELECT 1") == [(1,)]
 
@@ -98,11 +101,11 @@ async def test_a_refusing_server_has_no_open_port(proxy: FaultProxy, client: Con
 async def test_who_waits_for_a_hanging_server_is_cut_off_by_a_reset(proxy: FaultProxy, postgres_url: str) -> None:
     """A hang that ends in a reset ends so for those who were just connecting, too."""
     proxy.hang()
-    greeted = asyncio.ensure_future(asyncpg.connect(proxy.url(postgres_url), timeout=10))
+    greeted = asyncio.ensure_future(asyncpg.connect(proxy.url(postgres_url), timeout=60))
     await asyncio.sleep(0.2)
     proxy.refuse()
     with pytest.raises(BROKEN):
-        await asyncio.wait_for(greeted, 5)
+        await asyncio.wait_for(greeted, 60)
 
 
 @pytest.mark.parametrize("prepared_before", [False, True])

@@ -143,7 +143,7 @@ class TestSQLite:
         async with place.engine.begin() as connection, place.gate.using(connection):
             await place.gate.accounts.create("ann", None)
             login = asyncio.create_task(place.gate.login.login("bob", PASSWORD, origin=NOWHERE))
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
             assert not login.done()
         assert (await login).access_token
 
@@ -154,7 +154,7 @@ class TestSQLite:
             ann = await place.gate.accounts.create("ann", None)
             with pytest.raises(Unavailable):
                 await asyncio.create_task(place.gate.accounts.create("bob", None))
-            assert 4 < time.monotonic() - began < 15
+            assert 4 < time.monotonic() - began < 60
             await profile(connection, ann.id)
         assert len(await place.rows("SELECT sub FROM profiles")) == 1
         # And limen's writer is as good as new.

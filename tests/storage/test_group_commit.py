@@ -107,7 +107,7 @@ async def test_a_loop_that_closed_at_once_holds_nobody_up(storage: SQLiteStorage
         loop.close()
 
     await asyncio.to_thread(closed_at_once)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await storage.write(adds("next")) == "next"
     assert roles(storage) == ["next", "orphan"]
 

@@ -10,7 +10,7 @@ def uncounted() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait that long at most for a condition; return whether it holds."""
     deadline = time.monotonic() + seconds
     while not condition():

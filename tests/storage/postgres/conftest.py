@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from limen.storage.sql import gathering
+from limen.storage.sql import gathering, postgres_pool
 from limen.storage.sql.postgres import PostgresStorage
 from tests.storage.conftest import TurnedClock
 from tests.support.postgres import Databases, rows
@@ -28,6 +28,10 @@ def migrate(url: str) -> None:
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send nobody away because this machine is slow: what a slow database does to those who wait is another test."""
     monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 60.0)
+    waits = {"lock_timeout": "50s", "statement_timeout": "55s", "idle_in_transaction_session_timeout": "60s"}
+    monkeypatch.setattr(postgres_pool, "_SETTINGS", {**postgres_pool._SETTINGS, **waits})
+    for name in ("CONNECT_SECONDS", "STATEMENT_SECONDS", "WAIT_SECONDS"):
+        monkeypatch.setattr(postgres_pool, name, 60.0)
 
 
 @pytest.fixture

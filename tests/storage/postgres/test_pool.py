@@ -55,8 +55,11 @@ def pool_of(storage: PostgresStorage) -> PostgresPool:
     return storage._pools[asyncio.get_running_loop()]
 
 
-async def test_what_a_role_prefers_does_not_count(postgres: Databases, url: str) -> None:
+async def test_what_a_role_prefers_does_not_count(
+    postgres: Databases, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Isolation, durability and the waits are limen's, whatever the role and the database are set to."""
+    monkeypatch.undo()  # the waits of every day, not those of the tests
     name = url.rsplit("/", 1)[1]
     for setting in (
         "default_transaction_isolation = 'serializable'",
@@ -93,12 +96,13 @@ async def test_those_who_wait_are_bounded(url: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(postgres_pool, "QUEUE_SIZE", 3)
     monkeypatch.setattr(postgres_pool, "WAIT_SECONDS", 0.2)
     async with small(url, 2) as storage:
-        holding = [asyncio.ensure_future(storage.read(sleeps(0.6))) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        await storage.read(sleeps(0))
+        lent = [await pool_of(storage).take() for _ in range(2)]
         answers = await asyncio.gather(*(storage.read(sleeps(0)) for _ in range(5)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [Busy] * 5
         assert pool_of(storage).waiting == 0
-        await asyncio.gather(*holding)
+        for connection in lent:
+            pool_of(storage).give_back(connection, broken=False)
         await storage.read(sleeps(0))
         assert pool_of(storage).in_use == 0
 
@@ -160,7 +164,7 @@ async def test_who_is_cancelled_does_not_call_a_transaction_back(url: str) -> No
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await storage.read(asks("SELECT count(*) FROM limen_roles")) != 2:  # noqa: ASYNC110 - another's act
                 await asyncio.sleep(0.02)
 
@@ -170,7 +174,7 @@ async def test_a_connection_that_the_server_closed_is_not_lent(postgres: Databas
     async with small(url, 3) as storage:
         await asyncio.gather(*(storage.read(sleeps(0.05)) for _ in range(3)))
         name = url.rsplit("/", 1)[1]
-        postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        postgres.execute("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = $1", name)
         await asyncio.sleep(0.1)
         assert await asyncio.gather(*(storage.read(asks("SELECT 1")) for _ in range(5))) == [1] * 5
 
