@@ -19,9 +19,10 @@ settings.load_profile("limen")
 
 
 @pytest.fixture(autouse=True)
-def _levels() -> Iterator[None]:
-    """Leave the level of limen's log as it was: a command that runs within a test sets it for its whole process."""
+def _log() -> Iterator[None]:
+    """Leave limen's log as it was: a command that runs within a test sets it up for its whole process."""
     logger = logging.getLogger("limen")
-    level = logger.level
+    level, propagate, handlers = logger.level, logger.propagate, list(logger.handlers)
     yield
     logger.setLevel(level)
+    logger.propagate, logger.handlers[:] = propagate, handlers

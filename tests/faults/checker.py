@@ -12,7 +12,7 @@ from tests.faults.history import CLOCK_MARGIN_SECONDS, Act, History, Line, contr
 from tests.faults.servers import Server
 from tests.support.gates import PASSWORD
 
-FELT_SECONDS = 2.0
+FELT_SECONDS = 4.0
 """Within which every process goes by what was acknowledged by another one."""
 
 

@@ -21,7 +21,7 @@ from tests.support.processes import until
 
 LEEWAY: Final = 1
 SETTINGS: Final = {"log_level": "error", "refresh_leeway": str(LEEWAY)}
-FELT_SECONDS: Final = 2.0
+FELT_SECONDS: Final = 8.0
 STEPS: Final = (-300, -60, 60, 300)
 
 

@@ -28,7 +28,7 @@ from tests.support.valkey import Server, serving
 HOST = "https://app.example"
 OWN = {"Sec-Fetch-Site": "same-origin", "Origin": HOST}
 ANN = {"username": "ann", "password": PASSWORD}
-PATIENCE = 6.0
+PATIENCE = 30.0
 """Seconds for one answer, whatever hangs: a connection, and an answer, each take two at most."""
 
 

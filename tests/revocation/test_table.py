@@ -29,7 +29,7 @@ from limen.features.roles.service import OPERATOR
 from tests.revocation.conftest import Held, Two
 from tests.support.gates import PASSWORD
 
-PATIENCE: Final = 5.0
+PATIENCE: Final = 60.0
 """Seconds: far beyond the promised two, which is measured elsewhere, with processes that are truly two."""
 NEW: Final = "another battery, another horse"
 LOST, KEPT = "maker", "checker"

@@ -68,7 +68,7 @@ def test_what_happens_is_counted(start: Start, installed: Path) -> None:
     assert total(numbers, "limen_password_hash_seconds_bucket", le="+Inf") == 2
     assert ("limen_password_hash_queue", (("worker", "0"),)) in numbers
     assert total(numbers, "limen_database_calls_total") >= 6
-    assert 0 <= total(numbers, "limen_ended_list_age_seconds") < 5
+    assert 0 <= total(numbers, "limen_ended_list_age_seconds") < 60
     assert total(numbers, "process_start_time_seconds") > 1e9
 
 

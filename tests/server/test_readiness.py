@@ -17,6 +17,7 @@ import pytest
 from limen.core.probe import KEEP_SECONDS, WAIT_SECONDS
 from tests.server.conftest import LIMEN, READY_WITHIN_SECONDS, Start, environment, serve
 from tests.support.ports import free_port
+from tests.support.waiting import in_one_of
 
 _LOCKS_AT = 120
 _LOCKS = 8
@@ -27,7 +28,7 @@ _LOCKS = 8
 def hanging(database: Path) -> Iterator[None]:
     """Let a SQLite database hang: whoever wants to read or write waits for its locks."""
     with Path(f"{database}-shm").open("r+b") as index:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _LOCKS_AT, _LOCKS, 0)
@@ -40,6 +41,7 @@ def hanging(database: Path) -> Iterator[None]:
 
 
 @pytest.mark.serial
+@in_one_of(3)
 def test_a_database_that_hangs_makes_it_false_in_time(start: Start, installed: Path) -> None:
     """While the database does not answer, so does ``/readyz`` within about two seconds: 503 with Retry-After."""
     server = serve(start, installed)
@@ -53,7 +55,7 @@ def test_a_database_that_hangs_makes_it_false_in_time(start: Start, installed: P
             assert int(refused.headers["retry-after"]) > 0
             assert client.get("/healthz").status_code == 200
         assert WAIT_SECONDS - 0.2 <= took < WAIT_SECONDS + 1.5
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while client.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -72,6 +74,7 @@ def test_a_schema_that_is_behind_makes_it_false(start: Start, installed: Path) -
 
 
 @pytest.mark.serial
+@in_one_of(3)
 def test_a_storm_of_probes_is_no_storm_of_queries(start: Start, installed: Path) -> None:
     """Hundreds of probes from many clients take a database that hangs no longer than one: they share one question."""
     server = serve(start, installed)
@@ -100,7 +103,7 @@ def test_nobody_is_told_ready_before_it_is(tmp_path: Path, installed: Path) -> N
         while not answers:
             assert time.monotonic() < deadline
             with contextlib.suppress(httpx.ConnectError):
-                answers.append(httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code)
+                answers.append(httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=60, trust_env=False).status_code)
         assert answers == [200]
     finally:
         process.terminate()

@@ -487,7 +487,7 @@ def test_a_provider_that_drips(
         browser = serve(make_gate(declared(provider, issuer=url)))
         began = time.monotonic()
         assert browser.get("/auth/sso/corp/login").status_code == 503
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(

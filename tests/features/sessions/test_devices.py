@@ -42,6 +42,6 @@ def test_a_header_made_to_be_slow_is_not() -> None:
     parts = ["0", "1.1", "A", "/", "_", "Version/", "bot", "; ", "(", "Mozilla/5.0 (Windows"]
     for first in parts:
         for second in parts:
-            started = time.process_time()
+            started = time.thread_time()
             device_name((first * 3 + second * 256)[:256])
-            assert time.process_time() - started < 0.2
+            assert time.thread_time() - started < 0.2
