@@ -89,6 +89,7 @@ def test_no_database_at_all_fails(run: Run, used: Path) -> None:
     ("name", "value", "check"),
     [
         ("LIMEN_REGISTRATION", "open", "registration"),
+        ("LIMEN_SMTP_URL", "", "mail"),
         ("LIMEN_DOCS", "on", "documentation"),
         ("LIMEN_PUBLIC_URL", "http://app.example", "public address"),
     ],

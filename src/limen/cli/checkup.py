@@ -64,6 +64,7 @@ def _settings(settings: Settings, env_file: Path | None) -> Iterator[Finding]:
         yield Finding(WARN, "registration", "open", "anybody can make an account; LIMEN_REGISTRATION=closed ends that")
     if settings.docs:
         yield Finding(WARN, "documentation", "/docs is served", "leave LIMEN_DOCS out where strangers can reach it")
+    yield _mail(settings)
     if settings.public_url is None:
         yield Finding(
             WARN,
@@ -73,6 +74,13 @@ def _settings(settings: Settings, env_file: Path | None) -> Iterator[Finding]:
         )
     elif settings.public_url.startswith("http://"):
         yield Finding(WARN, "public address", "http", "without TLS every token can be read on the way; use https")
+
+
+def _mail(settings: Settings) -> Finding:
+    if settings.smtp_url is None:
+        advice = "nobody can choose another password for one that is forgotten; LIMEN_SMTP_URL names a mail server"
+        return Finding(WARN, "mail", "no mail server is set", advice)
+    return Finding(OK, "mail", "a mail server is set; what it did not take is mail_given_up in the trail")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -302,6 +302,15 @@ class SsoCodeInvalid(LimenError):
     hint = "It holds for 60 seconds and once, for the client that began with the challenge of this verifier."
 
 
+class LinkInvalid(LimenError):
+    """What a mailed link proves is nothing: unknown, used, over, replaced by a newer one, or for something else."""
+
+    status = 400
+    code = "link_invalid"
+    title = "The link is not valid, or not any more."
+    hint = "It works once, only the newest one works, and a changed password or address ends it. Ask for another one."
+
+
 class SsoDenied(Forbidden):
     """The provider said no, or the person did there."""
 

@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from enum import StrEnum
+from typing import Protocol
+
+from limen.core.events import Origin
 
 
 class MailKind(StrEnum):
@@ -81,3 +85,43 @@ class ClaimedMail:
     expires_at: int
     is_expired: bool
     lease: str
+
+
+class Notices(Protocol):
+    """Makes what an act writes to be mailed. Where there is no mail, nobody has one."""
+
+    def notice(self, kind: str, origin: Origin = ...) -> Notice:
+        """Return a notice about what is done to an account now."""
+        ...
+
+    def verification(self, account_id: str, address: str) -> NewMail:
+        """Return the mail by which an account's address is to be proved."""
+        ...
+
+
+class MailFailed(Exception):
+    """A mail could not be handed over.
+
+    Args:
+        code: why, in a word for the log and the trail; never an address.
+        is_final: it will not be taken later either.
+        is_unreachable: the mail server was not reached, so other mails need not be tried now.
+    """
+
+    def __init__(self, code: str, *, is_final: bool = False, is_unreachable: bool = False) -> None:
+        super().__init__(code)
+        self.code = code[:64]
+        self.is_final = is_final
+        self.is_unreachable = is_unreachable
+
+
+class MailTransport(Protocol):
+    """Hands a mail over to whoever delivers it."""
+
+    async def send(self, message: EmailMessage) -> None:
+        """Hand over one mail with one recipient; when it returns, somebody else is responsible for it.
+
+        Raises:
+            MailFailed: nobody took it.
+        """
+        ...

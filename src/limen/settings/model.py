@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     password_min_length: int = Field(15, ge=8, le=64)
     sso_redirects: UrlList = ()
     registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
+    # Stand behind what mail cannot do without.
+    mail_from: Annotated[str | None, _read(parsing.mail_from)] = None
+    mail_templates: Path | None = Field(None, repr=False)
+    smtp_url: Annotated[SecretStr | None, _read(parsing.smtp_url)] = None
     cors_origins: OriginList = ()
     trusted_proxies: ProxyList = ()
     forwarded_header: Annotated[Literal["x-forwarded-for", "forwarded"], BeforeValidator(_lower)] = "x-forwarded-for"
@@ -191,6 +195,9 @@ class Settings(BaseSettings):
             "tls_cert",
             "tls_key",
             "client_ca",
+            "mail_from",
+            "mail_templates",
+            "smtp_url",
         }
         told = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
         told["cors_origins"] = list(self.cors_origins)
@@ -205,6 +212,7 @@ class Settings(BaseSettings):
             "key_files": len(self.signing_key_files),
             "tls": self.tls_cert is not None,
             "client_certificates": self.client_ca is not None,
+            "mail": self.smtp_url is not None,
             **told,
         }
 
@@ -257,6 +265,16 @@ class Settings(BaseSettings):
                 " or leave the address out"
             )
         return store
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _with_what_mail_needs(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        needed = {"public_url": "where links lead", "mail_from": "whom mails are from", "data_secrets": "for links"}
+        lacking = [name for name in needed if name in info.data and not info.data[name]]
+        if url is not None and lacking:
+            told = ", ".join(f"{_full_name(name)} ({needed[name]})" for name in lacking)
+            raise ValueError(f"is set, and mail does not go without {told}")
+        return url
 
     @field_validator("signing_alg", mode="before")
     @classmethod

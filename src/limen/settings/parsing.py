@@ -2,6 +2,7 @@
 
 import json
 import re
+from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +13,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
 _HOST = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?)\Z")
 _DATABASE_NUMBER = re.compile(r"(?:/\d{0,5})?\Z")
+_SENDER = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\Z")
 _TLS_FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _MAX_NAME = 200
 
@@ -165,6 +167,32 @@ def valkey_url(text: str) -> str:
         raise ValueError("must name a host, and behind it at most a port and the number of a database")
     if options and (not parts.scheme.endswith("s") or not options.keys() <= _TLS_FILES):
         raise ValueError(f"takes no options but those of valkeys://, which are {', '.join(sorted(_TLS_FILES))}")
+    return text
+
+
+def smtp_url(text: str) -> str:
+    """Return the address of the mail server: ``smtps://`` for TLS from the start, ``smtp://`` for STARTTLS."""
+    try:
+        parts = urlsplit(text)
+        named, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("holds a port or an address that cannot be read") from None
+    is_plain = text.isascii() and text.isprintable() and " " not in text
+    if parts.scheme not in {"smtp", "smtps"} or not is_plain or not named or port == 0:
+        raise ValueError("must be smtps://name:password@host:465, or smtp://… for STARTTLS")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must hold nothing behind host and port; write / ? # in a password as %2F %3F %23")
+    if parts.password and not parts.username:
+        raise ValueError("holds a password and no name")
+    return text
+
+
+def mail_from(text: str) -> str:
+    """Return whom mails are from: ``no-reply@app.example`` or ``App <no-reply@app.example>``."""
+    name, address = parseaddr(text)
+    plain = text.isprintable() and not {'"', ","} & set(text)
+    if not plain or not _SENDER.match(address) or text not in (address, f"{name} <{address}>"):
+        raise ValueError("must be one address, such as no-reply@app.example or App <no-reply@app.example>")
     return text
 
 

@@ -11,6 +11,7 @@ from limen.authz.attributes import AttributeLoader
 from limen.authz.explaining import PolicyResources, ResourceLoader
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock, system_clock
+from limen.core.mails import MailTransport
 from limen.core.principal import Principal
 from limen.features.accounts.existing import ExistingAccounts
 from limen.features.approvals.service import ApprovalService, ApprovalView, ByPolicy
@@ -47,6 +48,7 @@ class Limen(Elsewhere, ProtectingGate):
         issuers: others whose access tokens count beside this limen's.
         strategies: ways of the application's own to say who is calling.
         sso: the providers of single sign-on, beside those that the settings declare.
+        mail: what hands mails over, in the place of a mail server.
         clock: the time in seconds since 1970 UTC; tests turn it.
 
     Raises:
@@ -68,6 +70,7 @@ class Limen(Elsewhere, ProtectingGate):
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
         strategies: Sequence[OwnStrategy] = (),
+        mail: MailTransport | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self._prepare_policies(policies, attributes, policy_context, clock)
@@ -79,6 +82,7 @@ class Limen(Elsewhere, ProtectingGate):
             issuers=issuers,
             sso=sso,
             strategies=strategies,
+            mail=mail,
             clock=clock,
         )
         self._prepare_approvals()
@@ -100,6 +104,7 @@ class Limen(Elsewhere, ProtectingGate):
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
         strategies: Sequence[OwnStrategy] = (),
+        mail: MailTransport | None = None,
         env_file: str | os.PathLike[str] | None = None,
         clock: Clock = system_clock,
         **overrides: Any,
@@ -117,6 +122,7 @@ class Limen(Elsewhere, ProtectingGate):
             issuers: others whose access tokens count beside this limen's.
             strategies: ways of the application's own to say who is calling.
             sso: the providers of single sign-on, beside those that the settings declare.
+            mail: what hands mails over, in the place of a mail server.
             env_file: a file of settings; the environment wins. ``LIMEN_ENV_FILE`` names one too.
             clock: the time in seconds since 1970 UTC.
             overrides: settings by their lower-case names, which win over both.
@@ -136,6 +142,7 @@ class Limen(Elsewhere, ProtectingGate):
             issuers=issuers,
             sso=sso,
             strategies=strategies,
+            mail=mail,
             clock=clock,
         )
 

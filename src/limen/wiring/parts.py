@@ -22,6 +22,7 @@ from limen.authz.permissions import permission_name
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock
 from limen.core.errors import LimenError
+from limen.core.mails import MailTransport
 from limen.core.principal import Principal
 from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, AccessClaims, RefreshClaims
 from limen.crypto.claims_cache import ClaimsCache
@@ -42,9 +43,11 @@ from limen.features.events.service import EventService
 from limen.features.forwarding.service import ForwardingService
 from limen.features.login.cookies import CookieLogin
 from limen.features.login.service import LoginService
+from limen.features.mail.building import build_mail
 from limen.features.maintenance.service import MaintenanceService
 from limen.features.maintenance.watch import RollbackWatch
 from limen.features.messages.building import Verifying, build_messages
+from limen.features.recovery.building import build_recovery
 from limen.features.roles.permissions import PermissionService
 from limen.features.roles.service import RoleService
 from limen.features.roles.watch import RoleWatch
@@ -86,6 +89,7 @@ class Parts:
         sso: the providers of single sign-on that the application declares.
         issuers: others whose access tokens count.
         strategies: ways of the application's own to say who is calling.
+        mail: what hands mails over, in the place of LIMEN_SMTP_URL.
         clock: the time in seconds since 1970 UTC.
 
     Raises:
@@ -101,9 +105,11 @@ class Parts:
         issuers: Sequence[ExternalIssuer] = (),
         sso: Sequence[SSOProvider] = (),
         strategies: Sequence[OwnStrategy] = (),
+        mail: MailTransport | None = None,
         clock: Clock,
     ) -> None:
         self.settings = settings
+        self._mail_transport = mail
         self._strategies = tuple(strategies)
         self.catalogue = RoleCatalogue({} if roles is None else roles)
         self._code_roles = None if roles is None else self.catalogue
@@ -154,6 +160,7 @@ class Parts:
         self._build_sessions(settings, access_keys)
         self._build_accounts(settings, self._keep_ended_ms)
         self._build_administration()
+        self._build_recovery(settings)
         self.forwarding = ForwardingService(self.door, clock=self._clock)
         self.signing_keys = self._signing_key_service(settings, self._keep_ended_ms)
         self.external = self._external(settings)
@@ -240,6 +247,28 @@ class Parts:
         self.events = EventService(self.storage.trail)
         self.audit = AuditService(
             self.storage.audit, (secret.get_secret_value() for secret in self.settings.data_secrets)
+        )
+
+    def _build_recovery(self, settings: Settings) -> None:
+        self.mail = build_mail(
+            self.storage.mails,
+            transport=self._mail_transport,
+            smtp_url=None if settings.smtp_url is None else settings.smtp_url.get_secret_value(),
+            sender=settings.mail_from,
+            templates=settings.mail_templates,
+            public_url=settings.public_url,
+            clock=self._clock,
+        )
+        self.recovery = build_recovery(
+            self.storage.recovery,
+            self.mail,
+            secrets=[secret.get_secret_value() for secret in settings.data_secrets],
+            public_url=settings.public_url,
+            accounts=self.accounts,
+            roles=self.roles,
+            keep_ended_ms=self._keep_ended_ms,
+            record=self.sessions.record,
+            sessions_ended=self.sessions.catch_up,
         )
 
     def _build_messages(self, settings: Settings) -> None:

@@ -60,6 +60,8 @@ class ProtectingGate(RunningGate):
         # Imported here: whoever only runs the command line, or a worker, needs no web framework.
         from limen.web.guard import protect
 
+        if self.recovery is not None:
+            self.recovery.prefix = prefix
         adds = _Added(prefix, health, administration, approvals)
         extra = {
             "paths": self._schema_of(adds),
@@ -96,6 +98,7 @@ class ProtectingGate(RunningGate):
             sso=self.sso,
             certificates=certificates.service if certificates.strategy is not None else None,
             approvals=self.approvals if adds.approvals else None,
+            recovery=self.recovery,
         )
 
     def _schema_of(self, adds: "_Added") -> "Paths":
@@ -110,6 +113,7 @@ class ProtectingGate(RunningGate):
             sso=self.sso is not None,
             certificates=self.client_certificates.strategy is not None,
             approvals=adds.approvals,
+            recovery=self.recovery is not None,
         )
 
     def _administered(self) -> "Administered":
@@ -126,6 +130,7 @@ class ProtectingGate(RunningGate):
             explain=self.explain_account,
             policy_differences=self.policy_differences,
             api_keys=self.api_keys,
+            recovery=self.recovery,
         )
 
     def public_mount(self, path: str) -> None:

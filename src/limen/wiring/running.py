@@ -110,6 +110,8 @@ class RunningGate(KnowingGate):
             ("housekeeping", self.storage.sweep, SWEEP_SECONDS),
             ("approved actions", self.approvals.work, POLL_SECONDS),
         ]
+        if self.mail is not None:
+            work.append(("mails", self.mail.work, POLL_SECONDS))
         if self.signing_keys is not None:
             work.append(("signing keys", self.signing_keys.catch_up, POLL_SECONDS))
         if self.audit.seals:

@@ -8,6 +8,7 @@ from limen.authz.authority import Authority
 from limen.core.errors import Conflict, InputFault, InvalidCredentials, InvalidInput, NotFound, UsernameTaken
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import is_uuid7, uuid7
+from limen.core.mails import MailKind, Notices
 from limen.core.pages import check_limit
 from limen.crypto.hashing_pool import HashingPool
 from limen.crypto.passwords import PasswordHasher
@@ -89,6 +90,11 @@ class AccountService:
         self._record = record
         self._sessions_ended = sessions_ended
         self._taking_over = taking_over
+        self._notices: Notices | None = None
+
+    def use_mail(self, notices: Notices) -> None:
+        """Write mails with what is done from now on: to prove new addresses, and to tell of changed passwords."""
+        self._notices = notices
 
     async def create(
         self,
@@ -130,7 +136,10 @@ class AccountService:
             origin=origin,
             data={"roles": sorted(roles)},
         )
-        if not await self._store.create(new, event, authority=authority):
+        mail = None
+        if self._notices is not None and address is not None and kind == "person":
+            mail = self._notices.verification(new.id, address)
+        if not await self._store.create(new, event, authority=authority, mail=mail):
             raise UsernameTaken()
         account = await self._store.by_id(new.id)
         if account is None:
@@ -312,14 +321,7 @@ class AccountService:
             InvalidCredentials: the present password is not right, or it was changed meanwhile.
             InvalidInput: the new password is not acceptable.
         """
-        presented = check_presented_password(current, field="current_password")
-        account = await self._store.by_id(account_id)
-        if account is None:
-            raise InvalidCredentials()
-        verification = await self._pool.run(self._hasher.verify, presented, account.password_hash)
-        if not verification.matches or account.password_hash is None:
-            await self._record(Event(EventName.PASSWORD_CHANGE_FAILED, Outcome.FAILURE, account.id, account.id, origin))
-            raise InvalidCredentials("The current password is not right.")
+        account = await self.confirm_password(account_id, current, origin=origin)
         accepted = self._accept_new_password(new, account.username, account.email, field="new_password")
         if not await self._replace_password(account, accepted, sid=sid, origin=origin):
             raise InvalidCredentials("The password was changed meanwhile.")
@@ -334,6 +336,7 @@ class AccountService:
             end_others=True,
             keep_sid=sid,
             keep_ended_ms=self._keep_ended_ms,
+            notice=None if self._notices is None else self._notices.notice(MailKind.PASSWORD_CHANGED, origin),
         )
         if changed:
             await self._sessions_ended()
@@ -355,6 +358,32 @@ class AccountService:
         if not await self._replace_password(account, accepted, sid=None, origin=origin):
             raise InvalidCredentials()
         return await self.by_id(account.id)
+
+    async def hash_new_password(self, password: str, username: str, email: str | None) -> str:
+        """Return the hash of a password that an account is to have, where it is acceptable.
+
+        Raises:
+            InvalidInput: it is not.
+            Busy: too many passwords wait to be hashed.
+        """
+        accepted = self._accept_new_password(password, username, email, field="new_password")
+        return await self._pool.run(self._hasher.hash, accepted)
+
+    async def confirm_password(self, account_id: str, password: str, *, origin: Origin = NOWHERE) -> Account:
+        """Return the account where this is its password: asked once more before something that lasts.
+
+        Raises:
+            InvalidCredentials: it is not, or the account has none.
+            Busy: too many passwords wait to be hashed.
+        """
+        presented = check_presented_password(password, field="current_password")
+        account = await self._store.by_id(account_id)
+        stored = None if account is None else account.password_hash
+        verification = await self._pool.run(self._hasher.verify, presented, stored)
+        if account is None or not verification.matches:
+            await self._record(Event(EventName.PASSWORD_CHANGE_FAILED, Outcome.FAILURE, account_id, account_id, origin))
+            raise InvalidCredentials("The current password is not right.")
+        return account
 
     async def hash_temporary_password(self) -> tuple[str, str]:
         """Make a temporary password; return it, and its hash.

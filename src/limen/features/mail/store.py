@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from limen.authz.authority import Authority
 from limen.core.events import Event
 from limen.core.mails import ClaimedMail, NewMail
 
@@ -9,8 +10,12 @@ from limen.core.mails import ClaimedMail, NewMail
 class MailStore(Protocol):
     """The outbox. Every verb is one transaction, and an event is written in it."""
 
-    async def queue(self, mail: NewMail, event: Event) -> None:
-        """Insert a mail to be sent; the same statements whether anybody has the address or not."""
+    async def queue(self, mail: NewMail, event: Event, *, authority: Authority | None = None) -> None:
+        """Insert a mail to be sent; the same statements whether anybody has the address or not.
+
+        Raises:
+            AuthorityMoved: an authority over the mail's account was given, and does not hold any more.
+        """
         ...
 
     async def claim(self, *, lease_ms: int) -> ClaimedMail | None:

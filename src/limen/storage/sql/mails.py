@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from limen.authz.authority import Authority
 from limen.core.events import Event
 from limen.core.ids import uuid7
 from limen.core.mails import ClaimedMail, NewMail, Notice
+from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.statement import Row, Statement, Steps, row, run
@@ -63,9 +65,9 @@ class SQLMails:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def queue(self, mail: NewMail, event: Event) -> None:
+    async def queue(self, mail: NewMail, event: Event, *, authority: Authority | None = None) -> None:
         """Insert a mail to be sent, and the event."""
-        await self._database.write(partial(_queued, mail, event))
+        await self._database.write(partial(_queued, mail, event, authority))
 
     async def claim(self, *, lease_ms: int) -> ClaimedMail | None:
         """Take the next mail whose time has come; one caller gets it."""
@@ -116,7 +118,9 @@ def notify(account_id: str, notice: Notice | None) -> Steps[None]:
     )
 
 
-def _queued(mail: NewMail, event: Event) -> Steps[None]:
+def _queued(mail: NewMail, event: Event, authority: Authority | None) -> Steps[None]:
+    if authority is not None and mail.account_id is not None:
+        yield from locked(mail.account_id, authority)
     yield from queue(mail)
     yield from record(event)
 

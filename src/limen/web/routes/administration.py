@@ -9,6 +9,7 @@ from limen.features.accounts.service import AccountService
 from limen.features.api_keys.building import ApiKeys
 from limen.features.client_certificates.service import ClientCertificateService
 from limen.features.events.service import EventService
+from limen.features.recovery.service import RecoveryService
 from limen.features.roles.permissions import PermissionService
 from limen.features.roles.service import RoleService
 from limen.features.sessions.service import SessionService
@@ -20,6 +21,7 @@ from limen.web.routes.endpoint import Routes
 from limen.web.routes.events import event_paths, event_routes
 from limen.web.routes.explain import explain_paths, explain_routes
 from limen.web.routes.grants import grant_paths, grant_routes
+from limen.web.routes.recovery import start_paths, start_routes
 from limen.web.routes.roles import role_paths, role_routes
 from limen.web.routes.schema import Paths
 
@@ -46,6 +48,7 @@ class Administered:
     explain: "Callable[[str, str, str | None], Awaitable[Explanation]]"
     policy_differences: "Callable[[], PolicyDifferences | None]"
     api_keys: ApiKeys | None = None
+    recovery: RecoveryService | None = None
 
 
 def administration_routes(services: Administered) -> Routes:
@@ -61,10 +64,11 @@ def administration_routes(services: Administered) -> Routes:
         **difference_routes(services.policy_differences, prefix=PREFIX),
         **certificate_routes(services.client_certificates, prefix=PREFIX),
         **(service_routes(services.api_keys, prefix=PREFIX) if services.api_keys is not None else {}),
+        **(start_routes(services.recovery, prefix=PREFIX) if services.recovery is not None else {}),
     }
 
 
-def administration_paths(*, api_keys: bool = False) -> Paths:
+def administration_paths(*, api_keys: bool = False, recovery: bool = False) -> Paths:
     """Describe them."""
     services = service_paths(PREFIX) if api_keys else {}
     return {
@@ -76,4 +80,5 @@ def administration_paths(*, api_keys: bool = False) -> Paths:
         **difference_paths(PREFIX),
         **certificate_paths(PREFIX),
         **services,
+        **(start_paths(PREFIX) if recovery else {}),
     }

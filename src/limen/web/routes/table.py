@@ -10,6 +10,7 @@ from limen.features.approvals.service import ApprovalService
 from limen.features.client_certificates.service import ClientCertificateService
 from limen.features.forwarding.service import ForwardingService
 from limen.features.login.service import LoginService
+from limen.features.recovery.service import RecoveryService
 from limen.features.sessions.feed import EndedFeed
 from limen.features.sessions.service import SessionService
 from limen.features.signing_keys.service import JWKS_MAX_AGE
@@ -25,6 +26,7 @@ from limen.web.routes.ended import ended_paths, ended_routes
 from limen.web.routes.health import health_routes
 from limen.web.routes.jwks import JWKS_PATH, jwks_routes
 from limen.web.routes.login import login_routes
+from limen.web.routes.recovery import recovery_paths, recovery_routes
 from limen.web.routes.refresh_cookie import RefreshCookies
 from limen.web.routes.schema import BEARER, BODY_PROBLEMS, Paths, array, object_of, operation, text
 from limen.web.routes.session_cookie import Cookies, cookie_paths, cookie_routes
@@ -53,12 +55,14 @@ def own_routes(
     certificates: ClientCertificateService | None = None,
     sso: Sso | None = None,
     approvals: ApprovalService | None = None,
+    recovery: RecoveryService | None = None,
 ) -> OwnRoutes:
     """Make the one entry for an application's list of routes.
 
     ``ready`` adds ``/healthz`` and ``/readyz``, ``administration`` everything under ``/admin/api``, ``api_keys`` the
     caller's own. ``public_url`` is where others reach the application; ``certificates`` adds the tokens of services,
-    ``sso`` the providers of single sign-on, ``approvals`` everything under ``/approvals``.
+    ``sso`` the providers of single sign-on, ``approvals`` everything under ``/approvals``, ``recovery`` forgotten
+    passwords and the proof of addresses.
     """
     refresh_cookies = RefreshCookies(cookies.csrf, cookies.https_only, prefix, public_url)
     table = {
@@ -73,6 +77,7 @@ def own_routes(
         **(certificate_token_routes(certificates, prefix=prefix) if certificates is not None else {}),
         **(sso_routes(sso, cookies, prefix=prefix) if sso is not None else {}),
         **(approval_routes(approvals) if approvals is not None else {}),
+        **(recovery_routes(recovery, prefix=prefix) if recovery is not None else {}),
         **(health_routes(ready) if ready is not None else {}),
         **(administration_routes(administration) if administration is not None else {}),
     }
@@ -116,6 +121,7 @@ def paths_of_schema(
     sso: bool = False,
     certificates: bool = False,
     approvals: bool = False,
+    recovery: bool = False,
 ) -> Paths:
     """Describe the routes as OpenAPI paths, so that they stand beside the application's own in its schema."""
     registration = object_of(
@@ -194,5 +200,6 @@ def paths_of_schema(
         **(sso_paths(prefix, _TOKENS) if sso else {}),
         **(certificate_token_paths(prefix) if certificates else {}),
         **(approval_paths() if approvals else {}),
-        **(administration_paths(api_keys=api_keys) if administration else {}),
+        **(recovery_paths(prefix) if recovery else {}),
+        **(administration_paths(api_keys=api_keys, recovery=recovery) if administration else {}),
     }
