@@ -3,79 +3,47 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
 from limen import (
     Limen,
     PolicySet,
-    Principal,
-    PrincipalKind,
     allow,
-    consumers,
-    context,
     deny,
     expect,
     python,
-    resource,
-    subject,
 )
 from limen.authz.engine import Policies
-from limen.authz.policy.rules import Rule
 from limen.authz.shadow import LINES_A_MINUTE, MOST_KINDS, SAMPLES_A_KIND, Compared, Differences, DifferenceSample, Told
-from limen.consumers import Consumer, GuardedMessage, Message, Verdict
 from limen.core import metrics
-from limen.core.errors import ConfigurationError, PolicyDenied, Unavailable
-from limen.fastapi import CurrentPrincipal, permissions, policy, roles
+from limen.core.errors import ConfigurationError, PolicyDenied
 from limen.features.roles.service import OPERATOR
 from limen.guard.policies import LoadedPolicies
-from limen.guard.requirements import Question, Requirement
 from limen.guard.shadow import ShadowedPolicies
-from limen.web.guard import protect
-from tests.policies.guarding import ORDERS, RULES, SUSPENDED, C, gate_with, loaded
-from tests.policies.guarding import Order as GuardedOrder
-from tests.policies.guarding import U as GuardedUser
-from tests.support.gates import ROLES, settings_for
-from tests.web.guard.kit import SmallGate, call
-
-SECRET = "never listed"
-
-
-@dataclass
-class Order:
-    """An order."""
-
-    maker_id: str
-    amount: int = 1
-    note: str = SECRET
-
-
-class Turned:
-    """A clock that is turned by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-U, O = subject(), resource(Order)  # noqa: E741 - as in the documentation
-OLD = (
-    allow("order:approve", O.amount < 100, id="small"),
-    deny("order:approve", O.maker_id == U.id, id="own_order"),
+from tests.policies.shadowed import (
+    ME,
+    MIDDLE,
+    MINE,
+    OLD,
+    SECRET,
+    SMALL,
+    YOU,
+    O,
+    Order,
+    Turned,
+    U,
+    gate_of,
+    kinds_of,
 )
+from tests.support.gates import settings_for
+
 NEW = (
     allow("order:approve", O.amount < 10, id="tiny"),
     allow("order:read", id="all_read"),
 )
-ME = Principal(sub="me", kind=PrincipalKind.PERSON, roles=frozenset({"checker"}))
-YOU = replace(ME, sub="you", kind=PrincipalKind.SERVICE)
-SMALL, MIDDLE, MINE = Order("x", 5), Order("x", 50), Order("me", 5)
 
 
 def _fails(*_: object) -> bool:
@@ -83,25 +51,6 @@ def _fails(*_: object) -> bool:
 
 
 FAILING = (allow("order:approve", python(_fails), id="failing"),)
-
-
-def _gate(folder: Path, policies: Any = OLD, **more: Any) -> Limen:
-    return Limen(settings_for(folder), roles=more.pop("roles", ROLES), policies=policies, **more)
-
-
-def _shadowed(in_force: tuple[Rule, ...], shadow: tuple[Rule, ...]) -> ShadowedPolicies:
-    alone, beside = loaded(in_force), loaded(shadow)
-    return ShadowedPolicies(alone, beside, Differences(alone.policies, beside.policies, Turned()))
-
-
-def _kinds(gate: Any) -> list[tuple[str, bool, bool, str | None, str | None, int]]:
-    """Return what was counted, without times and examples."""
-    loaded_policies = gate.loaded_policies
-    assert isinstance(loaded_policies, ShadowedPolicies)
-    return [
-        (each.action, each.allowed, each.shadow_allowed, each.rule, each.shadow_rule, each.count)
-        for each in loaded_policies.differences.snapshot().differences
-    ]
 
 
 def _checks(gate: Limen, order: Order) -> bool:
@@ -126,10 +75,10 @@ def test_the_answer_stays_that_in_force_and_the_difference_is_counted(
     tmp_path: Path, ask: Callable[[Limen, Order], bool]
 ) -> None:
     """However it is asked: looser and tighter are both listed with both rules, and what agrees is only counted."""
-    gate = _gate(tmp_path)
+    gate = gate_of(tmp_path)
     gate.shadow_policies(NEW)
     assert [ask(gate, each) for each in (SMALL, MIDDLE, MINE, MIDDLE)] == [True, True, False, True]
-    assert _kinds(gate) == [
+    assert kinds_of(gate) == [
         ("order:approve", True, False, "small", "", 2),
         ("order:approve", False, True, "own_order", "tiny", 1),
     ]
@@ -141,7 +90,7 @@ def test_the_answer_stays_that_in_force_and_the_difference_is_counted(
 def test_a_difference_tells_when_and_who_and_never_a_value(tmp_path: Path) -> None:
     """First and last time by the gate's clock, both versions, and examples of principals and a class alone."""
     clock = Turned()
-    gate = _gate(tmp_path, clock=clock)
+    gate = gate_of(tmp_path, clock=clock)
     gate.shadow_policies(NEW)
     begun, clock.now = clock.now, clock.now + 5
     gate.can(ME, "order:approve", MIDDLE)
@@ -160,14 +109,14 @@ def test_a_difference_tells_when_and_who_and_never_a_value(tmp_path: Path) -> No
 
 def test_a_shadow_that_fails_is_counted_and_reaches_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Its failure is a no of its own: the answer stays, no failure is counted in force, the log says whose it was."""
-    gate = _gate(tmp_path)
+    gate = gate_of(tmp_path)
     gate.shadow_policies(FAILING)
     with caplog.at_level(logging.WARNING, logger="limen"):
         assert gate.can(ME, "order:approve", SMALL) is True
     told = gate.policy_differences()
     assert told is not None
     assert (told.failures, gate.policies.failures) == (1, 0)
-    assert _kinds(gate) == [("order:approve", True, False, "small", None, 1)]
+    assert kinds_of(gate) == [("order:approve", True, False, "small", None, 1)]
     assert [getattr(each, "policies", None) for each in caplog.records if each.message == "policy_failed"] == ["shadow"]
     assert SECRET not in caplog.text
 
@@ -187,7 +136,7 @@ def test_what_breaks_while_comparing_reaches_nobody(caplog: pytest.LogCaptureFix
 
 def test_without_a_shadow_the_gate_holds_the_same_object_as_ever(tmp_path: Path) -> None:
     """Nothing stands on the way of a decision: what is asked is the snapshot's own function, before and after."""
-    gate = _gate(tmp_path)
+    gate = gate_of(tmp_path)
     before = gate.loaded_policies
     assert type(before) is LoadedPolicies
     assert before.can == gate.policies.can
@@ -200,7 +149,7 @@ def test_without_a_shadow_the_gate_holds_the_same_object_as_ever(tmp_path: Path)
 
 async def test_a_shadow_that_does_not_load_is_refused_and_shows(tmp_path: Path) -> None:
     """The one in force is untouched, the shadow of before stays, and /readyz tells until there is another, or none."""
-    async with _gate(tmp_path).running() as gate:
+    async with gate_of(tmp_path).running() as gate:
         in_force = gate.policies
         for good in (NEW, None):
             with pytest.raises(ConfigurationError, match="order:aprove"):
@@ -213,13 +162,13 @@ async def test_a_shadow_that_does_not_load_is_refused_and_shows(tmp_path: Path) 
         with pytest.raises(ConfigurationError, match=r"read limit .* attributes="):
             gate.shadow_policies([allow("order:approve", O.amount <= U.limit, id="limited")])
         gate.can(ME, "order:approve", MIDDLE)
-        assert len(_kinds(gate)) == 1
+        assert len(kinds_of(gate)) == 1
 
 
 def test_there_is_no_shadow_of_nothing(tmp_path: Path) -> None:
     """A gate without policies has nothing to compare with."""
     with pytest.raises(ConfigurationError, match="policies="):
-        _gate(tmp_path, None).shadow_policies(NEW)
+        gate_of(tmp_path, None).shadow_policies(NEW)
 
 
 async def test_a_shadow_follows_the_roles(tmp_path: Path) -> None:
@@ -261,7 +210,7 @@ async def test_a_shadow_that_roles_make_unusable_is_left_out(tmp_path: Path) -> 
 
 def test_other_policies_in_force_begin_at_0(tmp_path: Path) -> None:
     """What is counted is about two versions; their failures are none of the shadow's."""
-    gate = _gate(tmp_path)
+    gate = gate_of(tmp_path)
     gate.shadow_policies(NEW)
     gate.can(ME, "order:approve", MIDDLE)
     gate.load_policies([*OLD, allow("order:list", id="lists")])
@@ -270,12 +219,12 @@ def test_other_policies_in_force_begin_at_0(tmp_path: Path) -> None:
     assert (told.version, told.compared, told.differences) == (gate.policies.version, 0, ())
     gate.shadow_policies(NEW)
     assert gate.can(ME, "order:list") is True
-    assert _kinds(gate) == [("order:list", True, False, "lists", "", 1)]
+    assert kinds_of(gate) == [("order:list", True, False, "lists", "", 1)]
 
 
 def test_a_shadow_whose_own_test_raises_is_refused_when_it_is_set(tmp_path: Path) -> None:
     """The tests of a set are run before it stands in the shadow."""
-    gate = _gate(tmp_path)
+    gate = gate_of(tmp_path)
     tested = PolicySet(NEW, tests=[expect("order:approve", SMALL, sub="x", allowed=False)])
     with pytest.raises(ConfigurationError, match="order:approve"):
         gate.shadow_policies(tested)
@@ -284,7 +233,7 @@ def test_a_shadow_whose_own_test_raises_is_refused_when_it_is_set(tmp_path: Path
 
 def test_lists_and_explanations_are_those_in_force(tmp_path: Path) -> None:
     """What is not compared asks the policies in force alone."""
-    gate = _gate(tmp_path)
+    gate = gate_of(tmp_path)
     before = (gate.explain(ME, "order:approve", MIDDLE), gate.scope(ME, "order:approve", Order))
     fields = gate.fields(ME, "order:approve", MIDDLE)
     gate.shadow_policies(NEW)
@@ -325,7 +274,7 @@ def test_what_is_kept_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_threads_lose_no_count(tmp_path: Path) -> None:
     """Handlers run in threads; every comparison and every difference of theirs is counted."""
-    gate = _gate(tmp_path)
+    gate = gate_of(tmp_path)
     gate.shadow_policies(NEW)
 
     def ask() -> None:
@@ -345,7 +294,7 @@ def test_threads_lose_no_count(tmp_path: Path) -> None:
 
 def test_the_metric_counts_by_what_the_shadow_says(tmp_path: Path) -> None:
     """Whoever watches several processes adds up one number each."""
-    gate = _gate(tmp_path)
+    gate = gate_of(tmp_path)
     gate.shadow_policies(NEW)
 
     def counted() -> dict[str, Any]:
@@ -354,168 +303,3 @@ def test_the_metric_counts_by_what_the_shadow_says(tmp_path: Path) -> None:
     before = counted()
     gate.can_many(ME, "order:approve", [MIDDLE, MIDDLE, MINE])
     assert {label: value - before[label] for label, value in counted().items()} == {"denied": 2, "allowed": 1}
-
-
-# --- routes and messages
-
-
-def _shop(gate: SmallGate) -> FastAPI:
-    app = FastAPI()
-
-    async def get_order(order_id: int) -> GuardedOrder | None:
-        return ORDERS.get(order_id)
-
-    @app.post("/orders/{order_id}")
-    async def approve(order: Annotated[GuardedOrder, policy("order:approve", load=get_order)]) -> str:
-        return "approved"
-
-    @app.post("/drafts")
-    @permissions("order:create")
-    async def create() -> str:
-        return "created"
-
-    @app.post("/desk")
-    @roles("maker")
-    async def desk() -> str:
-        return "open"
-
-    @app.get("/mine")
-    async def mine(me: CurrentPrincipal) -> dict[str, Any]:
-        assert gate.loaded_policies is not None
-        return {"may": gate.loaded_policies.can(me, "order:read")}
-
-    protect(app, gate)
-    return app
-
-
-async def test_routes_answer_as_those_in_force_and_what_differs_is_counted() -> None:
-    """A route with a policy and one with a permission; those whom a leaf would remember are compared each time."""
-    in_force = (*RULES, allow("order:list", id="list"))
-    none_create = deny("order:create", id="none_create")
-    shadow = (allow("order:approve", id="anybody"), allow("order:read", id="read"), none_create)
-    gate = gate_with()
-    gate.loaded_policies = _shadowed(in_force, shadow)
-    app = _shop(gate)
-    assert [(await call(app, f"/orders/{each}", "checker", method="POST")).status for each in (1, 3)] == [200, 403]
-    for _ in range(3):
-        assert (await call(app, "/drafts", "maker", method="POST")).status == 200
-    assert (await call(app, "/desk", "maker", method="POST")).status == 200
-    assert _kinds(gate) == [
-        ("order:create", True, False, "", "none_create", 3),
-        ("maker", True, False, "", "none_create", 1),
-        ("order:approve", False, True, "", "anybody", 1),
-    ]
-
-
-async def test_a_shadow_lifts_no_denial() -> None:
-    """What those in force deny by name stays denied where the shadow does not."""
-    gate = gate_with()
-    gate.loaded_policies = _shadowed((*RULES, deny("order:create", id="none_create")), RULES)
-    assert (await call(_shop(gate), "/drafts", "maker", method="POST")).status == 403
-    assert _kinds(gate) == [("order:create", False, True, "none_create", "", 1)]
-
-
-async def test_what_only_the_shadow_reads_is_loaded_for_it() -> None:
-    """Attributes that no rule in force reads, so that the shadow is not compared without them."""
-    gate = gate_with((), maker={"suspended": True}, checker={"suspended": False})
-    open_to_all = (allow(["order:create", "order:read", "order:approve"], id="open"),)
-    reading = deny("order:read", GuardedUser.suspended == True, id="no_reading")  # noqa: E712 - a field
-    gate.loaded_policies = _shadowed(open_to_all, (*open_to_all, SUSPENDED, reading))
-    app = _shop(gate)
-    for who in ("maker", "checker"):
-        for path, method in (("/mine", "GET"), ("/orders/1", "POST")):
-            assert (await call(app, path, who, method=method)).status == 200
-    assert (await call(app, "/drafts", "maker", method="POST")).status == 200
-    assert sorted(_kinds(gate)) == [
-        ("order:approve", True, False, "open", "suspended", 1),
-        ("order:create", True, False, "", "suspended", 1),
-        ("order:read", True, False, "open", "no_reading", 1),
-    ]
-
-
-class _Blind(SmallGate):
-    """Its loader fails."""
-
-    async def attributes_of(self, who: Principal) -> Any:
-        self.loader_asked.append(who.sub)
-        raise Unavailable()
-
-
-async def test_what_cannot_be_loaded_for_the_shadow_refuses_nobody() -> None:
-    """A loader and a context that fail are asked for the shadow's sake, and the request goes on without them."""
-
-    def told(_request: object) -> dict[str, object]:
-        raise RuntimeError(SECRET)
-
-    open_to_all = (allow(["order:create", "order:read", "order:approve"], id="open"),)
-    by_day = deny("order:*", C.entrance == "night", id="not_by_night", unknown="deny")
-    gate = _Blind(loaded_policies=_shadowed(open_to_all, (*open_to_all, SUSPENDED, by_day)), policy_context=told)
-    app = _shop(gate)
-    for path, method in (("/mine", "GET"), ("/orders/1", "POST"), ("/drafts", "POST")):
-        assert (await call(app, path, "maker", method=method)).status == 200
-    assert len(gate.loader_asked) == 3
-    assert {each[2] for each in _kinds(gate)} == {False}
-    gate.loaded_policies = loaded((*open_to_all, SUSPENDED))
-    assert (await call(app, "/drafts", "maker", method="POST")).status == 503
-
-
-async def test_services_get_what_the_shadow_reads_and_no_failure_of_it(tmp_path: Path) -> None:
-    """subject_of loads attributes for the shadow alone too; where that fails it returns who was handed in."""
-
-    async def load(principal: Principal) -> dict[str, object]:
-        if principal.sub == "you":
-            raise RuntimeError(SECRET)
-        return {"limit": 3}
-
-    gate = _gate(tmp_path, attributes=load)
-    gate.shadow_policies([allow("order:approve", O.amount <= U.limit, id="limited")])
-    assert (await gate.subject_of(ME)).attributes == {"limit": 3}
-    assert await gate.subject_of(YOU) is YOU
-    assert gate.can(await gate.subject_of(ME), "order:approve", SMALL) is True
-    assert _kinds(gate) == [("order:approve", True, False, "small", "", 1)]
-
-
-async def test_messages_are_handled_as_those_in_force_say(tmp_path: Path) -> None:
-    """A handler with a policy runs although the shadow denies it, by a context that fails and nobody else reads."""
-
-    def told(_entrance: object) -> dict[str, object]:
-        raise RuntimeError(SECRET)
-
-    ran: list[GuardedMessage] = []
-
-    @consumers.policy("order:create")
-    async def handler(message: GuardedMessage) -> None:
-        ran.append(message)
-
-    makers = allow("order:create", U.has_role("maker"), id="makers")
-    gate = _gate(tmp_path, (makers,), policy_context=told)
-    night = deny("order:create", C.entrance == "night", id="night", unknown="deny")
-    async with gate.running():
-        gate.shadow_policies(PolicySet([makers, night], context={"entrance"}))
-        assert gate.api_keys is not None
-        await gate.api_keys.services.create(OPERATOR, "shop", roles=frozenset({"maker"}))
-        attributes = await gate.messages.attributes(service="shop", audience="orders", body=b"1")
-        outcome = await Consumer(gate, handler, audience="orders").handle(Message(b"1", attributes, "message-1"))
-        assert (outcome.verdict, len(ran)) == (Verdict.HANDLED, 1)
-        assert ("order:create", True, False, "makers", "night", 1) in _kinds(gate)
-
-
-def test_a_denial_by_name_is_compared_once() -> None:
-    """Of a policy about an action, its own denies count where it is answered, and not once more by the name."""
-    both = _shadowed(RULES, (deny("order:approve", id="never"), *RULES))
-    who = replace(ME, sub="id-of-checker", attributes={"limit": 100})
-    question = Question("order:approve")
-    assert both.denial(Requirement(questions=(question,)), who, None) is None
-    assert both.answer(question, who, ORDERS[1], None).allowed is True
-    found = both.differences.snapshot().differences
-    assert [(each.action, each.rule, each.shadow_rule, each.count) for each in found] == [
-        ("order:approve", "four-eyes", "never", 1)
-    ]
-
-
-def test_context_names_are_read_by_the_shadow_alone() -> None:
-    """A gate knows that only the shadow reads what the application tells of a request."""
-    read = context(entrance=str)
-    both = _shadowed(RULES, (*RULES, deny("order:*", read.entrance == "night", id="night")))
-    assert (both.reads_context, both.shadow_reads_context) == (False, True)
-    assert both.in_force.shadow_reads_context is False
