@@ -301,7 +301,7 @@ def test_neither_token_nor_address_is_logged(world: World, caplog: pytest.LogCap
         assert secret not in logged + trail
     path = world.gate.settings.database_path
     assert path is not None
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
         dump = "\n".join(connection.iterdump())
     assert token not in dump
 
@@ -315,7 +315,7 @@ def test_a_token_that_waits_for_its_mail_cannot_be_read(world: World) -> None:
     world.call(world.gate.mail.work)
     path = world.gate.settings.database_path
     assert path is not None
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
         dump = "\n".join(connection.iterdump())
         connection.execute("UPDATE limen_mails SET next_at = 0 WHERE status = 'queued'")
         connection.commit()
