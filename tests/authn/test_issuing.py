@@ -339,7 +339,8 @@ def test_sessions_are_inserted_and_rotated_in_one_place() -> None:
         for name, _, text in _modules()
         if "INSERT INTO limen_sessions" in text
         or "SET generation" in text
-        or "SET token_hash" in text
+        # The hash of a link in a mail has the same name, in a table of its own.
+        or ("SET token_hash" in text and "limen_sessions" in text)
         or "insert(sessions)" in text
     }
     # The rows that are made up for measuring hold hashes of nothing: nobody can present what they belong to.
