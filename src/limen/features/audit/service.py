@@ -129,11 +129,12 @@ class AuditService:
         head = verification.head
         total = head.number - head.base.number
         done = 0
-        async for part in self._parts(head.base.number):
+        async for part in self._parts(None):
             verification.take(part)
             done += len(part)
             on_part(done, max(done, total))
-        seq: int | None = 0
+        records, seq = await self._store.unsealed(None, limit=_STRETCH)
+        verification.take_unsealed(records)
         while seq is not None:
             records, seq = await self._store.unsealed(seq, limit=_STRETCH)
             verification.take_unsealed(records)
@@ -164,8 +165,7 @@ class AuditService:
             message = "An account is named by its id."
             raise InvalidInput(message, errors=[InputFault(("account",), "malformed", message)])
         event = Event(EventName.DETAILS_ERASED, actor=actor, target=account_id)
-        erased = 0
-        seq: int | None = 0
+        erased, seq = await self._store.erase(account_id, None, limit=_STRETCH, event=event)
         while seq is not None:
             count, seq = await self._store.erase(account_id, seq, limit=_STRETCH, event=event)
             erased += count
@@ -192,7 +192,7 @@ class AuditService:
     def _after_head(self) -> Seals:
         return partial(_after, self._needed())
 
-    async def _parts(self, after: int) -> AsyncIterator[Sequence[SealedRecord]]:
+    async def _parts(self, after: int | None) -> AsyncIterator[Sequence[SealedRecord]]:
         while True:
             part = await self._store.sealed(after, limit=_PAGE)
             if not part:

@@ -112,15 +112,21 @@ class AuditStore(Protocol):
         """Return where the chain stands; None where the row that says so is gone, which nothing here removes."""
         ...
 
-    async def sealed(self, number: int, *, limit: int) -> Sequence[SealedRecord]:
-        """Return at most ``limit`` seals that follow this number, in order, with their records."""
+    async def sealed(self, number: int | None, *, limit: int) -> Sequence[SealedRecord]:
+        """Return at most ``limit`` seals that follow this number, in order, with their records.
+
+        None stands for the beginning: below 1 there are only those that were put there by hand.
+        """
         ...
 
-    async def unsealed(self, seq: int, *, limit: int) -> tuple[Sequence[RecordView], int | None]:
-        """Return records without a seal among the ``limit`` that follow this number, and where it goes on, or None."""
+    async def unsealed(self, seq: int | None, *, limit: int) -> tuple[Sequence[RecordView], int | None]:
+        """Return records without a seal among the ``limit`` that follow this number, and where it goes on, or None.
+
+        None as a number stands for the beginning: below 1 there are only records that were put there by hand.
+        """
         ...
 
-    async def erase(self, account_id: str, seq: int, *, limit: int, event: Event) -> tuple[int, int | None]:
+    async def erase(self, account_id: str, seq: int | None, *, limit: int, event: Event) -> tuple[int, int | None]:
         """Erase the details of records by or about an account, among the ``limit`` that follow this number.
 
         Where there was one, ``event`` is written in the same transaction, with ``records`` added to its data.

@@ -105,6 +105,10 @@ class Verification:
     def take(self, part: Sequence[SealedRecord]) -> None:
         """Verify the next part of the chain."""
         for seal, record in part:
+            if seal.number <= self.head.base.number:
+                text = f"The seal at place {seal.number} is before the beginning of the chain: it was inserted."
+                self._find(Fault.INSERTED, seal.number, seal.seq, text)
+                continue
             self._sealed += 1
             self._place(seal)
             self._link(seal)
@@ -113,6 +117,9 @@ class Verification:
     def take_unsealed(self, records: Sequence[RecordView]) -> None:
         """Verify records that bear no seal; after the last part of the chain."""
         for record in records:
+            if record.seq < 1:
+                self._forged(None, record.seq)
+                continue
             if record.seq <= self.head.floor:
                 text = f"Record {record.seq} bears no seal, and the sealer has been past it: it was inserted."
                 self._find(Fault.INSERTED, None, record.seq, text)
@@ -186,6 +193,9 @@ class Verification:
         if record is None:
             self._find(Fault.REMOVED, seal.number, seal.seq, f"Record {seal.seq} is gone.")
             return
+        if record.seq < 1:
+            self._forged(seal.number, record.seq)
+            return
         is_erased = seal.nonce is None
         details = seal.details if seal.nonce is None else details_of(seal.nonce, record)
         if is_erased and (record.source or record.user_agent or record.data):
@@ -197,6 +207,10 @@ class Verification:
         if is_erased:
             self._erased.setdefault((record.actor, record.target), (seal.number, seal.seq))
         self._cover(record)
+
+    def _forged(self, number: int | None, seq: int) -> None:
+        """Tell of a record that the database never numbered: it counts from 1."""
+        self._find(Fault.INSERTED, number, seq, f"Record {seq} has a number that is never given: it was inserted.")
 
     def _cover(self, record: RecordView) -> None:
         """Take the record's word for what was erased before it."""

@@ -65,22 +65,22 @@ _MOVE_HEAD = Statement("UPDATE limen_trail_head SET number = :number, link = :li
 _SEALED = Statement(f"""
 SELECT t.number, t.seq, t.sealed_at, t.kid, t.nonce, t.details, t.digest, t.link, {_EVENT}
   FROM limen_trail t LEFT JOIN limen_events e ON e.seq = t.seq
- WHERE t.number > :number ORDER BY t.number LIMIT :limit
+ WHERE t.number >= :first ORDER BY t.number LIMIT :limit
 """)  # noqa: S608
 
 _END_OF_STRETCH = Statement("""
-SELECT max(seq), count(*) FROM (SELECT seq FROM limen_events WHERE seq > :after ORDER BY seq LIMIT :limit) stretch
+SELECT max(seq), count(*) FROM (SELECT seq FROM limen_events WHERE seq >= :first ORDER BY seq LIMIT :limit) stretch
 """)
 
 _WITHOUT_SEAL = Statement(f"""
 SELECT {_EVENT} FROM limen_events e
- WHERE e.seq > :after AND e.seq <= :until
+ WHERE e.seq >= :first AND e.seq <= :until
    AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq) ORDER BY e.seq
 """)  # noqa: S608
 
 # What says that something was erased stays as it is.
 _OF_ACCOUNT: Final = f"""
-seq > :after AND seq <= :until AND (actor = :account_id OR target = :account_id)
+seq >= :first AND seq <= :until AND (actor = :account_id OR target = :account_id)
    AND event <> '{EventName.DETAILS_ERASED.value}'
 """
 
@@ -104,6 +104,9 @@ _REMOVE_SEALS = Statement("DELETE FROM limen_trail WHERE number > :base AND numb
 _MOVE_BASE = Statement("""
 UPDATE limen_trail_head SET base_number = :number, base_link = :link, base_kid = :kid, base_mac = :mac WHERE id = 1
 """)
+
+_LOWEST: Final = -(2**63)
+_HIGHEST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +142,15 @@ class SQLAudit:
         """Return where the chain stands; None where the row that says so is gone."""
         return await self._database.read(_read_head)
 
-    async def sealed(self, number: int, *, limit: int) -> Sequence[SealedRecord]:
-        """Return at most ``limit`` seals that follow this number, in order, with their records."""
+    async def sealed(self, number: int | None, *, limit: int) -> Sequence[SealedRecord]:
+        """Return at most ``limit`` seals that follow this number, in order, with their records; see the Protocol."""
         return await self._database.read(partial(_sealed, number, limit))
 
-    async def unsealed(self, seq: int, *, limit: int) -> tuple[Sequence[StoredEvent], int | None]:
+    async def unsealed(self, seq: int | None, *, limit: int) -> tuple[Sequence[StoredEvent], int | None]:
         """Return records without a seal among those that follow; see the Protocol."""
         return await self._database.read(partial(_without_seal, seq, limit))
 
-    async def erase(self, account_id: str, seq: int, *, limit: int, event: Event) -> tuple[int, int | None]:
+    async def erase(self, account_id: str, seq: int | None, *, limit: int, event: Event) -> tuple[int, int | None]:
         """Erase details of records by or about an account; see the Protocol."""
         return await self._database.write(partial(_erased, account_id, seq, limit, event))
 
@@ -207,27 +210,36 @@ def _head(found: Row | None) -> TrailHead:
     return TrailHead(number, link or begins, floor, base, now)
 
 
-def _sealed(number: int, limit: int) -> Steps[list[SealedRecord]]:
-    found = yield from rows(_SEALED, number=number, limit=limit)
+def _following(number: int | None) -> int:
+    """Return the first number after this one; None: the very lowest there can be."""
+    return _LOWEST if number is None else min(number + 1, _HIGHEST)
+
+
+def _sealed(number: int | None, limit: int) -> Steps[list[SealedRecord]]:
+    if number == _HIGHEST:
+        return []
+    found = yield from rows(_SEALED, first=_following(number), limit=limit)
     return [SealedRecord(Seal(*each[:8]), None if each[8] is None else stored([each[8:]])[0]) for each in found]
 
 
-def _stretch(after: int, limit: int) -> Steps[tuple[int, int | None]]:
-    """Return where the stretch ends, and where it goes on, or None."""
-    end = yield from row(_END_OF_STRETCH, after=after, limit=limit)
+def _stretch(first: int, limit: int) -> Steps[tuple[int, int | None]]:
+    """Return where the stretch ends, and after which number it goes on, or None."""
+    end = yield from row(_END_OF_STRETCH, first=first, limit=limit)
     until, count = (0, 0) if end is None else (end[0] or 0, end[1])
-    return until, until if count == limit else None
+    return until, until if count == limit and until < _HIGHEST else None
 
 
-def _without_seal(after: int, limit: int) -> Steps[tuple[list[StoredEvent], int | None]]:
-    until, following = yield from _stretch(after, limit)
-    return stored((yield from rows(_WITHOUT_SEAL, after=after, until=until))), following
+def _without_seal(after: int | None, limit: int) -> Steps[tuple[list[StoredEvent], int | None]]:
+    first = _following(after)
+    until, following = yield from _stretch(first, limit)
+    return stored((yield from rows(_WITHOUT_SEAL, first=first, until=until))), following
 
 
-def _erased(account_id: str, after: int, limit: int, event: Event) -> Steps[tuple[int, int | None]]:
+def _erased(account_id: str, after: int | None, limit: int, event: Event) -> Steps[tuple[int, int | None]]:
     yield from row(_LOCK_HEAD)
-    until, following = yield from _stretch(after, limit)
-    chosen = {"after": after, "until": until, "account_id": account_id}
+    first = _following(after)
+    until, following = yield from _stretch(first, limit)
+    chosen = {"first": first, "until": until, "account_id": account_id}
     yield from run(_ERASE_NONCES, **chosen)
     count = yield from run(_ERASE_DETAILS, **chosen)
     if count:

@@ -320,6 +320,39 @@ class TamperingContract(Contract):
         assert await trail.seal() == 0
         assert (Fault.INSERTED, None) in faults(await trail.verify())
 
+    @pytest.mark.parametrize("seq", [0, -3, -(2**63)])
+    async def test_a_record_below_the_first_is_found(
+        self, seq: int, storage: Storage, by_hand: Callable[[str], None]
+    ) -> None:
+        """A record with a number that is never given is found, with a seal that nobody reads and without one."""
+        trail = service(storage)
+        await write(storage, 2)
+        await trail.seal()
+        by_hand(f"""
+            INSERT INTO limen_events (seq, time, event, outcome, actor, source, user_agent, target, request_id, data)
+            SELECT {seq}, time, event, outcome, actor, source, user_agent, target, request_id, data
+              FROM limen_events WHERE seq = (SELECT max(seq) FROM limen_events)
+        """)  # noqa: S608 - a number of this test
+        assert await trail.seal() == 0
+        verdict = await trail.verify()
+        assert [(found.fault, found.seq) for found in verdict.findings] == [(Fault.INSERTED, seq)]
+        by_hand(f"""
+            INSERT INTO limen_trail SELECT -7, {seq}, sealed_at, kid, nonce, details, digest, link FROM limen_trail
+             WHERE number = 2
+        """)  # noqa: S608 - a number of this test
+        assert (Fault.INSERTED, -7) in faults(await trail.verify())
+
+    async def test_a_low_record_that_was_sealed_is_found(
+        self, storage: Storage, by_hand: Callable[[str], None]
+    ) -> None:
+        """Who lowers the floor for the sealer to take a record with a number that is never given is found by it."""
+        trail = service(storage)
+        await write(storage, 2)
+        by_hand("UPDATE limen_trail_head SET floor = -10")
+        by_hand("UPDATE limen_events SET seq = -3 WHERE seq = (SELECT max(seq) FROM limen_events)")
+        assert await trail.seal() == 2
+        assert Fault.INSERTED in {fault for fault, _ in faults(await trail.verify())}
+
     @pytest.mark.parametrize("goes_on", [False, True])
     async def test_a_cut_tail_is_found_by_a_checkpoint(
         self, goes_on: bool, storage: Storage, by_hand: Callable[[str], None]
