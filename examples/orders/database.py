@@ -59,9 +59,11 @@ class Database:
 
 
 def _add_what_is_new(connection: Connection) -> None:
-    """Give a table of before there were orders that take two the column that it lacks."""
-    if "approval_id" not in {column["name"] for column in inspect(connection).get_columns("orders")}:
-        connection.execute(text("ALTER TABLE orders ADD COLUMN approval_id VARCHAR(36)"))
+    """Give a table of before the columns that it lacks."""
+    there = {column["name"] for column in inspect(connection).get_columns("orders")}
+    for name in ("approval_id", "changed_by_id"):
+        if name not in there:
+            connection.execute(text(f"ALTER TABLE orders ADD COLUMN {name} VARCHAR(36)"))
 
 
 def _prepare(connection: Any, _record: object) -> None:

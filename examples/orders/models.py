@@ -31,7 +31,8 @@ class Order(Base):
     """One order.
 
     Amounts are in hundredths, so that they add up; people are ``sub`` of their tokens, never names, which may change.
-    ``approval_id`` names the request for approval of an order that takes two.
+    ``approval_id`` names the request for approval of an order that takes two. ``changed_by_id`` is who has changed it
+    last, where that was somebody else than its maker.
     """
 
     __tablename__ = "orders"
@@ -51,3 +52,4 @@ class Order(Base):
     checker_id: Mapped[str | None] = mapped_column(String(36))
     created_at: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
     approval_id: Mapped[str | None] = mapped_column(String(36))
+    changed_by_id: Mapped[str | None] = mapped_column(String(36))

@@ -32,6 +32,8 @@ _RULES = [
     allow(Permission.APPROVE, U.has_permission(Permission.APPROVE), id="checks-orders"),
     # Of several that hold, the first one is told: whether an order is above a limit, only to whoever is to check it.
     deny(Permission.APPROVE, O.maker_id == U.id, id="own_order"),
+    # Else an administrator could write an order of their own into another's, and approve that alone.
+    deny(Permission.APPROVE, O.changed_by_id.is_not_null() & (O.changed_by_id == U.id), id="changed_by_you"),
     deny(
         Permission.APPROVE,
         ~U.has_role(Role.ADMIN) & ~_is_one_of_two & (O.checker_id != U.id),
@@ -43,9 +45,14 @@ _RULES = [
 ]
 
 
-def _order(amount_cents: int, checker_id: str | None) -> dict[str, object]:
+def _order(amount_cents: int, checker_id: str | None, changed_by_id: str | None = None) -> dict[str, object]:
     """Return ann's order, for the tests below."""
-    return {"maker_id": "ann", "checker_id": checker_id, "amount_cents": amount_cents}
+    return {
+        "maker_id": "ann",
+        "checker_id": checker_id,
+        "amount_cents": amount_cents,
+        "changed_by_id": changed_by_id,
+    }
 
 
 _MAY = {Permission.APPROVE}
@@ -85,6 +92,23 @@ _TESTS = [
             (_LARGE, None, "sue", Role.SUPER_CHECKER, "checks-orders"),
             (_LARGE, "cho", "cho", Role.CHECKER, "above_limit"),
             (_LARGE, None, "ann", Role.SUPER_CHECKER, "own_order"),
+        ]
+    ),
+    *(
+        expect(
+            Permission.APPROVE,
+            _order(amount, None, "adm"),
+            allowed=by == "checks-orders",
+            id=who,
+            roles={Role.ADMIN},
+            permissions=_MAY,
+            by=by,
+        )
+        for amount, who, by in [
+            (_SMALL, "adm", "changed_by_you"),
+            (_LARGE, "adm", "changed_by_you"),
+            (_SMALL, "ann", "own_order"),
+            (_SMALL, "bob", "checks-orders"),
         ]
     ),
 ]

@@ -77,7 +77,9 @@ class OrderService:
         """
         if changes:
             may = self._gate.where(me, Permission.UPDATE, Order)
-            changed = await self._one(update(Order).where(Order.id == order.id, may, IS_PENDING).values(**changes))
+            by = None if me.sub == order.maker_id else me.sub
+            changing = update(Order).where(Order.id == order.id, may, IS_PENDING)
+            changed = await self._one(changing.values(**changes, changed_by_id=by))
             if changed is None:
                 raise await self._why_not(me, Permission.UPDATE, order.id)
             order = changed

@@ -17,7 +17,9 @@ def takes_two(order: Order) -> bool:
 
 def as_asked(order: Order) -> dict[str, Any]:
     """Return what is approved of an order: a change of it is another request, and takes both anew."""
-    return {"id": order.id, "maker_id": order.maker_id, "item": order.item, "amount_cents": order.amount_cents}
+    asked = {"id": order.id, "maker_id": order.maker_id, "item": order.item, "amount_cents": order.amount_cents}
+    # Whoever has changed it does not approve it, on the routes of approvals either.
+    return asked if order.changed_by_id is None else {**asked, "changed_by_id": order.changed_by_id}
 
 
 def digest(order: Order) -> str:

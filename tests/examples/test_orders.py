@@ -257,6 +257,24 @@ async def test_an_admin_approves_what_is_not_their_own(shop: Shop) -> None:
     assert (await adm.post(f"/orders/{order}/approve")).json()["status"] == "approved"
 
 
+async def test_who_has_changed_an_order_does_not_approve_it(shop: Shop) -> None:
+    """An admin who has changed another's order is refused with ``changed_by_you``, until its maker changes it."""
+    ann, adm = await shop.person("ann", "maker"), await shop.person("adm", "admin")
+    bob = await shop.person("bob", "admin")
+    first, second = await ann.order(), await ann.order()
+    for order in (first, second):
+        changed = await adm.patch(f"/orders/{order}", json={"amount": 499999, "item": "a car for the admin"})
+        assert changed.status_code == 200
+        refused = await adm.post(f"/orders/{order}/approve")
+        assert problem(refused) == (403, "policy_denied", "changed_by_you")
+    assert (await ann.get(f"/orders/{first}")).json()["status"] == "pending"
+    assert (await bob.post(f"/orders/{first}/approve")).json()["status"] == "approved"
+    assert (await ann.patch(f"/orders/{second}", json={})).status_code == 200
+    assert (await adm.post(f"/orders/{second}/approve")).status_code == 403
+    assert (await ann.patch(f"/orders/{second}", json={"item": "an oak threshold"})).status_code == 200
+    assert (await adm.post(f"/orders/{second}/approve")).json()["status"] == "approved"
+
+
 async def test_two_who_approve_at_once_have_one_winner(shop: Shop) -> None:
     """Of fifty approvals at once one is 200 and the others are 409 ``already_decided``."""
     ann, cho, adm = (

@@ -35,9 +35,11 @@ BOTH = somebody("ann", Role.MAKER, Role.CHECKER, Role.SUPER_CHECKER, Role.ADMIN)
 PEOPLE = [ANN, CHO, DAN, SUE, SAL, ADM, BOTH, somebody("eve")]
 
 
-def order(amount_cents: int = 120_00, checker_id: str | None = None) -> Order:
+def order(amount_cents: int = 120_00, checker_id: str | None = None, changed_by_id: str | None = None) -> Order:
     """Return an order of ann's."""
-    return Order(item="oak", amount_cents=amount_cents, maker_id="ann", checker_id=checker_id)
+    return Order(
+        item="oak", amount_cents=amount_cents, maker_id="ann", checker_id=checker_id, changed_by_id=changed_by_id
+    )
 
 
 def test_who_may_what() -> None:
@@ -73,6 +75,9 @@ def test_who_may_what() -> None:
             (SUE, APPROVE, large, True),
             (SAL, APPROVE, large, True),
             (ADM, APPROVE, large, True),
+            *((ADM, APPROVE, order(cents, None, "adm"), False, "changed_by_you") for cents in (1, ONE_IS_ENOUGH + 1)),
+            (SUE, APPROVE, order(ONE_IS_ENOUGH, "sue", "adm"), True),
+            (BOTH, APPROVE, order(1, None, "ann"), False, "own_order"),
         ],
     )
 
@@ -86,6 +91,7 @@ def test_lists_show_what_the_check_allows(action: str) -> None:
         Order: {
             "maker_id": st.sampled_from(["ann", "cho", "sue", "eve"]),
             "checker_id": st.sampled_from([None, "cho", "dan", "sue", "sal"]),
+            "changed_by_id": st.sampled_from([None, "adm", "sue"]),
             "amount_cents": st.sampled_from(
                 [1, LIMIT_OF_A_CHECKER, LIMIT_OF_A_CHECKER + 1, ONE_IS_ENOUGH, ONE_IS_ENOUGH + 1]
             ),

@@ -148,6 +148,21 @@ async def test_nobody_asks_in_anothers_name(shop: Shop) -> None:
         assert await approve(sue, order) == (202, 1)
 
 
+async def test_who_has_changed_it_is_none_of_the_two(shop: Shop) -> None:
+    """Also after its maker has asked for it, on the route of the order and on that of approvals."""
+    ann, _, sue, adm = await people(shop)
+    order = await ann.order()
+    assert (await adm.patch(f"/orders/{order}", json={"amount": LARGE})).status_code == 200
+    assert (await ann.patch(f"/orders/{order}", json={})).status_code == 200
+    assert await approve(adm, order) == (403, ("policy_denied", "changed_by_you"))
+    (waiting,) = (await sue.get("/approvals")).json()["items"]
+    assert (await adm.get("/approvals")).json()["items"] == []
+    assert problem(await adm.post(f"/approvals/{waiting['id']}/approve", json={}))[:2] == (403, "policy_denied")
+    assert await approve(sue, order) == (202, 1)
+    assert await approve(await shop.person("sal", "super-checker"), order) == (202, 0)
+    assert await status(ann, order) == "approved"
+
+
 async def test_a_smaller_order_takes_one(shop: Shop) -> None:
     """Once its maker made it smaller, one is enough, and the request for two is withdrawn; also when it is removed."""
     ann, _, sue, adm = await people(shop)
@@ -270,18 +285,19 @@ async def test_an_order_that_grew_is_not_approved_by_one(shop: Shop, tmp_path: P
     await store.close()
 
 
-async def test_a_file_of_before_gets_the_column(tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["approval_id", "changed_by_id"])
+async def test_a_file_of_before_gets_the_column(tmp_path: Path, column: str) -> None:
     """Orders of before some took two are kept, and their table gets the column that it lacks, once."""
     store = Database(tmp_path / "orders.db")
     async with store.session() as session:
         session.add(Order(item="oak", amount_cents=1, maker_id="ann"))
         await session.commit()
-        await session.execute(text("ALTER TABLE orders DROP COLUMN approval_id"))
+        await session.execute(text(f"ALTER TABLE orders DROP COLUMN {column}"))
         await session.commit()
     await store.close()
     for _ in range(2):
         again = Database(tmp_path / "orders.db")
         async with again.session() as session:
-            (kept,) = await session.scalars(text("SELECT approval_id FROM orders"))
+            (kept,) = await session.scalars(text(f"SELECT {column} FROM orders"))
         assert kept is None
         await again.close()
