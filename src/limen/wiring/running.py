@@ -153,7 +153,7 @@ class RunningGate(KnowingGate):
             this process ran, until ``limen db restored`` was run; ``{"policies": "refused"}`` where policies were to be
             replaced, and those of before stay in use; ``{"shadow_policies": "refused"}`` where those for the shadow
             cannot be loaded; ``{"trail": "behind"}`` where records of the audit trail wait for more than a minute to be
-            sealed; otherwise nothing.
+            sealed, ``{"trail": "broken"}`` where nobody vouches for where its chain stands; otherwise nothing.
 
         Raises:
             Unavailable: not started, about to end, the database does not answer, its schema is behind this version, or
@@ -171,7 +171,7 @@ class RunningGate(KnowingGate):
             "store": "rolled_back" if self._watch.rolled_back else None,
             "policies": "refused" if self._policies_refused is not None else None,
             "shadow_policies": "refused" if self._shadow_refused is not None else None,
-            "trail": "behind" if self.audit.is_behind else None,
+            "trail": "broken" if self.audit.is_broken else "behind" if self.audit.is_behind else None,
         }
         return {name: word for name, word in told.items() if word is not None}
 

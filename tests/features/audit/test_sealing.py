@@ -89,6 +89,32 @@ async def test_a_gate_seals_what_it_does(tmp_path: Path) -> None:
     assert not any("hunter2" in str(each) for each in found)
 
 
+def raise_floor() -> Steps[None]:
+    """Make the sealer pass by what comes."""
+    yield from run(Statement("UPDATE limen_trail_head SET floor = 1000000"))
+
+
+async def test_a_place_that_nobody_vouches_for_is_told(tmp_path: Path) -> None:
+    """Who moves the place of the chain by hand is told of beside readiness, and what comes is sealed all the same."""
+    gate = gate_for(tmp_path)
+    async with gate.running():
+        await gate.audit.seal()
+        assert isinstance(gate.storage, SQLiteStorage)
+        await gate.storage.write(raise_floor)
+
+        async def is_told() -> bool:
+            return (await gate.ready()).get("trail") == "broken"
+
+        await until(is_told, "readiness to tell")
+        before = (await gate.audit.head()).number
+        await gate.accounts.create("ann", PASSWORD)
+
+        async def is_sealed() -> bool:
+            return (await gate.audit.head()).number > before
+
+        await until(is_sealed, "the next seal")
+
+
 async def test_without_a_secret_nothing_is_sealed(tmp_path: Path) -> None:
     """A gate that was given no data secret works as before, and begins no chain that nobody could verify."""
     gate = gate_for(tmp_path, data_secrets="", signing_alg="HS256")

@@ -20,7 +20,7 @@ import msgspec
 
 from limen.core.errors import ConfigurationError
 from limen.crypto.keys import hkdf_sha256, key_id, refuse_weak_secret
-from limen.features.audit.store import Base, Seal
+from limen.features.audit.store import Base, Mark, Seal, TrailHead
 from limen.features.events.service import RecordView
 
 NONCE_BYTES: Final = 16
@@ -32,6 +32,7 @@ _KEY: Final = b"limen/trail/1"
 _ROW: Final = b"limen/trail/row/1\x00"
 _LINK: Final = b"limen/trail/link/1\x00"
 _BASE: Final = b"limen/trail/base/1\x00"
+_HEAD: Final = b"limen/trail/head/1\x00"
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -124,6 +125,45 @@ def is_vouched(keys: TrailKeys, base: Base) -> bool:
     return keys.knows(base.kid) and hmac.compare_digest(
         keys.mac(base.kid, _base_of(base.kid, base.number, base.link)), base.mac
     )
+
+
+class KeyedSealing:
+    """Implements `limen.features.audit.store.Sealing`.
+
+    Args:
+        keys: the first of them links and vouches, every one verifies.
+    """
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: TrailKeys) -> None:
+        self._keys = keys
+
+    def seals(self, records: Sequence[RecordView], head: TrailHead) -> Sequence[Seal]:
+        """Make the seals of records, after the head."""
+        return seal_all(self._keys, records, number=head.number, before=head.link, sealed_at=head.now)
+
+    def vouches(self, number: int, link: bytes, floor: int) -> Mark:
+        """Vouch for where the chain stands."""
+        return Mark(self._keys.kid, self._keys.mac(self._keys.kid, _head_of(self._keys.kid, number, link, floor)))
+
+    def is_sound(self, head: TrailHead) -> bool:
+        """Tell whether it was vouched for; before the first seal there was nobody to do so."""
+        if head.number == 0 and head.floor == 0:
+            return head.link == BEGINNING
+        kid, mac = head.mark
+        return self._keys.knows(kid) and hmac.compare_digest(
+            self._keys.mac(kid, _head_of(kid, head.number, head.link, head.floor)), mac
+        )
+
+    def is_current(self, head: TrailHead) -> bool:
+        """Tell whether it was vouched for under the secret that is used now."""
+        return self.is_sound(head) and (head.number == 0 or head.mark.kid == self._keys.kid)
+
+
+def _head_of(kid: str, number: int, link: bytes, floor: int) -> bytes:
+    place = number.to_bytes(8, "big", signed=True) + floor.to_bytes(8, "big", signed=True)
+    return _HEAD + kid.encode() + b"\x00" + place + link
 
 
 def _base_of(kid: str, number: int, link: bytes) -> bytes:

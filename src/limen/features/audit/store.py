@@ -55,6 +55,18 @@ class Base(NamedTuple):
     mac: bytes = b""
 
 
+class Mark(NamedTuple):
+    """Vouches for where the chain stands.
+
+    Attributes:
+        kid: the id of the secret under which this is vouched for; empty before the first seal.
+        mac: vouches for it.
+    """
+
+    kid: str = ""
+    mac: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class TrailHead:
     """Where the chain stands.
@@ -65,6 +77,7 @@ class TrailHead:
         floor: every record up to this number is sealed, and none of them can come any more.
         base: where it begins.
         now: the database's clock, milliseconds since 1970 UTC.
+        mark: vouches for number, link and floor.
     """
 
     number: int
@@ -72,6 +85,7 @@ class TrailHead:
     floor: int
     base: Base
     now: int
+    mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +101,26 @@ class Due:
     lag_ms: int
 
 
-Seals: TypeAlias = Callable[[Sequence[RecordView], TrailHead], Sequence[Seal]]
-"""Makes the seals of records, after the head."""
+class Sealing(Protocol):
+    """What makes seals, and holds the keys to do so."""
+
+    def seals(self, records: Sequence[RecordView], head: TrailHead) -> Sequence[Seal]:
+        """Make the seals of records, after the head."""
+        ...
+
+    def vouches(self, number: int, link: bytes, floor: int) -> Mark:
+        """Vouch for where the chain stands."""
+        ...
+
+    def is_sound(self, head: TrailHead) -> bool:
+        """Tell whether it was vouched for."""
+        ...
+
+    def is_current(self, head: TrailHead) -> bool:
+        """Tell whether it was vouched for under the secret that is used now."""
+        ...
+
+
 Vouches: TypeAlias = Callable[[int, bytes], Base]
 """Vouches for a number and its link as the chain's new beginning."""
 
@@ -100,11 +132,12 @@ class AuditStore(Protocol):
         """Tell whether records may wait to be sealed."""
         ...
 
-    async def seal(self, seals: Seals, *, limit: int) -> int:
+    async def seal(self, sealing: Sealing, *, limit: int) -> int:
         """Seal at most ``limit`` committed records, in one transaction; return how many.
 
         One caller works at a time: whoever comes meanwhile seals none. A record is sealed once, also one that was
-        committed after others with higher numbers.
+        committed after others with higher numbers. Where nobody vouches for where the chain stands, it goes on after
+        the last seal there is, and this is not vouched for again: that it was changed by hand stays to be seen.
         """
         ...
 

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Final
 
 from limen.core.events import EventName
-from limen.features.audit.chain import BEGINNING, TrailKeys, details_of, digest_of, is_vouched, link_of
+from limen.features.audit.chain import BEGINNING, KeyedSealing, TrailKeys, details_of, digest_of, is_vouched, link_of
 from limen.features.audit.checkpoints import Checkpoint, is_genuine
-from limen.features.audit.store import Base, Seal, SealedRecord, TrailHead
+from limen.features.audit.store import Base, Mark, Seal, SealedRecord, TrailHead
 from limen.features.events.service import RecordView
 
 MOST_FINDINGS: Final = 1_000
@@ -84,7 +84,7 @@ class Verification:
     def __init__(self, keys: TrailKeys, head: TrailHead | None, checkpoints: Iterable[Checkpoint] = ()) -> None:
         self._keys = keys
         is_gone = head is None
-        head = self.head = TrailHead(0, BEGINNING, 0, Base(), 0) if head is None else head
+        head = self.head = TrailHead(0, BEGINNING, 0, Base(), 0, Mark()) if head is None else head
         self._number = head.base.number
         self._before: bytes | None = head.base.link
         self._sealed = self._waiting = self._oldest_ms = self._count = self._compared = 0
@@ -98,6 +98,9 @@ class Verification:
         if is_gone:
             text = "The row that says where the chain stands is gone, and nothing is sealed any more."
             self._find(Fault.REMOVED, None, None, text)
+        if not KeyedSealing(keys).is_sound(head) and (not head.mark.kid or keys.knows(head.mark.kid)):
+            text = f"Nobody vouches for where the chain stands, place {head.number} and floor {head.floor}: changed."
+            self._find(Fault.BROKEN, None, None, text)
         if not is_vouched(keys, head.base):
             text = f"Nobody vouches for the removal of the records up to place {head.base.number}."
             self._find(Fault.REMOVED, None, None, text)
@@ -137,6 +140,10 @@ class Verification:
             text = f"The chain ends at place {self._number}; a checkpoint says that it had reached {number}."
             self._find(Fault.CUT_OFF, self._number, None, text)
             self._compared += len(self._points[number])
+        kid = self.head.mark.kid
+        if kid and not self._keys.knows(kid) and kid not in self._foreign:
+            text = f"Where the chain stands is vouched for under the secret {kid}, which is not known here."
+            self._find(Fault.UNKNOWN_KEY, None, None, text)
         for number, seq in self._erased.values():
             text = f"The details of record {seq} are gone, and no record after it says that they were erased."
             self._find(Fault.ERASED, number, seq, text)

@@ -13,14 +13,14 @@ from typing import Final
 
 from limen.core.errors import Unavailable
 from limen.core.events import Event, EventName
-from limen.features.audit.store import Base, Due, Seal, SealedRecord, Seals, TrailHead, Vouches
+from limen.features.audit.store import Base, Due, Mark, Seal, SealedRecord, Sealing, TrailHead, Vouches
 from limen.features.events.store import StoredEvent
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record, stored
 from limen.storage.sql.statement import Row, Statement, Steps, row, rows, run, run_each
 
 _EVENT: Final = "e.seq, e.time, e.event, e.outcome, e.actor, e.source, e.user_agent, e.target, e.request_id, e.data"
-_HEAD: Final = "number, link, floor, base_number, base_link, base_kid, base_mac, @now"
+_HEAD: Final = "number, link, floor, base_number, base_link, base_kid, base_mac, head_kid, head_mac, @now"
 
 _READ_HEAD = Statement(f"SELECT {_HEAD} FROM limen_trail_head WHERE id = 1")  # noqa: S608
 
@@ -34,7 +34,12 @@ _DUE = Statement("""
 SELECT h.floor, (SELECT max(seq) FROM limen_events), @now - (SELECT e.time FROM limen_events e
         WHERE e.seq > h.floor AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq AND t.seq > h.floor)
         ORDER BY e.seq LIMIT 1)
-  FROM (SELECT COALESCE((SELECT floor FROM limen_trail_head WHERE id = 1), 0) AS floor) h
+  FROM (SELECT @least(COALESCE((SELECT floor FROM limen_trail_head WHERE id = 1), 0),
+                      COALESCE((SELECT max(seq) FROM limen_trail), 0)) AS floor) h
+""")
+
+_LAST = Statement("""
+SELECT number, link, (SELECT max(seq) FROM limen_trail) FROM limen_trail ORDER BY number DESC LIMIT 1
 """)
 
 _NEWEST = Statement("SELECT COALESCE(max(seq), 0) FROM limen_events")
@@ -61,6 +66,8 @@ VALUES (:number, :seq, :sealed_at, :kid, :nonce, :details, :digest, :link)
 """)
 
 _MOVE_HEAD = Statement("UPDATE limen_trail_head SET number = :number, link = :link, floor = :floor WHERE id = 1")
+
+_VOUCH = Statement("UPDATE limen_trail_head SET head_kid = :kid, head_mac = :mac WHERE id = 1")
 
 _SEALED = Statement(f"""
 SELECT t.number, t.seq, t.sealed_at, t.kid, t.nonce, t.details, t.digest, t.link, {_EVENT}
@@ -133,9 +140,9 @@ class SQLAudit:
         """Tell whether records may wait to be sealed."""
         return await self._database.read(_due)
 
-    async def seal(self, seals: Seals, *, limit: int) -> int:
+    async def seal(self, sealing: Sealing, *, limit: int) -> int:
         """Seal committed records in one transaction; see the Protocol."""
-        count, self._horizon = await self._database.write(partial(_seal, seals, limit, self._horizon))
+        count, self._horizon = await self._database.write(partial(_seal, sealing, limit, self._horizon))
         return count
 
     async def head(self) -> TrailHead | None:
@@ -167,28 +174,44 @@ def _due() -> Steps[Due]:
     return Due(waits=True, lag_ms=max(found[2] or 0, 0))
 
 
-def _seal(seals: Seals, limit: int, horizon: _Horizon | None) -> Steps[tuple[int, _Horizon | None]]:
+def _seal(sealing: Sealing, limit: int, horizon: _Horizon | None) -> Steps[tuple[int, _Horizon | None]]:
     taken = yield from row(_TAKE_HEAD)
     if taken is None:
         return 0, horizon
-    head = _head(taken)
+    stands = _head(taken)
+    head = yield from _end_of(stands, is_sound=sealing.is_sound(stands))
     newest = yield from row(_NEWEST)
     # In this order: a number up to the newest belongs to somebody who has ended by now, or is among the writers. And
     # what those who ended have committed is seen by the statement after.
     writers = frozenset(str(each[0]) for each in (yield from rows(_WRITERS)))
     found = stored((yield from rows(_UNSEALED, floor=head.floor, limit=limit)))
-    made = seals(found, head)
+    made = sealing.seals(found, head)
     yield from run_each(_INSERT, [each._asdict() for each in made])
     bound = 0 if newest is None else newest[0]
     horizon = _still(horizon, writers) or _Horizon(bound, writers)
     floor = head.floor
     if not horizon.writers:
         floor = max(floor, horizon.bound if len(found) < limit else min(horizon.bound, found[-1].seq))
-    last = made[-1] if made else None
-    if last is not None or floor != head.floor:
-        number, link = (head.number, head.link) if last is None else (last.number, last.link)
+    number, link = (made[-1].number, made[-1].link) if made else (head.number, head.link)
+    is_sound = head is stands
+    if made or (is_sound and floor != stands.floor):
         yield from run(_MOVE_HEAD, number=number, link=link, floor=floor)
+    # What was changed by hand is not vouched for: it would look as if nobody had done so.
+    if is_sound and (made or floor != stands.floor or not sealing.is_current(stands)):
+        yield from run(_VOUCH, **sealing.vouches(number, link, floor)._asdict())
     return len(made), horizon if floor < horizon.bound else None
+
+
+def _end_of(head: TrailHead, *, is_sound: bool) -> Steps[TrailHead]:
+    """Return what to go on from: the head, or the last seal, where nobody vouches for the head or seals are beyond it.
+
+    So whoever changes the head does not stop the sealer.
+    """
+    found = yield from row(_LAST)
+    number, link, seq = found or (head.base.number, head.base.link, 0)
+    if is_sound and number <= head.number:
+        return head
+    return replace(head, number=number, link=link, floor=min(head.floor, seq))
 
 
 def _still(horizon: _Horizon | None, writers: Collection[str]) -> _Horizon | None:
@@ -204,10 +227,10 @@ def _read_head() -> Steps[TrailHead | None]:
 def _head(found: Row | None) -> TrailHead:
     if found is None:
         raise Unavailable("The row that says where the audit trail stands is not there: limen audit verify.")
-    number, link, floor, base_number, base_link, base_kid, base_mac, now = found
+    number, link, floor, base_number, base_link, base_kid, base_mac, kid, mac, now = found
     begins = bytes(32)
     base = Base(base_number, base_link or begins, base_kid or "", base_mac or b"")
-    return TrailHead(number, link or begins, floor, base, now)
+    return TrailHead(number, link or begins, floor, base, now, Mark(kid or "", mac or b""))
 
 
 def _following(number: int | None) -> int:

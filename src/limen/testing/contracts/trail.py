@@ -1,6 +1,7 @@
 """The contract of the chain over the audit trail."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -17,10 +18,7 @@ from limen.testing.contracts.contract import BROKEN_EVENT, SECOND, Contract, all
 
 SECRETS = ("a secret of the data of this contract", "another secret of the data of this contract")
 
-LAST = """
-UPDATE limen_trail_head SET number = 4, link = (SELECT link FROM limen_trail WHERE number = 4),
-       floor = (SELECT max(seq) FROM limen_events) WHERE id = 1
-"""
+STANDS = "number, link, floor, head_kid, head_mac"
 
 
 def service(storage: Storage, *secrets: str) -> AuditService:
@@ -242,7 +240,17 @@ TAMPERING: Sequence[tuple[str, str, list[tuple[Fault, int | None]]]] = [
     (
         "the link where it stands",
         "UPDATE limen_trail_head SET link = (SELECT digest FROM limen_trail WHERE number = 6)",
-        [(Fault.BROKEN, 6)],
+        [(Fault.BROKEN, None), (Fault.BROKEN, 6)],
+    ),
+    (
+        "the floor",
+        "UPDATE limen_trail_head SET floor = 1",
+        [(Fault.BROKEN, None)],
+    ),
+    (
+        "what vouches for where it stands",
+        "UPDATE limen_trail_head SET head_mac = link, head_kid = NULL",
+        [(Fault.BROKEN, None)],
     ),
     ("the salt alone", "UPDATE limen_trail SET nonce = NULL WHERE number = 3", [(Fault.CHANGED, 3)]),
     (
@@ -293,15 +301,59 @@ class TamperingContract(Contract):
         assert [each.seal.number for each in await chain(storage)] == [1, 2]
         assert faults(await trail.verify()) == [(Fault.REMOVED, None)]
 
-    async def test_a_record_that_is_passed_by_is_found(self, storage: Storage, by_hand: Callable[[str], None]) -> None:
-        """Who makes the sealer overlook records leaves them without a seal, which is found."""
+    @pytest.mark.parametrize("floor", [1_000_000, 2**63 - 1])
+    async def test_a_floor_that_is_raised_stops_nothing(
+        self, floor: int, storage: Storage, by_hand: Callable[[str], None], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Who makes the sealer overlook records is found at once, sealing goes on, and lowering it hides nothing."""
         trail = service(storage)
         await write(storage, 2)
         await trail.seal()
-        by_hand("UPDATE limen_trail_head SET floor = 1000000")
+        assert (trail.lag_ms, trail.is_broken) == (0, False)
+        by_hand("CREATE TABLE kept AS SELECT * FROM limen_trail_head")
+        by_hand(f"UPDATE limen_trail_head SET floor = {floor}")  # noqa: S608 - of this test
         await write(storage, 1)
+        assert faults(await trail.verify()) == [(Fault.BROKEN, None), (Fault.INSERTED, None)]
+        with caplog.at_level(logging.ERROR, logger="limen"):
+            assert await trail.seal() == 1
+        assert trail.is_broken
+        assert [record.floor for record in caplog.records if hasattr(record, "floor")] == [floor]
+        await write(storage, 1)
+        assert await service(storage).seal() == 1
+        verdict = await trail.verify()
+        assert (verdict.sealed, verdict.waiting, faults(verdict)) == (4, 0, [(Fault.BROKEN, None)])
+        by_hand("UPDATE limen_trail_head SET floor = (SELECT max(seq) FROM limen_events)")
+        assert faults(await trail.verify()) == [(Fault.BROKEN, None)]
+        by_hand(f"UPDATE limen_trail_head SET ({STANDS}) = (SELECT {STANDS} FROM kept)")  # noqa: S608 - of this test
+        by_hand("DROP TABLE kept")
+        await write(storage, 1)
+        assert await trail.seal() == 1
+        assert (await chain(storage))[-1].seal.number == 5
+        assert faults(await trail.verify()) == [(Fault.BROKEN, None)]
+
+    async def test_a_seal_in_the_way_stops_nothing(self, storage: Storage, by_hand: Callable[[str], None]) -> None:
+        """Who puts a seal where the next one belongs is found, and what comes is sealed behind it."""
+        trail = service(storage)
+        await write(storage, 2)
         await trail.seal()
-        assert faults(await trail.verify()) == [(Fault.INSERTED, None)]
+        by_hand(
+            "INSERT INTO limen_trail SELECT 3, 1000, sealed_at, kid, nonce, details, digest, link FROM limen_trail"
+            " WHERE number = 2"
+        )
+        await write(storage, 1)
+        assert await trail.seal() == 1
+        assert faults(await trail.verify()) == [(Fault.BROKEN, None), (Fault.BROKEN, 3), (Fault.REMOVED, 3)]
+
+    async def test_the_place_is_vouched_for_under_the_new_secret(self, storage: Storage) -> None:
+        """Once a secret was replaced, the next round vouches for the place with the new one, also without a record."""
+        await write(storage, 2)
+        await service(storage, SECRETS[0]).seal()
+        both = service(storage, SECRETS[1], SECRETS[0])
+        assert await both.seal() == 0
+        assert (await both.verify()).count == 0
+        new = service(storage, SECRETS[1])
+        await new.seal()
+        assert not new.is_broken
 
     async def test_an_inserted_record_is_found(self, storage: Storage, by_hand: Callable[[str], None]) -> None:
         """A record that is put among those that were sealed never gets a seal, and is found by that."""
@@ -359,13 +411,17 @@ class TamperingContract(Contract):
     ) -> None:
         """Who cuts off the end and sets back the place is found by a checkpoint, also after the chain has grown."""
         trail = service(storage)
-        await write(storage, 6)
+        await write(storage, 4)
+        await trail.seal()
+        by_hand("CREATE TABLE kept AS SELECT * FROM limen_trail_head")
+        await write(storage, 2)
         await trail.seal()
         (point,) = checkpoints_in(["", line_of(await trail.checkpoint())])
         assert (await trail.verify([point])).count == 0
         by_hand("DELETE FROM limen_events WHERE seq IN (SELECT seq FROM limen_trail WHERE number > 4)")
         by_hand("DELETE FROM limen_trail WHERE number > 4")
-        by_hand(LAST)
+        by_hand(f"UPDATE limen_trail_head SET ({STANDS}) = (SELECT {STANDS} FROM kept)")  # noqa: S608 - of this test
+        by_hand("DROP TABLE kept")
         assert (await trail.verify()).count == 0
         if goes_on:
             await write(storage, 5)

@@ -38,6 +38,8 @@ def upgrade() -> None:
         sa.Column("base_link", sa.LargeBinary(32)),
         sa.Column("base_kid", sa.String(16)),
         sa.Column("base_mac", sa.LargeBinary(32)),
+        sa.Column("head_kid", sa.String(16)),
+        sa.Column("head_mac", sa.LargeBinary(32)),
         sa.PrimaryKeyConstraint("id", name="pk_limen_trail_head"),
         sa.CheckConstraint("id = 1", name=op.f("ck_limen_trail_head_id")),
         sqlite_with_rowid=False,
