@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
@@ -18,6 +18,7 @@ from .models import Order  # noqa: TID252
 from .policies import OPEN  # noqa: TID252
 from .roles import MAY_BE_ASSIGNED, Permission  # noqa: TID252
 from .schemas import ApprovalOut, Assignment, NewOrder, OrderChange, OrderList, OrderOut, cents  # noqa: TID252
+from .seen import etag, has_seen  # noqa: TID252
 from .service import OrderService  # noqa: TID252
 from .together import takes_two  # noqa: TID252
 
@@ -85,11 +86,19 @@ Changed = Annotated[Order, policy(Permission.UPDATE, load=load, hide=True)]
 Removed = Annotated[Order, policy(Permission.DELETE, load=load, hide=True)]
 Approved = Annotated[Order, policy(Permission.APPROVE, load=load)]
 
+IfMatch = Annotated[list[str] | None, Header(description="The ETag of the order as it was seen.")]
+
+
+def shown(order: Order, response: Response) -> OrderOut:
+    """Show one order, with the tag by which an approval names what was seen."""
+    response.headers["ETag"] = etag(order)
+    return OrderOut.of(order)
+
 
 @router.post("", status_code=201)
 @permissions(Permission.CREATE)
-async def create(body: NewOrder, me: CurrentPrincipal, orders: Orders) -> OrderOut:
-    return OrderOut.of(await orders.create(me, item=body.item, amount_cents=cents(body.amount)))
+async def create(body: NewOrder, me: CurrentPrincipal, orders: Orders, response: Response) -> OrderOut:
+    return shown(await orders.create(me, item=body.item, amount_cents=cents(body.amount)), response)
 
 
 @router.get("")
@@ -105,14 +114,16 @@ async def list_orders(
 
 @router.get("/{order_id}")
 @permissions(Permission.READ)
-async def read(order: Opened) -> OrderOut:
-    return OrderOut.of(order)
+async def read(order: Opened, response: Response) -> OrderOut:
+    return shown(order, response)
 
 
 @router.patch("/{order_id}")
 @permissions(Permission.UPDATE)
-async def change(order: Changed, body: OrderChange, me: CurrentPrincipal, orders: Orders) -> OrderOut:
-    return OrderOut.of(await orders.change(me, order, body.columns()))
+async def change(
+    order: Changed, body: OrderChange, me: CurrentPrincipal, orders: Orders, response: Response
+) -> OrderOut:
+    return shown(await orders.change(me, order, body.columns()), response)
 
 
 @router.delete("/{order_id}", status_code=204)
@@ -124,7 +135,7 @@ async def remove(order: Removed, me: CurrentPrincipal, orders: Orders) -> Respon
 
 @router.put("/{order_id}/checker")
 @permissions(Permission.ASSIGN)
-async def assign(order_id: str, body: Assignment, request: Request, orders: Orders) -> OrderOut:
+async def assign(order_id: str, body: Assignment, request: Request, orders: Orders, response: Response) -> OrderOut:
     gate: Limen = request.app.state.gate
     try:
         checker = await gate.accounts.by_username(body.username)
@@ -132,16 +143,22 @@ async def assign(order_id: str, body: Assignment, request: Request, orders: Orde
         raise NoSuchChecker() from None
     if checker.status != "active" or not checker.roles & MAY_BE_ASSIGNED:
         raise NoSuchChecker()
-    return OrderOut.of(await orders.assign(order_id, checker.id))
+    return shown(await orders.assign(order_id, checker.id), response)
 
 
 @router.post("/{order_id}/approve", response_model=OrderOut, responses={202: {"model": ApprovalOut}})
 @permissions(Permission.APPROVE)
 @interactive
 @live
-async def approve(order: Approved, me: CurrentPrincipal, orders: Orders) -> OrderOut | JSONResponse:
-    """Approve an order: 200. One above the amount for which one is enough takes two: 202, with how many are missing."""
+async def approve(
+    order: Approved, me: CurrentPrincipal, orders: Orders, response: Response, if_match: IfMatch = None
+) -> OrderOut | JSONResponse:
+    """Approve an order: 200. One above the amount for which one is enough takes two: 202, with how many are missing.
+
+    With If-Match it is approved as it was seen, or not at all; one that takes two is approved in no other way.
+    """
+    seen = has_seen(order, if_match)
     if not takes_two(order):
-        return OrderOut.of(await orders.approve(me, order))
-    asked = ApprovalOut.of(await orders.approve_with_another(me, order))
+        return shown(await orders.approve(me, order, as_seen=seen), response)
+    asked = ApprovalOut.of(await orders.approve_with_another(me, order, as_seen=seen))
     return JSONResponse(asked.model_dump(mode="json"), 202, headers={"Location": f"/approvals/{asked.id}"})

@@ -30,6 +30,13 @@ class NotAsked(Conflict):
         super().__init__("Its maker has to ask for this approval: by changing it; a change of nothing, {}, will do.")
 
 
+class ChangedSince(Conflict):
+    """The order is another one than the caller has seen."""
+
+    def __init__(self) -> None:
+        super().__init__("The order is not as you have seen it; look at it again.")
+
+
 class NoSuchChecker(InvalidInput):
     """Nobody who may check orders has this username."""
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Update, delete, select, update
+from sqlalchemy import ColumnElement, Update, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from limen import ApprovalView, Conflict, Forbidden, Limen, LimenError, NotFound, Principal
@@ -19,8 +19,10 @@ from .errors import AlreadyDecided, NotAsked, OrderNotFound, OwnOrder  # noqa: T
 from .models import Order, OrderStatus, new_id  # noqa: TID252
 from .policies import ONE_IS_ENOUGH  # noqa: TID252
 from .roles import Permission  # noqa: TID252
+from .seen import require_seen  # noqa: TID252
 from .together import ACTION, as_asked, digest, takes_two  # noqa: TID252
 
+_BY_ITS_MAKER = {"changed_by_id": None}
 IS_PENDING = Order.status == OrderStatus.PENDING
 
 
@@ -30,6 +32,10 @@ class OrderPage:
 
     items: Sequence[Order]
     next: str | None
+
+
+def _is(asked: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    return [getattr(Order, name) == value for name, value in {**_BY_ITS_MAKER, **asked}.items()]
 
 
 class OrderService:
@@ -114,33 +120,48 @@ class OrderService:
             raise OwnOrder() if present.maker_id == checker_id else AlreadyDecided()
         return order
 
-    async def approve(self, me: Principal, order: Order) -> Order:
-        """Approve a pending order for which one is enough. Of two who try at once, one is told that it is decided."""
+    async def approve(self, me: Principal, order: Order, *, as_seen: bool = False) -> Order:
+        """Approve a pending order for which one is enough. Of two who try at once, one is told that it is decided.
+
+        Args:
+            me: who approves it.
+            order: as it was loaded.
+            as_seen: that this is what the caller has seen: then it is approved only while it still is.
+        """
         may = self._gate.where(me, Permission.APPROVE, Order)
+        is_the_one = _is(as_asked(order)) if as_seen else [Order.id == order.id]
         approved = await self._one(
             update(Order)
             # That one is enough is asked here as well: its maker may have changed the amount since it was looked at.
-            .where(Order.id == order.id, may, IS_PENDING, Order.amount_cents <= ONE_IS_ENOUGH)
+            .where(*is_the_one, may, IS_PENDING, Order.amount_cents <= ONE_IS_ENOUGH)
             .values(status=OrderStatus.APPROVED)
         )
         if approved is None:
             raise await self._why_not(me, Permission.APPROVE, order.id)
         return approved
 
-    async def approve_with_another(self, me: Principal, order: Order) -> ApprovalView:
-        """Give one of the two approvals that an order takes, as it is now; with the second it is as good as approved.
+    async def approve_with_another(self, me: Principal, order: Order, *, as_seen: bool) -> ApprovalView:
+        """Give one of the two approvals that an order takes; with the second it is as good as approved.
 
         limen asks whether it is another person than the maker and whoever has approved it before, and still may.
+
+        Args:
+            me: who approves it.
+            order: as it was loaded.
+            as_seen: that this is what the caller has seen. Without it nothing is approved: the order may have been
+                another one when they looked, and two that have not seen the same are one each.
         """
         if order.status != OrderStatus.PENDING:
             raise AlreadyDecided()
         if order.approval_id is None:
             raise NotAsked()
+        if not as_seen:
+            raise require_seen()
         return await self._gate.approvals.approve(me, order.approval_id, seen=digest(order))
 
     async def approve_as_asked(self, asked: Mapping[str, Any]) -> None:
         """Do what two have approved, however often it is called: the order has to be what they have seen."""
-        is_as_asked = [getattr(Order, name) == value for name, value in asked.items()]
+        is_as_asked = _is(asked)
         done = await self._one(update(Order).where(*is_as_asked, IS_PENDING).values(status=OrderStatus.APPROVED))
         if done is not None:
             return

@@ -27,9 +27,20 @@ async def people(shop: Shop) -> tuple[Person, Person, Person, Person]:
     return ann, cho, sue, adm
 
 
-async def approve(person: Person, order: str) -> tuple[int, Any]:
-    """Approve an order; return the status with how many are missing, or with code and detail."""
-    answer = await person.post(f"/orders/{order}/approve")
+async def seen(person: Person, order: str) -> dict[str, str]:
+    """Return the header that names an order as the person sees it: in the inbox, or else by opening it."""
+    inbox = (await person.get("/approvals?limit=200")).json()["items"]
+    digests = [one["digest"] for one in inbox if one["resource"] == f"order:{order}"]
+    if digests:
+        return {"If-Match": f'"{digests[0]}"'}
+    opened = await person.get(f"/orders/{order}")
+    return {"If-Match": opened.headers["etag"]} if opened.status_code == 200 else {}
+
+
+async def approve(person: Person, order: str, header: dict[str, str] | None = None) -> tuple[int, Any]:
+    """Approve an order as it is seen; return the status with how many are missing, or with code and detail."""
+    header = await seen(person, order) if header is None else header
+    answer = await person.post(f"/orders/{order}/approve", headers=header)
     if answer.status_code >= 400:
         return answer.status_code, problem(answer)[1:]
     return answer.status_code, answer.json().get("missing")
@@ -51,7 +62,8 @@ async def test_it_takes_two_others(shop: Shop) -> None:
     ann, cho, sue, adm = await people(shop)
     order = await ann.order(amount=LARGE)
     await sue.put(f"/orders/{order}/checker", json={"username": "cho"})
-    first = await sue.post(f"/orders/{order}/approve")
+    shown_first = await seen(sue, order)
+    first = await sue.post(f"/orders/{order}/approve", headers=shown_first)
     assert first.status_code == 202
     told = first.json()
     assert {name: told[name] for name in ("action", "resource", "status", "quorum", "missing")} == {
@@ -66,7 +78,7 @@ async def test_it_takes_two_others(shop: Shop) -> None:
     shown = (await sue.get(first.headers["location"])).json()
     assert (shown["maker"], shown["payload"]["amount_cents"]) == (ann.sub, ONE_IS_ENOUGH + 100)
     assert await approve(cho, order) == (403, ("policy_denied", "above_limit"))
-    assert (await approve(sue, order))[0] == 409
+    assert (await approve(sue, order, shown_first))[1][0] == "already_decided"
     assert (await ann.get(f"/orders/{order}")).json()["status"] == "pending"
     assert await approve(adm, order) == (202, 0)
     assert await status(ann, order) == "approved"
@@ -196,7 +208,8 @@ async def test_of_many_at_once_two_count(shop: Shop) -> None:
     ann, _, sue, adm = await people(shop)
     sal = await shop.person("sal", "super-checker")
     order = await ann.order(amount=LARGE)
-    answers = await asyncio.gather(*(approve(person, order) for person in [sue, adm, sal] * 16 + [sue, adm]))
+    header = await seen(sue, order)
+    answers = await asyncio.gather(*(approve(person, order, header) for person in [sue, adm, sal] * 16 + [sue, adm]))
     assert sorted(missing for code, missing in answers if code == 202) == [0, 1]
     assert {code for code, _ in answers} == {202, 409}
     assert await status(ann, order) == "approved"

@@ -87,12 +87,13 @@ def test_each_printed_line_about_policies_works(demo: Server) -> None:
 
 
 def test_each_printed_line_about_an_order_that_takes_two_works(demo: Server) -> None:
-    """Above the checker's limit it is refused, and why is told; a yes counts once, and with another it is approved."""
+    """Above a checker's limit it is refused, and why is told; a yes says what was seen; two yeses approve it."""
     printed = answers(pasted(demo, "To try", "Policies:", "An order so large"))
-    assigned, refused, why, first, again, inbox, second, done = printed
+    assigned, refused, why, unseen, inbox, first, again, second, done = printed
     assert (refused["code"], refused["detail"]) == ("policy_denied", "above_limit")
     assert why["rule"] == "above_limit"
     assert {"leaf": "Order.amount_cents <= 10000000", "left": "60000000", "right": "10000000"} in why["failed"]
+    assert (unseen["code"], unseen["errors"][0]["loc"]) == ("invalid_input", ["header", "If-Match"])
     assert (first["status"], len(first["approvals"]), first["missing"]) == ("pending", 1, 1)
     assert again["code"] == "already_decided"
     assert first["id"] in [each["id"] for each in inbox["items"]]

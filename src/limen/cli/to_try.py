@@ -118,15 +118,18 @@ def _policies(accounts_file: Path) -> tuple[str, ...]:
     )
 
 
+_SEEN: Final = """tr '{' '\\n' | sed -n 's/.*"id": *"'"$large"'".*"digest": *"\\([^"]*\\)".*/If-Match: "\\1"/p'"""
 _TWO: Final = (
     'large=$(order "$maker" 600000)',
     """as "$super" -X PUT "$limen/orders/$large/checker" -d '{"username": "checker"}'""",
     'as "$checker" -X POST "$limen/orders/$large/approve"',
     'as "$boss" "$limen/admin/api/explain?account=checker&action=order:approve&resource=Order:$large"',
     'as "$super" -X POST "$limen/orders/$large/approve"',
-    'as "$super" -X POST "$limen/orders/$large/approve"',
-    'as "$boss" "$limen/approvals"',
-    'as "$boss" -X POST "$limen/orders/$large/approve"',
+    'as "$super" "$limen/approvals"',
+    f"""seen=$(as "$super" "$limen/approvals" | {_SEEN})""",
+    'as "$super" -H "$seen" -X POST "$limen/orders/$large/approve"',
+    'as "$super" -H "$seen" -X POST "$limen/orders/$large/approve"',
+    'as "$boss" -H "$seen" -X POST "$limen/orders/$large/approve"',
     """until as "$maker" "$limen/orders/$large" | grep '"approved"'; do sleep 1; done""",
 )
 
