@@ -19,6 +19,7 @@ from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingCon
 from limen.testing.contracts.mails import MailsContract
 from limen.testing.contracts.messages import MessagesContract
 from limen.testing.contracts.recovery import ResetContract, VerifyContract
+from limen.testing.contracts.recovery_endings import EndingContract
 from limen.testing.contracts.restoring import RestoringContract
 from limen.testing.contracts.role_assignment import AssignRolesContract
 from limen.testing.contracts.roles import RoleDefinitionsContract, RolesContract
@@ -179,6 +180,10 @@ class TestReset(ResetContract):
 
 
 class TestVerify(VerifyContract):
+    pass
+
+
+class TestEnding(EndingContract):
     pass
 
 

@@ -31,6 +31,9 @@ class NewMail:
         account_id: whose mail it is; None where the address has yet to be looked up.
         lifetime_ms: milliseconds after which it is not sent any more.
         data: plain JSON values for the template; no secret.
+        account_epoch: the account's ``session_epoch`` as it was when the mail was judged; another one by now, and
+            nothing is queued, and no link made.
+        account_email: the account's address as it was then; another one by now, and nothing is queued.
     """
 
     id: str
@@ -39,6 +42,8 @@ class NewMail:
     account_id: str | None
     lifetime_ms: int
     data: Mapping[str, object] = field(default_factory=dict, repr=False)
+    account_epoch: int | None = None
+    account_email: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class Notices(Protocol):
         ...
 
     def verification(self, account_id: str, address: str) -> NewMail:
-        """Return the mail by which an account's address is to be proved."""
+        """Return the mail by which the address of an account that is made now is to be proved."""
         ...
 
 

@@ -13,6 +13,7 @@ from limen.authz.administration import Administration
 from limen.authz.authority import Authority, judged
 from limen.core.errors import NotFound, OwnRequest
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin
+from limen.core.mails import MailKind
 from limen.core.principal import Principal
 from limen.features.accounts.service import AccountService
 from limen.features.accounts.store import Account, AccountAdministrationStore, StatusChange
@@ -157,6 +158,7 @@ class AccountAdministration:
         Raises:
             InvalidInput: it is no address.
             NotFound: there is no such account.
+            OwnRequest: it is one's own.
             PermissionRequired: ``accounts:write`` is not held, or something that the account holds.
         """
         address = self._accounts.checked_email(email)
@@ -170,7 +172,11 @@ class AccountAdministration:
         )
 
         async def attempt(authority: Authority | None) -> None:
-            if not await self._store.set_email(account_id, address, event=event, authority=authority):
+            # With the address goes the password: one's own is changed by who knows it.
+            _refuse_own(actor, account_id, "Nobody changes their own address here.")
+            notice = self._accounts.notice(MailKind.EMAIL_CHANGED, origin)
+            done = await self._store.set_email(account_id, address, event=event, authority=authority, notice=notice)
+            if not done:
                 raise _no_such_account()
 
         await self._judged(actor, attempt, event, origin, _WRITE, over=account_id)
@@ -206,7 +212,11 @@ class AccountAdministration:
             # Before the roles are changed: what would be refused afterwards is refused now.
             self._accounts.checked_email(email[0])
             refused = Event(EventName.EMAIL_CHANGED, target=account_id[:128])
-            await self._judged(actor, _nothing, refused, origin, _WRITE, over=account_id)
+
+            async def judged_only(_authority: Authority | None) -> None:
+                _refuse_own(actor, account_id, "Nobody changes their own address here.")
+
+            await self._judged(actor, judged_only, refused, origin, _WRITE, over=account_id)
         if roles is not None:
             await self.set_roles(actor, account_id, roles, origin=origin)
         if email is not None:
@@ -266,13 +276,11 @@ class AccountAdministration:
         return await judged(judge, attempt, record=self._record, refused=told)
 
 
-async def _nothing(_authority: Authority | None) -> None:
-    """Do nothing: the judgement was all that was wanted."""
-
-
-def _refuse_own(actor: Actor, account_id: str) -> None:
+def _refuse_own(
+    actor: Actor, account_id: str, message: str = "Nobody switches off or deletes their own account here."
+) -> None:
     if isinstance(actor, Principal) and actor.sub == account_id:
-        raise OwnRequest("Nobody switches off or deletes their own account here.")
+        raise OwnRequest(message)
 
 
 def _name_of(actor: Actor) -> str:

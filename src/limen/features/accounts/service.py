@@ -8,7 +8,7 @@ from limen.authz.authority import Authority
 from limen.core.errors import Conflict, InputFault, InvalidCredentials, InvalidInput, NotFound, UsernameTaken
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import is_uuid7, uuid7
-from limen.core.mails import MailKind, Notices
+from limen.core.mails import MailKind, Notice, Notices
 from limen.core.pages import check_limit
 from limen.crypto.hashing_pool import HashingPool
 from limen.crypto.passwords import PasswordHasher
@@ -95,6 +95,10 @@ class AccountService:
     def use_mail(self, notices: Notices) -> None:
         """Write mails with what is done from now on: to prove new addresses, and to tell of changed passwords."""
         self._notices = notices
+
+    def notice(self, kind: MailKind, origin: Origin) -> Notice | None:
+        """Return a notice about what is done to an account now; None where there is no mail."""
+        return None if self._notices is None else self._notices.notice(kind, origin)
 
     async def create(
         self,
@@ -336,7 +340,7 @@ class AccountService:
             end_others=True,
             keep_sid=sid,
             keep_ended_ms=self._keep_ended_ms,
-            notice=None if self._notices is None else self._notices.notice(MailKind.PASSWORD_CHANGED, origin),
+            notice=self.notice(MailKind.PASSWORD_CHANGED, origin),
         )
         if changed:
             await self._sessions_ended()

@@ -178,9 +178,19 @@ class AccountAdministrationStore(Protocol):
         ...
 
     async def set_email(
-        self, account_id: str, email: str | None, *, event: Event, authority: Authority | None = None
+        self,
+        account_id: str,
+        email: str | None,
+        *,
+        event: Event,
+        authority: Authority | None = None,
+        notice: Notice | None = None,
     ) -> bool:
-        """Replace the e-mail address; False, and nothing written, where there is no such account or it is deleted."""
+        """Replace the e-mail address; False, and nothing written, where there is no such account or it is deleted.
+
+        Where it is another one, a notice goes to the one before, if that was verified. Every link that is on its way
+        by mail ends.
+        """
         ...
 
     async def set_temporary_password(

@@ -82,9 +82,9 @@ class MailService:
         """Let mails of a kind be filled when they are sent."""
         self._fillers[kind] = filler
 
-    async def queue(self, mail: NewMail, event: Event, *, authority: Authority | None = None) -> None:
-        """Write a mail to be sent, and the event of the act, in one transaction."""
-        await self._store.queue(mail, event, authority=authority)
+    async def queue(self, mail: NewMail, event: Event, *, authority: Authority | None = None) -> bool:
+        """Write a mail to be sent, and the event of the act, in one transaction; False where its account has moved."""
+        return await self._store.queue(mail, event, authority=authority)
 
     def notice(self, kind: str, origin: Origin = NOWHERE) -> Notice:
         """Return a notice about what is done to an account now; `limen.core.mails.Notices`."""

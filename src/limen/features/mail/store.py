@@ -10,8 +10,11 @@ from limen.core.mails import ClaimedMail, NewMail
 class MailStore(Protocol):
     """The outbox. Every verb is one transaction, and an event is written in it."""
 
-    async def queue(self, mail: NewMail, event: Event, *, authority: Authority | None = None) -> None:
+    async def queue(self, mail: NewMail, event: Event, *, authority: Authority | None = None) -> bool:
         """Insert a mail to be sent; the same statements whether anybody has the address or not.
+
+        False, and nothing written, where it is an account's that is no longer as the mail says. A link that an
+        authority was given for ends where the account's roles are changed.
 
         Raises:
             AuthorityMoved: an authority over the mail's account was given, and does not hold any more.

@@ -8,20 +8,21 @@ import hmac
 import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final
 
 from limen.authz.administration import Administration
 from limen.authz.authority import Authority, judged
-from limen.core.errors import Conflict, LinkInvalid
+from limen.core.errors import Conflict, InvalidCredentials, LinkInvalid, OwnRequest
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import uuid7
 from limen.core.mails import ClaimedMail, MailFailed, MailKind, NewMail, Notice
 from limen.core.principal import Principal
 from limen.crypto.sealing import CannotOpen, Sealer
-from limen.features.accounts.service import AccountService
+from limen.features.accounts.service import AccountService, AccountView
 from limen.features.mail.service import Content, MailService
 from limen.features.recovery.store import NewProof, Preparing, Purpose, RecoveryStore, Verified
 from limen.features.roles.service import RoleService
@@ -107,7 +108,8 @@ class RecoveryService:
 
         Raises:
             NotFound: there is no such account.
-            Conflict: it is no active person's, or has no address.
+            Conflict: it is no active person's, or has no address, or was changed meanwhile.
+            OwnRequest: it is one's own.
             PermissionRequired: ``accounts:write`` is not held, or something that the account holds.
         """
         event = Event(EventName.PASSWORD_RESET_REQUESTED, actor=actor.sub, target=account_id[:128], origin=origin)
@@ -116,12 +118,16 @@ class RecoveryService:
             return await self._roles.authority(actor, Administration.ACCOUNTS_WRITE, over=account_id)
 
         async def attempt(authority: Authority | None) -> None:
+            if actor.sub == account_id:
+                # Whoever has a session that was left open has not the password (ASVS 6.2.3).
+                raise OwnRequest("Nobody starts the reset of their own account here.")
             account = await self._accounts.by_id(account_id)
             if account.status != "active" or account.kind != "person" or account.email is None:
                 raise Conflict("The account is no active person's, or has no e-mail address.")
             told = {"by": _BY_ADMINISTRATOR}
-            mail = NewMail(uuid7(), MailKind.RESET.value, account.email, account.id, RESET_SECONDS * 1000, told)
-            await self._mail.queue(mail, event, authority=authority)
+            mail = _mail_of(account, MailKind.RESET, account.email, RESET_SECONDS, told)
+            if not await self._mail.queue(mail, event, authority=authority):
+                raise Conflict("The account was changed meanwhile.")
 
         await judged(judge, attempt, record=self._record, refused=event)
 
@@ -130,26 +136,32 @@ class RecoveryService:
         account = await self._accounts.by_id(account_id)
         if account.email is None or await self._store.verified_email(account_id) == account.email:
             return
-        await self._ask_verification(account_id, account.email, origin)
+        await self._ask_verification(account, account.email, origin)
 
     async def change_email(self, account_id: str, email: str, password: str, *, origin: Origin = NOWHERE) -> None:
         """Send a link to a new address; it becomes the account's own when the link is used.
 
         Raises:
-            InvalidCredentials: the password is not the account's: a session that was left open is not enough.
+            InvalidCredentials: the password is not the account's: a session that was left open is not enough. Or what
+                it could reach was ended while it was checked.
             InvalidInput: it is no address.
         """
         address = self._accounts.checked_email(email) or ""
-        await self._accounts.confirm_password(account_id, password, origin=origin)
-        await self._ask_verification(account_id, address, origin)
+        # As it was before the password was checked, which takes long enough for somebody to end what it opens.
+        account = await self._accounts.confirm_password(account_id, password, origin=origin)
+        if not await self._ask_verification(account, address, origin):
+            raise InvalidCredentials("The account was changed meanwhile.")
 
-    async def _ask_verification(self, account_id: str, address: str, origin: Origin) -> None:
-        event = Event(EventName.EMAIL_VERIFICATION_REQUESTED, actor=account_id, target=account_id, origin=origin)
-        await self._mail.queue(self.verification(account_id, address), event)
+    async def _ask_verification(self, account: AccountView, address: str, origin: Origin) -> bool:
+        event = Event(EventName.EMAIL_VERIFICATION_REQUESTED, actor=account.id, target=account.id, origin=origin)
+        return await self._mail.queue(_mail_of(account, MailKind.VERIFY, address, VERIFY_SECONDS), event)
 
     def verification(self, account_id: str, address: str) -> NewMail:
-        """Return the mail by which an account's address is to be proved."""
-        return NewMail(uuid7(), MailKind.VERIFY.value, address, account_id, VERIFY_SECONDS * 1000)
+        """Return the mail by which the address of an account that is made now is to be proved."""
+        lifetime = VERIFY_SECONDS * 1000
+        return NewMail(
+            uuid7(), MailKind.VERIFY.value, address, account_id, lifetime, account_epoch=0, account_email=address
+        )
 
     def notice(self, kind: str, origin: Origin = NOWHERE) -> Notice:
         """Return a notice about what is done to an account now."""
@@ -246,6 +258,26 @@ class RecoveryService:
         # A stranger may have given the address of somebody else, and a name with an advertisement in it.
         username = owner.username if purpose is Purpose.RESET else ""
         return Content(claimed.kind, {"link": link, "expires": expires, "username": username})
+
+
+def _mail_of(
+    account: AccountView,
+    kind: MailKind,
+    recipient: str,
+    seconds: int,
+    data: Mapping[str, object] = MappingProxyType({}),
+) -> NewMail:
+    """Return a mail with a link for an account as it was read."""
+    return NewMail(
+        uuid7(),
+        kind.value,
+        recipient,
+        account.id,
+        seconds * 1000,
+        data,
+        account_epoch=account.session_epoch,
+        account_email=account.email,
+    )
 
 
 def _digest(token: str) -> bytes | None:

@@ -14,7 +14,8 @@ from limen.storage.sql.authority import actor_locked, locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.mails import notify, queue
-from limen.storage.sql.reach import end_reach, take_proofs
+from limen.storage.sql.proofs import take_proofs
+from limen.storage.sql.reach import end_reach
 from limen.storage.sql.roles import HELD_BY_ACCOUNT, list_changed_roles, refuse_last_administrator, role_names
 from limen.storage.sql.separation import refuse_separated
 from limen.storage.sql.sessions import delete_all
@@ -176,10 +177,16 @@ class SQLAccounts:
         return await self._database.write(partial(_deleted, account_id, event, keep_ended_ms, authority))
 
     async def set_email(
-        self, account_id: str, email: str | None, *, event: Event, authority: Authority | None = None
+        self,
+        account_id: str,
+        email: str | None,
+        *,
+        event: Event,
+        authority: Authority | None = None,
+        notice: Notice | None = None,
     ) -> bool:
         """Replace the e-mail address; False where there is no such account or it is deleted."""
-        return await self._database.write(partial(_email_set, account_id, email, event, authority))
+        return await self._database.write(partial(_email_set, account_id, email, event, authority, notice))
 
     async def set_temporary_password(
         self, account_id: str, *, new_hash: str, lifetime_ms: int, event: Event, keep_ended_ms: int
@@ -244,6 +251,7 @@ def _status_changed(
         yield from refuse_last_administrator(account_id)
     yield from run(_CHANGE_STATUS, id=account_id, of=of.value, to=to.value, raise_epoch=int(leaves))
     if leaves:
+        yield from take_proofs(account_id)
         yield from delete_all(account_id, reason=EndReason.ACCOUNT_STATUS, keep_ended_ms=keep_ended_ms)
     yield from record(event)
     return StatusChange(changed=True, status=to)
@@ -270,11 +278,17 @@ def _deleted(account_id: str, event: Event, keep_ended_ms: int, authority: Autho
     return True
 
 
-def _email_set(account_id: str, email: str | None, event: Event, authority: Authority | None) -> Steps[bool]:
-    yield from locked(account_id, authority)
-    if not (yield from run(_SET_EMAIL, id=account_id, email=email)):
+def _email_set(
+    account_id: str, email: str | None, event: Event, authority: Authority | None, notice: Notice | None
+) -> Steps[bool]:
+    status = yield from locked(account_id, authority)
+    if status is None or status == AccountStatus.DELETED.value:
         return False
+    before = yield from row(_BY_ID, id=account_id)
+    if before is not None and before[2] != email:
+        yield from notify(account_id, notice)  # to the address that it was until now
     yield from take_proofs(account_id)
+    yield from run(_SET_EMAIL, id=account_id, email=email)
     yield from run(_UNVERIFY, id=account_id, email=email)
     yield from record(event)
     return True

@@ -18,8 +18,20 @@ NOTICE_LIFETIME_MS: Final = 3 * 24 * 60 * 60 * 1000
 """Milliseconds after which a notice is not sent any more: what it tells of is no news by then."""
 
 _QUEUE = Statement("""
-INSERT INTO limen_mails (id, kind, account_id, recipient, data, status, created_at, expires_at, next_at)
-VALUES (:id, :kind, :account_id, :recipient, :data, 'queued', @now, @now + :lifetime, @now)
+INSERT INTO limen_mails (id, kind, recipient, data, status, created_at, expires_at, next_at)
+VALUES (:id, :kind, :recipient, :data, 'queued', @now, @now + :lifetime, @now)
+""")
+
+# Only where the account is what it was when the mail was judged: a password takes long enough to check for all that it
+# opened to be ended meanwhile.
+_QUEUE_FOR_ACCOUNT = Statement("""
+INSERT INTO limen_mails
+       (id, kind, account_id, account_epoch, roles_version, recipient, data, status, created_at, expires_at, next_at)
+SELECT :id, :kind, a.id, a.session_epoch, CAST(:roles_version AS integer), :recipient, :data, 'queued',
+       @now, @now + :lifetime, @now
+  FROM limen_accounts a
+ WHERE a.id = :account_id AND a.session_epoch = :epoch
+   AND COALESCE(a.email, '') = COALESCE(CAST(:account_email AS text), '')
 """)
 
 # To an address that was proved, and is the account's own at this moment; to nobody otherwise.
@@ -65,9 +77,9 @@ class SQLMails:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def queue(self, mail: NewMail, event: Event, *, authority: Authority | None = None) -> None:
-        """Insert a mail to be sent, and the event."""
-        await self._database.write(partial(_queued, mail, event, authority))
+    async def queue(self, mail: NewMail, event: Event, *, authority: Authority | None = None) -> bool:
+        """Insert a mail to be sent, and the event; see the Protocol."""
+        return await self._database.write(partial(_queued, mail, event, authority))
 
     async def claim(self, *, lease_ms: int) -> ClaimedMail | None:
         """Take the next mail whose time has come; one caller gets it."""
@@ -91,17 +103,19 @@ class SQLMails:
         return await self._database.write_one(partial(_ended, _DROP, claimed, {}))
 
 
-def queue(mail: NewMail) -> Steps[None]:
-    """Insert a mail, in the transaction of the act that it belongs to."""
-    yield from run(
-        _QUEUE,
-        id=mail.id,
-        kind=mail.kind,
-        account_id=mail.account_id,
-        recipient=mail.recipient,
-        data=_json(mail.data),
-        lifetime=mail.lifetime_ms,
-    )
+def queue(mail: NewMail, *, roles_version: int | None = None) -> Steps[bool]:
+    """Insert a mail, in the transaction of the act that it belongs to; False where its account is another by now."""
+    values = {
+        "id": mail.id,
+        "kind": mail.kind,
+        "recipient": mail.recipient,
+        "data": _json(mail.data),
+        "lifetime": mail.lifetime_ms,
+    }
+    if mail.account_id is None:
+        return bool((yield from run(_QUEUE, **values)))
+    seen = {"epoch": mail.account_epoch, "account_email": mail.account_email, "roles_version": roles_version}
+    return bool((yield from run(_QUEUE_FOR_ACCOUNT, account_id=mail.account_id, **seen, **values)))
 
 
 def notify(account_id: str, notice: Notice | None) -> Steps[None]:
@@ -118,11 +132,15 @@ def notify(account_id: str, notice: Notice | None) -> Steps[None]:
     )
 
 
-def _queued(mail: NewMail, event: Event, authority: Authority | None) -> Steps[None]:
-    if authority is not None and mail.account_id is not None:
+def _queued(mail: NewMail, event: Event, authority: Authority | None) -> Steps[bool]:
+    if mail.account_id is not None:
         yield from locked(mail.account_id, authority)
-    yield from queue(mail)
+    # What an administrator could do to the account, they could do to what it held then.
+    version = None if authority is None else authority.target_version
+    if not (yield from queue(mail, roles_version=version)):
+        return False
     yield from record(event)
+    return True
 
 
 def _claimed(lease_ms: int) -> Steps[ClaimedMail | None]:

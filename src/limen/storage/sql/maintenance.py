@@ -9,6 +9,7 @@ from limen.features.maintenance.store import EndedBatch, EventMark
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
+from limen.storage.sql.proofs import take_proofs_between
 from limen.storage.sql.statement import NOBODY, Statement, Steps, row, rows, run
 
 _COUNT = Statement("SELECT count(*) FROM limen_accounts")
@@ -87,6 +88,7 @@ def _ended(after: str, limit: int, event: Event, keep_ended_ms: int) -> Steps[En
         return EndedBatch(0, 0, None)
     between = {"after": after, "last": str(locked[-1][0])}
     accounts = yield from run(_RAISE_EPOCHS, **between)
+    yield from take_proofs_between(**between)
     yield from run(_LIST_AS_ENDED, reason=EndReason.RESTORED.value, keep=keep_ended_ms, **between)
     sessions = yield from run(_DELETE, **between)
     keys = yield from run(_UNCONFIRM, **between)

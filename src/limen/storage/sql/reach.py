@@ -1,10 +1,9 @@
 """Ends what an old password could reach. Whatever a password opens from now on is to be ended here as well."""
 
 from limen.features.sessions.store import EndReason
+from limen.storage.sql.proofs import take_proofs
 from limen.storage.sql.sessions import delete_all, list_as_ended
-from limen.storage.sql.statement import Statement, Steps, rows, run
-
-_TAKE_PROOFS = Statement("DELETE FROM limen_mail_proofs WHERE account_id = :account_id")
+from limen.storage.sql.statement import Statement, Steps, rows
 
 # The account's own, with the secrets of before; keys of services belong to services.
 _REVOKE_KEYS = Statement("""
@@ -26,8 +25,3 @@ def end_reach(account_id: str, *, keep_ended_ms: int, keep_sid: str | None = Non
         ids = [str(key) for (key,) in revoked]
         yield from list_as_ended(ids, account_id=account_id, reason=reason, keep_ended_ms=keep_ended_ms)
     yield from delete_all(account_id, reason=reason, keep_ended_ms=keep_ended_ms, keep_sid=keep_sid)
-
-
-def take_proofs(account_id: str) -> Steps[None]:
-    """Delete every proof of the account that is on its way by mail."""
-    yield from run(_TAKE_PROOFS, account_id=account_id)

@@ -10,7 +10,8 @@ from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.mails import notify
-from limen.storage.sql.reach import end_reach, take_proofs
+from limen.storage.sql.proofs import take_proofs
+from limen.storage.sql.reach import end_reach
 from limen.storage.sql.statement import NOBODY, Statement, Steps, row, run
 
 _BY_VERIFIED = Statement("""
@@ -23,16 +24,18 @@ _HOLDER = Statement("SELECT account_id FROM limen_verified_emails WHERE email = 
 
 # The conditions are part of the INSERT: what was looked up before may be so no more.
 _PREPARE = Statement("""
-INSERT INTO limen_mail_proofs (account_id, purpose, token_hash, email, account_epoch, expires_at)
-SELECT a.id, :purpose, :token_hash, CAST(:email AS text), a.session_epoch, @now + :lifetime
-  FROM limen_accounts a
+INSERT INTO limen_mail_proofs (account_id, purpose, token_hash, email, account_epoch, roles_version, expires_at)
+SELECT a.id, :purpose, :token_hash, CAST(:email AS text), a.session_epoch, m.roles_version, @now + :lifetime
+  FROM limen_accounts a JOIN limen_mails m ON m.id = :mail_id
  WHERE a.id = :account_id AND a.status = 'active' AND a.account_kind = 'person'
+   AND (m.account_id IS NULL OR (m.account_id = a.id AND m.account_epoch = a.session_epoch))
+   AND (m.roles_version IS NULL OR m.roles_version = a.roles_version)
    AND (:is_reset = 0 OR a.email = CAST(:email AS text))
    AND (:is_strict = 0 OR (a.password_hash IS NOT NULL AND EXISTS (
             SELECT 1 FROM limen_verified_emails v WHERE v.account_id = a.id AND v.email = a.email)))
     ON CONFLICT (account_id, purpose) DO UPDATE
    SET token_hash = excluded.token_hash, email = excluded.email, account_epoch = excluded.account_epoch,
-       expires_at = excluded.expires_at
+       roles_version = excluded.roles_version, expires_at = excluded.expires_at
 RETURNING expires_at
 """)
 
@@ -50,6 +53,7 @@ _USERNAME = Statement("SELECT username FROM limen_accounts WHERE id = :id")
 _LIVES = """
 p.token_hash = :token_hash AND p.purpose = :purpose AND p.expires_at > @now
    AND a.status = 'active' AND a.account_kind = 'person' AND a.session_epoch = p.account_epoch
+   AND (p.roles_version IS NULL OR a.roles_version = p.roles_version)
    AND (p.purpose <> 'reset' OR a.email = p.email)
 """
 
@@ -140,6 +144,7 @@ def _prepared(claimed: ClaimedMail, proof: NewProof, event: Event) -> Steps[Prep
     is_reset = proof.purpose is Purpose.RESET
     stored = yield from row(
         _PREPARE,
+        mail_id=claimed.id,
         account_id=account_id,
         purpose=proof.purpose.value,
         token_hash=proof.token_hash,

@@ -11,6 +11,7 @@ from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.holdings import HELD_BY_SESSION, role_names
+from limen.storage.sql.proofs import take_proofs
 from limen.storage.sql.statement import NOBODY, Statement, Steps, row, rows, run, run_each
 
 # The clock in the same statement: one round trip. A row may then be younger than the clock by the time that the
@@ -126,6 +127,7 @@ def _all_ended(
     raised = yield from run(_RAISE_EPOCH, account_id=account_id)
     if not raised:
         return 0
+    yield from take_proofs(account_id)
     ended = yield from delete_all(account_id, reason=reason, keep_ended_ms=keep_ended_ms)
     yield from record(event)
     return ended

@@ -473,6 +473,9 @@ MAILS = Table(
     Column("kind", String(64), nullable=False),
     # NULL while nobody has looked up whose address it is.
     Column("account_id", IDENTIFIER, ForeignKey("limen_accounts.id", ondelete="CASCADE"), index=True),
+    # Both as they were when it was asked for: a link is made only where they still are.
+    Column("account_epoch", Integer),
+    Column("roles_version", Integer),
     Column("recipient", String(254), nullable=False),
     Column("data", Text, nullable=False),
     # The proof that it carries, encrypted for this row.
@@ -485,6 +488,12 @@ MAILS = Table(
     Column("done_at", BigInteger, index=True),
     Column("lease", IDENTIFIER),
     Column("failure", String(64)),
+    Index(
+        "ix_limen_mails_recipient",
+        "recipient",
+        sqlite_where=text("status = 'queued'"),
+        postgresql_where=text("status = 'queued'"),
+    ),
     Index(
         "ix_limen_mails_next_at",
         "next_at",
@@ -503,6 +512,8 @@ MAIL_PROOFS = Table(
     Column("token_hash", LargeBinary(32), nullable=False, unique=True),
     Column("email", String(254), nullable=False),
     Column("account_epoch", Integer, nullable=False),
+    # Of a link that an administrator had sent: it ends where the account's roles are changed.
+    Column("roles_version", Integer),
     Column("expires_at", BigInteger, nullable=False, index=True),
     CheckConstraint("length(token_hash) = 32", name="token_hash"),
     sqlite_with_rowid=False,

@@ -41,7 +41,7 @@ def a_mail(**changes: object) -> NewMail:
 
 async def queue(storage: Storage, mail: NewMail) -> NewMail:
     """Queue it and return it."""
-    await storage.mails.queue(mail, event(EventName.PASSWORD_RESET_REQUESTED))
+    assert await storage.mails.queue(mail, event(EventName.PASSWORD_RESET_REQUESTED))
     return mail
 
 
@@ -161,7 +161,7 @@ class MailsContract(Contract):
         assert await storage.mails.claim(lease_ms=LEASE) is None
         for username, made in (("ann", True), (ada.username, False)):
             new = _new(username)
-            mail = a_mail(kind=MailKind.VERIFY.value, account_id=new.id)
+            mail = a_mail(kind=MailKind.VERIFY.value, account_id=new.id, account_epoch=0, account_email=new.email)
             assert await storage.accounts.create(new, event(EventName.ACCOUNT_CREATED), mail=mail) is made
         assert (await claim(storage)).kind == MailKind.VERIFY
         assert await storage.mails.claim(lease_ms=LEASE) is None
@@ -182,7 +182,8 @@ class MailsContract(Contract):
     async def test_who_is_deleted_gets_no_mail(self, storage: Storage, stored_bytes: Callable[[], bytes]) -> None:
         """What waits for them goes with the account."""
         account = await an_account(storage, email=ADDRESS)
-        await queue(storage, a_mail(kind=MailKind.VERIFY.value, account_id=account.id))
+        seen = {"account_id": account.id, "account_epoch": account.session_epoch, "account_email": account.email}
+        await queue(storage, a_mail(kind=MailKind.VERIFY.value, **seen))
         await storage.accounts.delete(account.id, event=event(EventName.ACCOUNT_DELETED), keep_ended_ms=SECOND)
         assert await storage.mails.claim(lease_ms=LEASE) is None
 

@@ -8,7 +8,7 @@ import pytest
 
 from limen.core.events import EventName
 from limen.core.ids import uuid7
-from limen.core.mails import MailKind, NewMail, Notice
+from limen.core.mails import ClaimedMail, MailKind, NewMail, Notice
 from limen.features.accounts.store import Account, AccountStatus
 from limen.features.recovery.store import NewProof, Prepared, Preparing, Purpose, Verified
 from limen.features.sessions.store import EndReason
@@ -38,13 +38,36 @@ async def ask(
 ) -> None:
     """Queue the mail that is to carry a proof."""
     kind = MailKind.VERIFY if verify else MailKind.RESET
-    mail = NewMail(uuid7(), kind.value, recipient, None if account is None else account.id, LIFETIME)
-    await storage.mails.queue(mail, event(EventName.PASSWORD_RESET_REQUESTED))
+    mail = NewMail(uuid7(), kind.value, recipient, None, LIFETIME)
+    if account is not None:
+        mail = mail_for(await now(storage, account), kind, recipient)
+    assert await storage.mails.queue(mail, event(EventName.PASSWORD_RESET_REQUESTED))
 
 
-async def prepare(storage: Storage, *, verify: bool = False, **changes: object) -> bytes | Preparing:
-    """Claim the next mail and store a proof for it; return the token."""
-    claimed = await storage.mails.claim(lease_ms=LEASE)
+def mail_for(seen: Account, kind: MailKind, recipient: str) -> NewMail:
+    """Return the mail for an account as it was read."""
+    return NewMail(
+        uuid7(),
+        kind.value,
+        recipient,
+        seen.id,
+        LIFETIME,
+        account_epoch=seen.session_epoch,
+        account_email=seen.email,
+    )
+
+
+async def prepare(
+    storage: Storage,
+    *,
+    verify: bool = False,
+    claimed: ClaimedMail | None = None,
+    finishing: bool = True,
+    **changes: object,
+) -> bytes | Preparing:
+    """Claim the next mail, unless one was claimed, store a proof for it, and finish it; return the token."""
+    if claimed is None:
+        claimed = await storage.mails.claim(lease_ms=LEASE)
     assert claimed is not None
     token = os.urandom(32)
     purpose = Purpose.VERIFY if verify else Purpose.RESET
@@ -53,7 +76,8 @@ async def prepare(storage: Storage, *, verify: bool = False, **changes: object) 
     if isinstance(prepared, Preparing):
         await storage.mails.drop(claimed)
         return prepared
-    await storage.mails.finish(claimed)
+    if finishing:
+        await storage.mails.finish(claimed)
     return token
 
 
@@ -165,7 +189,7 @@ class ResetContract(Contract):
         if act == "by-hand":
             await set_status(account.id, "blocked")
         else:
-            await _acts(storage, account)[act]()
+            await acts_that_end(storage, account)[act]()
         before = await now(storage, account)
         assert await storage.recovery.owner(Purpose.RESET, digest(token)) is None
         assert await reset(storage, token, THIRD_HASH) is None
@@ -353,7 +377,7 @@ class VerifyContract(Contract):
         assert (await verified(storage)).id != account.id
 
 
-def _acts(storage: Storage, account: Account) -> dict[str, Callable[[], Awaitable[object]]]:
+def acts_that_end(storage: Storage, account: Account) -> dict[str, Callable[[], Awaitable[object]]]:
     """Everything that ends a proof."""
 
     def changed() -> Awaitable[object]:

@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("token_hash", sa.LargeBinary(32), nullable=False),
         sa.Column("email", sa.String(254), nullable=False),
         sa.Column("account_epoch", sa.Integer(), nullable=False),
+        sa.Column("roles_version", sa.Integer()),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "purpose", name="pk_limen_mail_proofs"),
         sa.ForeignKeyConstraint(
@@ -55,6 +56,8 @@ def _mails() -> None:
         sa.Column("id", IDENTIFIER, nullable=False),
         sa.Column("kind", sa.String(64), nullable=False),
         sa.Column("account_id", IDENTIFIER),
+        sa.Column("account_epoch", sa.Integer()),
+        sa.Column("roles_version", sa.Integer()),
         sa.Column("recipient", sa.String(254), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
         sa.Column("sealed", sa.LargeBinary()),
@@ -74,6 +77,13 @@ def _mails() -> None:
     )
     op.create_index("ix_limen_mails_account_id", "limen_mails", ["account_id"])
     op.create_index("ix_limen_mails_done_at", "limen_mails", ["done_at"])
+    op.create_index(
+        "ix_limen_mails_recipient",
+        "limen_mails",
+        ["recipient"],
+        sqlite_where=sa.text("status = 'queued'"),
+        postgresql_where=sa.text("status = 'queued'"),
+    )
     op.create_index(
         "ix_limen_mails_next_at",
         "limen_mails",
