@@ -99,6 +99,20 @@ def fastapi_routes(app: FastAPI) -> None:
     async def close_number(number: int) -> None:
         never()
 
+    inner = fastapi.APIRouter(prefix="/inner/{org:int}")
+    mounted = fastapi.FastAPI()
+
+    @app.post("/api/2/pay/{number:int}")
+    @inner.post("/2/pay/{number:int}")
+    @mounted.post("/2/pay/{number:int}")
+    @requires_approval("payout:release")
+    async def pay(number: int) -> None:
+        never()
+
+    app.include_router(inner, prefix="/outer/2")
+    app.mount("/mounted/2", mounted)
+    app.mount("/by/{org:int}", mounted)
+
     @app.post("/undeclared")
     @requires_approval("payout:unknown")
     async def undeclared() -> None:
@@ -276,6 +290,20 @@ class TestAsking:
         for spelt in ("07", "+7", "7_0", "\u0667", "%207", "-0"):
             assert maker.post(path.format(spelt)).status_code == 422, spelt
         assert maker.post(path.format("7")).json()["id"] == first.json()["id"]
+
+    @pytest.mark.parametrize("path", ["/api/2/pay/{}", "/outer/2/inner/2/2/pay/{}", "/outer/2/inner/{}/2/pay/2"])
+    def test_the_same_digits_beside_a_parameter_stand_for_none(self, maker: Person, path: str) -> None:
+        """A part of the path that never changes is not what the router has converted (`{number:int}`)."""
+        told = maker.post(path.format("2"))
+        assert (told.status_code, told.json()["resource"]) == (202, path.format("2"))
+        for spelt in ("02", "0000002"):
+            assert maker.post(path.format(spelt)).status_code == 422, spelt
+
+    def test_a_mounted_path_is_a_name_but_for_what_the_mount_converts(self, maker: Person) -> None:
+        """Its own parameters are read; how the mount's was spelt nobody knows, and nothing is asked for."""
+        assert maker.post("/mounted/2/2/pay/2").status_code == 202
+        assert maker.post("/mounted/2/2/pay/02").status_code == 422
+        assert maker.post("/by/2/2/pay/2").status_code == 500
 
     def test_a_text_is_what_it_is(self, maker: Person) -> None:
         """What is no whole number is a text, and its letters are its name."""

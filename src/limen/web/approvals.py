@@ -14,7 +14,7 @@ from limen.crypto.strict_json import JsonError, read_object
 from limen.features.approvals.service import MAX_PAYLOAD, ApprovalService
 from limen.guard.requirements import AUTHENTICATED
 from limen.web.body import read_body, require_json
-from limen.web.canonical_path import named_by, path_itself
+from limen.web.canonical_path import named_by, path_itself, written_in
 from limen.web.guard.state import state_of
 from limen.web.guard.wrapping import CONNECTION_PARAMETER, resolved_signature, wrap_endpoint
 from limen.web.routes.approvals import accepted_answer
@@ -114,4 +114,11 @@ def _resource_of(request: Request, template: str | None, arguments: Mapping[str,
     converted = {name: arguments.get(name, value) for name, value in named.items()}
     if template is not None:
         return named_by(template, converted)
-    return path_itself(str(request.scope["path"]), named, converted) if named else None
+    if not named:
+        return None
+    scope = request.scope
+    # Of a router that FastAPI keeps as included only the context has the whole path.
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    found = state_of(scope).found
+    routes = (context, getattr(context, "starlette_route", None), scope.get("route"), found[0] if found else None)
+    return path_itself(str(scope["path"]), written_in(scope, routes), converted)

@@ -6,7 +6,7 @@ that somebody sent.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -18,7 +18,6 @@ from uuid import UUID
 from limen.core.errors import ConfigurationError, InputFault, InvalidInput
 
 _MOST_DIGITS: Final = 256
-_WORD: Final = r"[0-9A-Za-z_.+-]"
 
 
 def named_by(template: str, converted: Mapping[str, Any]) -> str:
@@ -35,26 +34,57 @@ def named_by(template: str, converted: Mapping[str, Any]) -> str:
         raise ConfigurationError(f"resource={template!r} names what is no parameter of the path: {error}") from error
 
 
-def path_itself(path: str, raw: Mapping[str, Any], converted: Mapping[str, Any]) -> str:
+def path_itself(path: str, written: Mapping[str, Any], converted: Mapping[str, Any]) -> str:
     """Return the path, where each of its parameters stands in it as its value is written.
 
     Args:
         path: as it was sent, percent-decoded.
-        raw: the parameters as the router found them.
+        written: the parameters as they stand in it, see `written_in`.
         converted: the same as the endpoint gets them.
 
     Raises:
         InvalidInput, ConfigurationError: as for `named_by`; or a value is spelt in another way than its own.
+        ConfigurationError: how a value is spelt is not known.
     """
-    texts = {name: canonical(name, value) for name, value in converted.items()}
-    for name, text in texts.items():
-        if isinstance(raw[name], str) and raw[name] != text:
-            _refuse(name)
-        # What Starlette has converted is not there as it was sent: so it is looked for in the path, as a whole.
-        found = len(re.findall(f"(?<!{_WORD}){re.escape(text)}(?!{_WORD})", path))
-        if not isinstance(raw[name], str) and found < list(texts.values()).count(text):
+    for name, value in converted.items():
+        text = canonical(name, value)
+        if not isinstance(written[name], str):
+            raise ConfigurationError(
+                f"the parameter {name} of the path was converted before a mounted application: say resource= there"
+            )
+        if written[name] != text:
             _refuse(name)
     return path
+
+
+def written_in(scope: Mapping[str, Any], routes: Iterable[Any]) -> dict[str, Any]:
+    """Return the parameters of the path as they stand in it.
+
+    A router hands them over converted, where its path says how (`{id:int}`). To look for the value anywhere in the path
+    is not enough: in `/api/2/pay/02` a part that never changes looks like it. So the pattern of the route that has
+    matched is asked once more.
+
+    Args:
+        scope: of the request, at its endpoint.
+        routes: what may be that route; which of them leads to the endpoint is seen here.
+
+    Returns:
+        By name the text; what was converted where no pattern is known (by a mount) is as it was converted.
+
+    Raises:
+        ConfigurationError: two routes read the path in two ways.
+    """
+    path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
+    texts: dict[str, str] = {}
+    for route in routes:
+        pattern = getattr(route, "path_regex", None)
+        if not isinstance(pattern, re.Pattern) or getattr(route, "endpoint", None) is not scope.get("endpoint"):
+            continue
+        found = pattern.match(path)
+        for name, text in (found.groupdict() if found else {}).items():
+            if texts.setdefault(name, text) != text:
+                raise ConfigurationError(f"what the parameter {name} of the path is, two routes say: say resource=")
+    return {name: texts.get(name, value) for name, value in scope["path_params"].items()}
 
 
 def canonical(name: str, value: object) -> str:  # noqa: PLR0911 - a case a type
