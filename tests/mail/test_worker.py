@@ -142,13 +142,14 @@ async def test_addresses_are_never_logged(
     "recipient",
     ["ada@example.org\r\nBcc: eve@example.org", "ada@example.org, eve@example.org", "ada@example.org\n", "<ada@x.org>"],
 )
-async def test_no_value_adds_a_recipient(making: Making, recipient: str) -> None:
-    """What is not one plain address, however it came into the database, is sent to nobody (CWE-93)."""
+async def test_no_value_adds_a_recipient(making: Making, storage: SQLiteStorage, recipient: str) -> None:
+    """What is not one plain address, however it came into the database, is sent to nobody, and given up (CWE-93)."""
     box = Box()
     mail = making(box)
     await queued(mail, recipient=recipient)
     assert await mail.work() == 1
     assert box.mails == []
+    assert [each.event for each in await storage.events()].count(EventName.MAIL_GIVEN_UP) == 1
 
 
 async def test_no_value_adds_a_header(making: Making, tmp_path: Path) -> None:

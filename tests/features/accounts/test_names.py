@@ -72,6 +72,8 @@ def test_email_is_normalised() -> None:
         "a@" + "b" * 300 + ".test",
         "\ud800@b.test",
         "a@\ud800.test",
+        "=?utf-8?q?victim=40other.test?=@b.test",
+        "a.=?utf-8?b?w6k=?=@b.test",
     ],
 )
 def test_email_refused(given: str) -> None:

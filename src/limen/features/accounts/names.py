@@ -46,13 +46,14 @@ def normalise_email(text: str) -> str:
     """Return the address as it is stored: local part as given but case folded, domain in lower-case ASCII (IDNA).
 
     One address, not a list: commas, spaces and line breaks are refused, so that mail can go nowhere else. A local part
-    outside ASCII is refused: dotless and dotted i would otherwise be one account's and another's (CVE-2019-19844).
+    outside ASCII is refused: dotless and dotted i would otherwise be one account's and another's (CVE-2019-19844). So
+    is one with ``=?``: in a header it would be read as an encoded word, and be another address (RFC 2047, section 2).
 
     Raises:
         InvalidInput: it is not one plain address.
     """
     local, at, domain = text.rpartition("@")
-    if len(text) > MAX_EMAIL or not at or not _LOCAL_PART.match(local) or len(local) > 64:
+    if len(text) > MAX_EMAIL or not at or "=?" in local or not _LOCAL_PART.match(local) or len(local) > 64:
         raise _fault("email", "email", "This is not one e-mail address.")
     try:
         ascii_domain = domain.encode("idna").decode("ascii").lower()

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -28,6 +29,9 @@ MOST_ATTEMPTS: Final = 20
 FIRST_PAUSE: Final = 5
 LONGEST_PAUSE: Final = 3600
 """Seconds between two attempts: each time twice as many, at most these. Twenty attempts take about ten hours."""
+
+_BROWSERS: Final = {"Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+"""What stands in a User-Agent, and whose it is; the first that is there, since each names those that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class MailService:
 
     def notice(self, kind: str, origin: Origin = NOWHERE) -> Notice:
         """Return a notice about what is done to an account now; `limen.core.mails.Notices`."""
-        told = {"time": shown_time(self._clock()), "address": origin.address, "user_agent": origin.user_agent}
+        told = {"time": shown_time(self._clock()), "address": origin.address, "user_agent": _browser(origin.user_agent)}
         return Notice(uuid7(), kind, told)
 
     async def work(self) -> int:
@@ -110,7 +114,7 @@ class MailService:
             if content is None:
                 await self._store.drop(claimed)
                 return True
-            message = self.message(claimed, content)
+            message = self._written(claimed, content)
             async with asyncio.timeout(MOST_SECONDS):
                 await self._transport.send(message)
         except MailFailed as error:
@@ -129,6 +133,13 @@ class MailService:
     async def _content(self, claimed: ClaimedMail) -> Content | None:
         filler = self._fillers.get(claimed.kind)
         return Content(claimed.kind, claimed.data) if filler is None else await filler(claimed)
+
+    def _written(self, claimed: ClaimedMail, content: Content) -> EmailMessage:
+        try:
+            return self.message(claimed, content)
+        except (ValueError, IndexError, MessageError) as error:
+            # No header can be made of it, and none will be at the next attempt.
+            raise MailFailed(type(error).__name__, is_final=True) from None
 
     def message(self, claimed: ClaimedMail, content: Content) -> EmailMessage:
         """Return the mail as it goes out.
@@ -162,6 +173,11 @@ class MailService:
         event = Event(EventName.MAIL_GIVEN_UP, Outcome.FAILURE, "system", claimed.account_id or "", data=told)
         if await self._store.give_up(claimed, event, failure=failure):
             _log.error("mail_given_up", extra=told)
+
+
+def _browser(user_agent: str) -> str:
+    """Return the name of a known browser, or nothing: whoever acts writes the header, and the owner reads the mail."""
+    return next((name for mark, name in _BROWSERS.items() if mark in user_agent), "")
 
 
 def shown_time(seconds: float) -> str:
