@@ -53,6 +53,19 @@ def test_what_is_found_is_told(run: Run, sealed: Path) -> None:
     assert "does not hold" in done.out
 
 
+def test_a_record_that_cannot_be_read(run: Run, sealed: Path) -> None:
+    """It ends neither the list, nor the export, nor the verification, which tells of it."""
+    by_hand(sealed, "UPDATE limen_events SET data = '{', time = 'abc', actor = CAST(x'ff' AS text) WHERE seq = 2")
+    listed = run("audit", "list", "--json").json["items"]
+    (told,) = [record for record in listed if record["seq"] == 2]
+    assert (told["time"], told["actor"]) == ("1970-01-01T00:00:00Z", "\\xff")
+    assert run("audit", "list").code == 0
+    exported = run("audit", "export")
+    assert (exported.code, len(exported.out.splitlines())) == (0, len(listed))
+    done = run("audit", "verify", "--json")
+    assert (done.code, [finding["fault"] for finding in done.json["findings"]]) == (1, ["changed"])
+
+
 def test_a_cut_end_by_a_checkpoint(run: Run, sealed: Path) -> None:
     """Checkpoints are appended to a file of one's own; by it an end that was cut off is found."""
     points = sealed / "checkpoints.jsonl"

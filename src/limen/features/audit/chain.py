@@ -81,12 +81,14 @@ def details_of(nonce: bytes, record: RecordView) -> bytes:
 def digest_of(record: RecordView, details: bytes) -> bytes:
     """Return the digest of a record, 32 bytes, by the digest of its details."""
     kept = [record.seq, record.time, record.event, record.outcome, record.actor, record.target, record.request_id]
+    if record.is_damaged:  # never the digest of a record that says the same and can be read
+        kept.append("damaged")
     return sha256(_ROW + _encode([*kept, details.hex()])).digest()
 
 
 def link_of(keys: TrailKeys, seal: Seal, before: bytes) -> bytes:
     """Return the link that a seal has to bear after the one before it, 32 bytes; KeyError: its secret is not known."""
-    place = seal.number.to_bytes(8, "big") + seal.sealed_at.to_bytes(8, "big")
+    place = seal.number.to_bytes(8, "big", signed=True) + seal.sealed_at.to_bytes(8, "big", signed=True)
     return keys.mac(seal.kid, _LINK + seal.kid.encode() + b"\x00" + place + before + seal.digest)
 
 
@@ -167,4 +169,4 @@ def _head_of(kid: str, number: int, link: bytes, floor: int) -> bytes:
 
 
 def _base_of(kid: str, number: int, link: bytes) -> bytes:
-    return _BASE + kid.encode() + b"\x00" + number.to_bytes(8, "big") + link
+    return _BASE + kid.encode() + b"\x00" + number.to_bytes(8, "big", signed=True) + link

@@ -85,7 +85,7 @@ class Verification:
         self._keys = keys
         is_gone = head is None
         head = self.head = TrailHead(0, BEGINNING, 0, Base(), 0, Mark()) if head is None else head
-        self._number = head.base.number
+        self._number = max(head.base.number, 0)
         self._before: bytes | None = head.base.link
         self._sealed = self._waiting = self._oldest_ms = self._count = self._compared = 0
         self._findings: list[Finding] = []
@@ -128,6 +128,9 @@ class Verification:
                 self._find(Fault.INSERTED, None, record.seq, text)
                 continue
             self._waiting += 1
+            if record.is_damaged:
+                self._unreadable(None, record.seq)
+                continue
             self._oldest_ms = max(self._oldest_ms, self.head.now - record.time)
             self._cover(record)
 
@@ -203,6 +206,9 @@ class Verification:
         if record.seq < 1:
             self._forged(seal.number, record.seq)
             return
+        if record.is_damaged:
+            self._unreadable(seal.number, record.seq)
+            return
         is_erased = seal.nonce is None
         details = seal.details if seal.nonce is None else details_of(seal.nonce, record)
         if is_erased and (record.source or record.user_agent or record.data):
@@ -214,6 +220,9 @@ class Verification:
         if is_erased:
             self._erased.setdefault((record.actor, record.target), (seal.number, seal.seq))
         self._cover(record)
+
+    def _unreadable(self, number: int | None, seq: int) -> None:
+        self._find(Fault.CHANGED, number, seq, f"Record {seq} cannot be read: limen did not write what is there.")
 
     def _forged(self, number: int | None, seq: int) -> None:
         """Tell of a record that the database never numbered: it counts from 1."""

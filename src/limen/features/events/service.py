@@ -10,7 +10,8 @@ from limen.core.events import EventName
 from limen.core.pages import DEFAULT_PAGE, check_limit, no_such_place
 from limen.features.events.store import EventFilter, EventStore, StoredEvent
 
-_PLACE: Final = re.compile(r"(before-)?([0-9]{1,18})\Z")
+# A record with a number below 1 was put there by hand; going on behind it is no fault.
+_PLACE: Final = re.compile(r"(?:(before-)(-?[0-9]{1,18})|([0-9]{1,18}))\Z")
 _NAMES: Final = frozenset(event.value for event in EventName)
 
 
@@ -72,6 +73,6 @@ class EventService:
             stretch = await self._store.preceding(before, wanted=wanted, limit=limit)
             following = f"before-{stretch.reached}"
         else:
-            stretch = await self._store.following(int(place[2]), wanted=wanted, limit=limit)
+            stretch = await self._store.following(int(place[3]), wanted=wanted, limit=limit)
             following = str(stretch.reached)
         return EventPage(stretch.records, following if stretch.reached is not None else None)

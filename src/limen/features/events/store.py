@@ -13,6 +13,7 @@ class StoredEvent:
         seq: grows with each record and is never used twice.
         time: milliseconds since 1970 UTC by the database's clock.
         source: the address the request came from.
+        is_damaged: it cannot be read, so limen did not write it: ``data`` has under ``unreadable`` what there is of it.
     """
 
     seq: int
@@ -25,6 +26,7 @@ class StoredEvent:
     target: str
     request_id: str
     data: dict[str, Any] = field(hash=False, kw_only=True)
+    is_damaged: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,38 @@ INSERT INTO limen_events (time, event, outcome, actor, source, user_agent, targe
 VALUES (@now, :event, :outcome, :actor, :source, :user_agent, :target, :request_id, :data)
 """)
 
-_COLUMNS = "seq, time, event, outcome, actor, source, user_agent, target, request_id, data"
+_TEXTS: Final = ("event", "outcome", "actor", "source", "user_agent", "target", "request_id", "data")
+LAST_TIME: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
 
-_PAGE = Statement(f"""
-SELECT {_COLUMNS} FROM limen_events WHERE seq > :after ORDER BY seq LIMIT :limit
-""")  # noqa: S608
+
+def whole(name: str) -> str:
+    """Return the expression by which SQLite, whose columns take anything, answers an integer or octets."""
+    return f"CASE typeof({name}) WHEN 'integer' THEN {name} ELSE CAST({name} AS BLOB) END"
+
+
+def octets(name: str) -> str:
+    """Return the expression by which SQLite answers octets, or NULL; a text that is no UTF-8 would fail."""
+    return f"CAST({name} AS BLOB)"
+
+
+def reading(text: str, wholes: Sequence[str] = (), others: Sequence[str] = ()) -> Statement:
+    """Make a statement that reads records as `stored` takes them, from ``limen_events e``, at ``{record}``.
+
+    Other columns stand in it as ``{name}``: ``wholes`` hold integers, ``others`` texts and octets.
+    """
+    plain = ", ".join(f"e.{name}" for name in ("seq", "time", *_TEXTS))
+    lenient = ", ".join(["e.seq", whole("e.time"), *(octets(f"e.{name}") for name in _TEXTS)])
+    sqlite, postgres = text.replace("{record}", lenient), text.replace("{record}", plain)
+    for name in (*wholes, *others):
+        sqlite = sqlite.replace(f"{{{name}}}", whole(name) if name in wholes else octets(name))
+        postgres = postgres.replace(f"{{{name}}}", name)
+    return Statement(sqlite, postgres=postgres)
+
+
+_PAGE = reading("""
+SELECT {record} FROM limen_events e WHERE e.seq > :after ORDER BY e.seq LIMIT :limit
+""")
 
 _WANTED = """
        (CAST(:event AS text) = '' OR event = CAST(:event AS text))
@@ -31,13 +58,13 @@ _WANTED = """
    AND (CAST(:target AS text) = '' OR target = CAST(:target AS text))
 """
 
-_FOLLOWING = Statement(f"""
-SELECT {_COLUMNS} FROM limen_events
+_FOLLOWING = reading(f"""
+SELECT {{record}} FROM limen_events e
  WHERE seq > :after AND seq <= :until AND {_WANTED} ORDER BY seq LIMIT :limit
 """)  # noqa: S608
 
-_PRECEDING = Statement(f"""
-SELECT {_COLUMNS} FROM limen_events
+_PRECEDING = reading(f"""
+SELECT {{record}} FROM limen_events e
  WHERE seq < :before AND seq >= :until AND {_WANTED} ORDER BY seq DESC LIMIT :limit
 """)  # noqa: S608
 
@@ -129,5 +156,32 @@ def _values(wanted: EventFilter) -> dict[str, str]:
 
 
 def stored(found: Sequence[Row]) -> list[StoredEvent]:
-    """Return the records of rows that have the columns of a record in their order."""
-    return [StoredEvent(*columns, data=msgspec.json.decode(data)) for *columns, data in found]
+    """Return the records of rows that `reading` read, also of those that cannot be read, as a hand may leave them."""
+    return [_stored(columns) for columns in found]
+
+
+def _stored(columns: Row) -> StoredEvent:
+    seq, time, *others = columns
+    try:
+        *texts, data = [each if type(each) is str else each.decode() for each in others]
+        decoded = msgspec.json.decode(data, type=dict[str, Any])
+        if type(time) is int and 0 <= time <= LAST_TIME and _is_writable(decoded, texts):
+            return StoredEvent(seq, time, *texts, data=decoded)
+    except (AttributeError, ValueError, RecursionError):
+        pass
+    told = [lossy(each) for each in columns[1:]]
+    return StoredEvent(seq, 0, *told[1:-1], data={"unreadable": told}, is_damaged=True)
+
+
+def _is_writable(data: dict[str, Any], texts: Sequence[str]) -> bool:
+    """Tell whether what was read can be written as JSON again: not each number can."""
+    try:
+        _encode([data, texts])
+    except (OverflowError, RecursionError, ValueError):
+        return False
+    return True
+
+
+def lossy(value: object) -> str:
+    """Return whatever a column held as a text."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

@@ -6,6 +6,7 @@ for each until it ends), and moves the floor, below which it does not look again
 lower number have ended. SQLite has one writer: there nothing comes late.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,31 +17,42 @@ from limen.core.events import Event, EventName
 from limen.features.audit.store import Base, Due, Mark, Seal, SealedRecord, Sealing, TrailHead, Vouches
 from limen.features.events.store import StoredEvent
 from limen.storage.sql.database import Database
-from limen.storage.sql.events import record, stored
+from limen.storage.sql.events import LAST_TIME, lossy, octets, reading, record, stored
 from limen.storage.sql.statement import Row, Statement, Steps, row, rows, run, run_each
 
-_EVENT: Final = "e.seq, e.time, e.event, e.outcome, e.actor, e.source, e.user_agent, e.target, e.request_id, e.data"
-_HEAD: Final = "number, link, floor, base_number, base_link, base_kid, base_mac, head_kid, head_mac, @now"
+_WHOLES: Final = ("number", "floor", "base_number")
+_OCTETS: Final = ("link", "base_link", "base_kid", "base_mac", "head_kid", "head_mac")
+_HEAD: Final = (
+    "SELECT {number}, {link}, {floor}, {base_number}, {base_link}, {base_kid}, {base_mac}, {head_kid}, {head_mac}, @now"
+    " FROM limen_trail_head WHERE id = 1"
+)
 
-_READ_HEAD = Statement(f"SELECT {_HEAD} FROM limen_trail_head WHERE id = 1")  # noqa: S608
+_READ_HEAD = reading(_HEAD, _WHOLES, _OCTETS)
 
 # Whoever finds it taken goes away: the other one is sealing.
-_TAKE_HEAD = Statement(f"SELECT {_HEAD} FROM limen_trail_head WHERE id = 1 @skip_locked")  # noqa: S608
+_TAKE_HEAD = reading(f"{_HEAD} @skip_locked", _WHOLES, _OCTETS)
 
 # Whoever erases or removes waits for the sealer: it must not seal what it read before.
-_LOCK_HEAD = Statement(f"SELECT {_HEAD} FROM limen_trail_head WHERE id = 1 @for_update")  # noqa: S608
+_LOCK_HEAD = reading(f"{_HEAD} @for_update", _WHOLES, _OCTETS)
 
-_DUE = Statement("""
-SELECT h.floor, (SELECT max(seq) FROM limen_events), @now - (SELECT e.time FROM limen_events e
+# Of the numbers of sealed records: SQLite takes a text for one, and has it after each number.
+_HIGHEST_SEALED: Final = f"SELECT seq FROM limen_trail WHERE seq <= {2**63 - 1} ORDER BY seq DESC LIMIT 1"  # noqa: S608
+
+_DUE = reading(
+    f"""
+SELECT h.floor, (SELECT max(seq) FROM limen_events), @now, (SELECT {{e.time}} FROM limen_events e
         WHERE e.seq > h.floor AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq AND t.seq > h.floor)
         ORDER BY e.seq LIMIT 1)
   FROM (SELECT @least(COALESCE((SELECT floor FROM limen_trail_head WHERE id = 1), 0),
-                      COALESCE((SELECT max(seq) FROM limen_trail), 0)) AS floor) h
-""")
+                      COALESCE(({_HIGHEST_SEALED}), 0)) AS floor) h
+""",  # noqa: S608
+    others=("e.time",),
+)
 
-_LAST = Statement("""
-SELECT number, link, (SELECT max(seq) FROM limen_trail) FROM limen_trail ORDER BY number DESC LIMIT 1
-""")
+_LAST = Statement(
+    f"SELECT number, {octets('link')}, ({_HIGHEST_SEALED}) FROM limen_trail ORDER BY number DESC LIMIT 1",  # noqa: S608
+    postgres=f"SELECT number, link, ({_HIGHEST_SEALED}) FROM limen_trail ORDER BY number DESC LIMIT 1",  # noqa: S608
+)
 
 _NEWEST = Statement("SELECT COALESCE(max(seq), 0) FROM limen_events")
 
@@ -54,11 +66,11 @@ SELECT virtualtransaction FROM pg_locks
 """,
 )
 
-_UNSEALED = Statement(f"""
-SELECT {_EVENT} FROM limen_events e
+_UNSEALED = reading("""
+SELECT {record} FROM limen_events e
  WHERE e.seq > :floor AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq AND t.seq > :floor)
  ORDER BY e.seq LIMIT :limit
-""")  # noqa: S608
+""")
 
 _INSERT = Statement("""
 INSERT INTO limen_trail (number, seq, sealed_at, kid, nonce, details, digest, link)
@@ -69,21 +81,25 @@ _MOVE_HEAD = Statement("UPDATE limen_trail_head SET number = :number, link = :li
 
 _VOUCH = Statement("UPDATE limen_trail_head SET head_kid = :kid, head_mac = :mac WHERE id = 1")
 
-_SEALED = Statement(f"""
-SELECT t.number, t.seq, t.sealed_at, t.kid, t.nonce, t.details, t.digest, t.link, {_EVENT}
+_SEALED = reading(
+    """
+SELECT t.number, {t.seq}, {sealed_at}, {kid}, {nonce}, {details}, {digest}, {link}, {record}
   FROM limen_trail t LEFT JOIN limen_events e ON e.seq = t.seq
  WHERE t.number >= :first ORDER BY t.number LIMIT :limit
-""")  # noqa: S608
+""",
+    ("t.seq", "sealed_at"),
+    ("kid", "nonce", "details", "digest", "link"),
+)
 
 _END_OF_STRETCH = Statement("""
 SELECT max(seq), count(*) FROM (SELECT seq FROM limen_events WHERE seq >= :first ORDER BY seq LIMIT :limit) stretch
 """)
 
-_WITHOUT_SEAL = Statement(f"""
-SELECT {_EVENT} FROM limen_events e
+_WITHOUT_SEAL = reading("""
+SELECT {record} FROM limen_events e
  WHERE e.seq >= :first AND e.seq <= :until
    AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq) ORDER BY e.seq
-""")  # noqa: S608
+""")
 
 # What says that something was erased stays as it is.
 _OF_ACCOUNT: Final = f"""
@@ -112,6 +128,8 @@ _MOVE_BASE = Statement("""
 UPDATE limen_trail_head SET base_number = :number, base_link = :link, base_kid = :kid, base_mac = :mac WHERE id = 1
 """)
 
+_BEGINNING: Final = bytes(32)
+_TIME: Final = re.compile(r"[0-9]{1,18}\Z")
 _LOWEST: Final = -(2**63)
 _HIGHEST: Final = 2**63 - 1
 
@@ -171,7 +189,8 @@ def _due() -> Steps[Due]:
     if found is None or found[1] is None or found[1] <= found[0]:
         return Due(waits=False, lag_ms=0)
     # A clock that was set back makes nothing younger than it is.
-    return Due(waits=True, lag_ms=max(found[2] or 0, 0))
+    since = lossy(found[3] or "")
+    return Due(waits=True, lag_ms=max(found[2] - int(since), 0) if _TIME.match(since) else 0)
 
 
 def _seal(sealing: Sealing, limit: int, horizon: _Horizon | None) -> Steps[tuple[int, _Horizon | None]]:
@@ -211,7 +230,12 @@ def _end_of(head: TrailHead, *, is_sound: bool) -> Steps[TrailHead]:
     number, link, seq = found or (head.base.number, head.base.link, 0)
     if is_sound and number <= head.number:
         return head
-    return replace(head, number=number, link=link, floor=min(head.floor, seq))
+    if number == _HIGHEST:
+        raise Unavailable("The last place of the audit trail is taken: limen audit verify.")
+    floor = seq or 0
+    return replace(
+        head, number=max(number, 0), link=_link(link), floor=floor if head.floor < 0 else min(head.floor, floor)
+    )
 
 
 def _still(horizon: _Horizon | None, writers: Collection[str]) -> _Horizon | None:
@@ -228,9 +252,33 @@ def _head(found: Row | None) -> TrailHead:
     if found is None:
         raise Unavailable("The row that says where the audit trail stands is not there: limen audit verify.")
     number, link, floor, base_number, base_link, base_kid, base_mac, kid, mac, now = found
-    begins = bytes(32)
-    base = Base(base_number, base_link or begins, base_kid or "", base_mac or b"")
-    return TrailHead(number, link or begins, floor, base, now, Mark(kid or "", mac or b""))
+    base = Base(_number(base_number), _link(base_link), lossy(base_kid or ""), base_mac or b"")
+    return TrailHead(_number(number), _link(link), _number(floor), base, now, Mark(lossy(kid or ""), mac or b""))
+
+
+def _number(value: object) -> int:
+    """Return what a column held; -1 for what none of limen's can be."""
+    return value if type(value) is int and value >= 0 else -1
+
+
+def _link(value: bytes | None) -> bytes:
+    """Return 32 octets: of another length they could be taken for part of what stands beside them."""
+    return value if value is not None and len(value) == len(_BEGINNING) else _BEGINNING
+
+
+def _seal_of(columns: Row) -> Seal:
+    number, seq, sealed_at, kid, nonce, details, digest, link = columns
+    made = _number(sealed_at)
+    return Seal(
+        number,
+        seq if type(seq) is int else -1,
+        made if made <= LAST_TIME else -1,
+        lossy(kid),
+        nonce,
+        _link(details),
+        _link(digest),
+        _link(link),
+    )
 
 
 def _following(number: int | None) -> int:
@@ -242,7 +290,7 @@ def _sealed(number: int | None, limit: int) -> Steps[list[SealedRecord]]:
     if number == _HIGHEST:
         return []
     found = yield from rows(_SEALED, first=_following(number), limit=limit)
-    return [SealedRecord(Seal(*each[:8]), None if each[8] is None else stored([each[8:]])[0]) for each in found]
+    return [SealedRecord(_seal_of(each[:8]), None if each[8] is None else stored([each[8:]])[0]) for each in found]
 
 
 def _stretch(first: int, limit: int) -> Steps[tuple[int, int | None]]:

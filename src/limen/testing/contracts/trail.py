@@ -13,6 +13,7 @@ from limen.features.audit.checkpoints import checkpoints_in, line_of
 from limen.features.audit.service import AuditService
 from limen.features.audit.store import SealedRecord
 from limen.features.audit.verification import Fault, Verdict
+from limen.features.events.service import EventService
 from limen.storage import Storage
 from limen.testing.contracts.contract import BROKEN_EVENT, SECOND, Contract, all_events, event
 
@@ -331,6 +332,62 @@ class TamperingContract(Contract):
         assert (await chain(storage))[-1].seal.number == 5
         assert faults(await trail.verify()) == [(Fault.BROKEN, None)]
 
+    @pytest.mark.parametrize("when", ["before the seal", "after it"])
+    @pytest.mark.parametrize(
+        "hostile",
+        ["data = '[1]'", "time = -1", f"time = {2**63 - 1}", f"time = {-(2**63)}"],
+        ids=["a list", "before 1970", "after the end", "the lowest time"],
+    )
+    async def test_what_cannot_be_read_is_found(
+        self, when: str, hostile: str, storage: Storage, by_hand: Callable[[str], None]
+    ) -> None:
+        """A record that cannot be read is found, listed and exported, and keeps no other from its seal."""
+        trail = service(storage)
+        if when == "before the seal":
+            await trail.seal()
+        await write(storage, 2)
+        if when == "after it":
+            await trail.seal()
+        by_hand(f"UPDATE limen_events SET {hostile} WHERE seq = (SELECT max(seq) FROM limen_events)")  # noqa: S608
+        seq = (await all_events(storage))[-1].seq
+        await write(storage, 1)
+        assert (await storage.audit.due()).waits
+        assert await trail.seal() == (1 if when == "after it" else 3)
+        verdict = await trail.verify()
+        assert [(found.fault, found.seq) for found in verdict.findings] == [(Fault.CHANGED, seq)]
+        assert (verdict.sealed, verdict.waiting) == (3, 0)
+        listed = (await EventService(storage.trail).page(limit=10)).items
+        assert [record.is_damaged for record in listed] == [False, True, False]
+        assert [each.record.seq async for each in trail.export() if each.record] == [each.seq for each in listed]
+
+    @pytest.mark.parametrize(
+        ("statement", "expected"),
+        [
+            ("UPDATE limen_trail SET sealed_at = -1 WHERE number = 2", [(Fault.BROKEN, 2)]),
+            ("UPDATE limen_trail SET digest = nonce WHERE number = 2", [(Fault.BROKEN, 2), (Fault.CHANGED, 2)]),
+            ("UPDATE limen_trail_head SET number = -5", [(Fault.BROKEN, None)]),
+            ("UPDATE limen_trail_head SET number = 9223372036854775807", [(Fault.BROKEN, None)]),
+            ("UPDATE limen_trail_head SET base_number = -5", [(Fault.REMOVED, None)]),
+        ],
+        ids=["the time of a seal", "a short digest", "a place below", "a place too high", "a beginning below"],
+    )
+    async def test_what_no_chain_can_hold_is_found(
+        self,
+        statement: str,
+        expected: list[tuple[Fault, int | None]],
+        storage: Storage,
+        by_hand: Callable[[str], None],
+    ) -> None:
+        """Numbers and lengths that no sealer makes are found, and neither end the verification nor stop the sealer."""
+        trail = service(storage)
+        await write(storage, 3)
+        await trail.seal()
+        by_hand(statement)
+        await write(storage, 1)
+        assert await trail.seal() == 1
+        verdict = await trail.verify()
+        assert (faults(verdict), verdict.sealed) == (expected, 4)
+
     async def test_a_seal_in_the_way_stops_nothing(self, storage: Storage, by_hand: Callable[[str], None]) -> None:
         """Who puts a seal where the next one belongs is found, and what comes is sealed behind it."""
         trail = service(storage)
@@ -394,15 +451,13 @@ class TamperingContract(Contract):
         """)  # noqa: S608 - a number of this test
         assert (Fault.INSERTED, -7) in faults(await trail.verify())
 
-    async def test_a_low_record_that_was_sealed_is_found(
-        self, storage: Storage, by_hand: Callable[[str], None]
-    ) -> None:
-        """Who lowers the floor for the sealer to take a record with a number that is never given is found by it."""
+    async def test_a_low_record_is_not_sealed(self, storage: Storage, by_hand: Callable[[str], None]) -> None:
+        """Who lowers the floor for the sealer to take a record with a number never given is found, and it is not."""
         trail = service(storage)
         await write(storage, 2)
         by_hand("UPDATE limen_trail_head SET floor = -10")
         by_hand("UPDATE limen_events SET seq = -3 WHERE seq = (SELECT max(seq) FROM limen_events)")
-        assert await trail.seal() == 2
+        assert await trail.seal() == 1
         assert Fault.INSERTED in {fault for fault, _ in faults(await trail.verify())}
 
     @pytest.mark.parametrize("goes_on", [False, True])
