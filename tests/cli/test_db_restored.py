@@ -21,6 +21,13 @@ INSERT INTO limen_accounts (id, username, status, created_at)
 SELECT printf('00000000-0000-7000-8000-%012x', n), 'account' || n, 'active', 0 FROM numbers
 """
 
+# Tests that run in the background of a shell were told to ignore Ctrl-C, and hand that on to what they start.
+PROGRAM = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("limen.cli", run_name="__main__", alter_sys=True)
+"""
+
 INTERRUPTED = "limen: interrupted: some accounts are done and some are not; run it again\n"
 
 
@@ -50,7 +57,7 @@ def done_events(folder: Path) -> int:
 
 def start(folder: Path, error: int) -> subprocess.Popen[bytes]:
     """Start the command; its standard error is a file or a terminal."""
-    command = [sys.executable, "-m", "limen.cli", "db", "restored", "--yes"]
+    command = [sys.executable, "-c", PROGRAM, "db", "restored", "--yes"]
     variables = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     return subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=error)
 

@@ -1,5 +1,6 @@
 """Holds the audit trail against its chain, and says what was changed, removed, inserted, reordered or cut off."""
 
+import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -214,7 +215,7 @@ class Verification:
         if is_erased and (record.source or record.user_agent or record.data):
             self._find(Fault.CHANGED, seal.number, seal.seq, f"Record {seal.seq} was erased, and has details again.")
             return
-        if digest_of(record, details) != seal.digest:
+        if not hmac.compare_digest(digest_of(record, details), seal.digest):
             self._find(Fault.CHANGED, seal.number, seal.seq, f"Record {seal.seq} is not what was sealed.")
             return
         if is_erased:
