@@ -57,12 +57,13 @@ def collected() -> set[str]:
     files = sorted({name.partition("::")[0] for name in named})
     present = [name for name in files if (ROOT / name).is_file()]
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist", "-p", "no:cov", *present]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, "\n".join([line for line in lines if "::" not in line][-40:])
     return {line.partition("[")[0] for line in lines if "::" in line}
 
 
+@pytest.mark.timeout(600)  # most of the suite is imported for it, in another process
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_named_tests_exist(path: Path, collected: set[str]) -> None:
     """Whoever follows a page to a test finds it."""
