@@ -76,8 +76,8 @@ def warm_up() -> None:
             jwt_refresh_secret=secrets.token_urlsafe(48),
         )
         asyncio.run(_start_and_stop(standalone.application(settings)))
-    # What is forked has only the thread that forks: another one's locks would stay held. Those of a closed loop were told
-    # to end, which takes them a moment.
+    # What is forked has only the thread that forks: another one's locks would stay held. Those of a closed loop were
+    # told to end, which takes them a moment.
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
             thread.join(60)
