@@ -10,6 +10,7 @@ from tests.browser.site import OTHER_SITE, SUB_DOMAIN, foreign_pages
 from tests.support.gates import PASSWORD
 
 CREDENTIALS = {"username": "ann", "password": PASSWORD}
+DEVICE = "limen-device"
 
 
 def opened(context: BrowserContext, shop: Shop) -> tuple[Page, str]:
@@ -22,8 +23,9 @@ def opened(context: BrowserContext, shop: Shop) -> tuple[Page, str]:
 
 
 def jar(context: BrowserContext) -> dict[str, Any]:
-    """Return the cookies that the browser keeps, by name."""
-    return {str(cookie.get("name")): cookie for cookie in context.cookies()}
+    """Return the cookies that the browser keeps, by name, but the one by which the device is known."""
+    found = {str(cookie.get("name")): cookie for cookie in context.cookies()}
+    return {name: cookie for name, cookie in found.items() if not name.endswith(DEVICE)}
 
 
 def test_a_session_from_login_to_logout(context: BrowserContext, shop: Shop) -> None:
@@ -42,6 +44,9 @@ def test_a_session_from_login_to_logout(context: BrowserContext, shop: Shop) -> 
     assert ask(page, "GET", "/auth/me")["json"]["username"] == "ann"
     assert ask(page, "DELETE", "/auth/session", X_CSRF_Token=csrf)["status"] == 204
     assert jar(context) == {}
+    (device,) = context.cookies()
+    assert device.get("name") == ("__Host-" if name == "__Host-limen" else "") + DEVICE
+    assert (device.get("httpOnly"), device.get("sameSite"), device.get("path")) == (True, "Strict", "/")
     assert ask(page, "GET", "/auth/me")["json"]["code"] == "credential_missing"
     assert len(shop.orders) == 1
 

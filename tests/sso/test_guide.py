@@ -68,7 +68,8 @@ def test_the_page_names_each_route() -> None:
     told = {found for cells in rows(PAGE, "request") for found in request.findall(cells[0])}
     described = {(verb.upper(), path) for path, verbs in sso_paths("/auth", {}).items() for verb in verbs}
     sso: Any = type("Nothing", (), {"redirects": frozenset()})
-    served = {(verb, path) for path, verbs in sso_routes(sso, sso, prefix="/auth").items() for verb in verbs}
+    made = sso_routes(sso, sso, sso, prefix="/auth")
+    served = {(verb, path) for path, verbs in made.items() for verb in verbs}
     assert told == described == served
 
 

@@ -27,6 +27,11 @@ LEAST_FREE_BYTES = 512 * 1024 * 1024
 _NEWEST_EVENT = "SELECT time FROM limen_events ORDER BY seq DESC LIMIT 1"
 _PACKAGES = ("starlette", "fastapi", "uvicorn", "cryptography", "joserfc", "bcrypt")
 
+_THROTTLING = {
+    "off": ("off", "passwords are guessed without end, unless something in front counts; leave LIMEN_THROTTLE out"),
+    "memory": ("in memory", "each process counts by itself: with several, leave LIMEN_THROTTLE out"),
+}
+
 
 def examine(env_file: Path | None) -> list[Finding]:
     """Run every check that can be run; without usable settings those about the data are left out."""
@@ -62,6 +67,8 @@ def _settings(settings: Settings, env_file: Path | None) -> Iterator[Finding]:
         )
     if settings.registration == "open":
         yield Finding(WARN, "registration", "open", "anybody can make an account; LIMEN_REGISTRATION=closed ends that")
+    if settings.throttle != "shared":
+        yield Finding(WARN, "throttling", *_THROTTLING[settings.throttle])
     if settings.docs:
         yield Finding(WARN, "documentation", "/docs is served", "leave LIMEN_DOCS out where strangers can reach it")
     yield _mail(settings)

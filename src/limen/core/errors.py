@@ -412,6 +412,45 @@ class UnsupportedMediaType(LimenError):
     hint = "Send Content-Type: application/json."
 
 
+# --- 429: not so often
+
+
+@dataclass(frozen=True, slots=True)
+class LimitHit:
+    """A limit, and what is left of it.
+
+    Attributes:
+        name: letters, digits and dashes.
+        most: how many it allows.
+        seconds: in how many seconds.
+        left: how many are left.
+        reset: seconds until all are there again.
+    """
+
+    name: str
+    most: int
+    seconds: int
+    left: int
+    reset: int
+
+
+class RateLimited(LimenError):
+    """There were too many attempts (RFC 6585, section 4). Nothing was looked at: a right password is answered so too.
+
+    Attributes:
+        hits: the limits that are reached; empty where it was a matter of a moment.
+    """
+
+    status = 429
+    code = "rate_limited"
+    title = "Too many attempts."
+    hint = "The log names the limits; the account's own is given anew by a login on a device that is known."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1, hits: Sequence[LimitHit] = ()) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.hits = tuple(hits)
+
+
 # --- 503: not now
 
 
@@ -421,7 +460,7 @@ class Busy(LimenError):
     status = 503
     code = "busy"
     title = "Too much is going on at this moment."
-    hint = "More logins wait than the cores can hash; add processes, or throttle at the edge."
+    hint = "More logins wait than the cores can hash; add processes."
 
     def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
         super().__init__(detail, retry_after=retry_after)

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     bcrypt_cost: int = Field(12, ge=10, le=16)
     password_min_length: int = Field(15, ge=8, le=64)
     sso_redirects: UrlList = ()
+    throttle: Annotated[Literal["shared", "memory", "off"], BeforeValidator(_lower)] = "shared"
+    login_limit: Annotated[str, _read(parsing.rate)] = "10/15 minutes"
+    login_network_limit: Annotated[str, _read(parsing.rate)] = "300/15 minutes"
+    register_limit: Annotated[str, _read(parsing.rate)] = "100/hour"
     registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
     # Stand behind what mail cannot do without.
     mail_from: Annotated[str | None, _read(parsing.mail_from)] = None

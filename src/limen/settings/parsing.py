@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from limen.core.networks import canonical_network
+from limen.core.rates import Rate
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
@@ -35,6 +36,11 @@ def split_list(value: object) -> object:
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ValueError("is not a list: separate the items by commas, or write a JSON list of strings")
     return tuple(items)
+
+
+def rate(text: str) -> str:
+    """Return how often something may be done, in its one spelling, such as ``10/15 minutes``."""
+    return str(Rate.of(text))
 
 
 def canonical_origin(text: str) -> str:

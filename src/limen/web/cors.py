@@ -23,7 +23,7 @@ from limen.web.headers import RawHeaders, is_https
 from limen.web.problems import Answer, send_answer
 
 _METHODS: Final = b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
-_EXPOSED: Final = b"www-authenticate, retry-after, location, x-request-id"
+_EXPOSED: Final = b"www-authenticate, retry-after, ratelimit, ratelimit-policy, location, x-request-id"
 _HEADER_NAMES: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*\Z")
 _MOST_HEADER_BYTES: Final = 1024
 _PREFLIGHT_VARY: Final = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from starlette.types import Scope, Send
 
 from limen.core import metrics
-from limen.core.errors import LimenError, Unauthenticated
+from limen.core.errors import LimenError, LimitHit, RateLimited, Unauthenticated
 from limen.web.headers import OWN_JSON_HEADERS, RawHeaders
 
 BEARER: Final = "Bearer"
@@ -84,8 +84,24 @@ def problem(
         all_headers.append((b"retry-after", b"%d" % max(0, known.retry_after)))
     elif known.status in {429, 503}:
         all_headers.append((b"retry-after", b"1"))
+    if isinstance(known, RateLimited):
+        all_headers += rate_fields(known.hits)
     all_headers += headers
     return Answer(known.status, all_headers, content)
+
+
+def rate_fields(limits: Iterable[LimitHit]) -> RawHeaders:
+    """Return the fields that tell limits, and what is left of them; none for none.
+
+    draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4: quota ``q`` in a window of ``w`` seconds; ``r`` are left,
+    and all are there again in ``t`` seconds.
+    """
+    told = list(limits)
+    if not told:
+        return []
+    policy = ", ".join(f'"{each.name}";q={each.most};w={each.seconds}' for each in told)
+    left = ", ".join(f'"{each.name}";r={each.left};t={each.reset}' for each in told)
+    return [(b"ratelimit-policy", policy.encode("ascii")), (b"ratelimit", left.encode("ascii"))]
 
 
 def as_limen_error(error: Exception, trace_id: str) -> LimenError:

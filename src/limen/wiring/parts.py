@@ -24,6 +24,7 @@ from limen.core.clock import Clock
 from limen.core.errors import LimenError
 from limen.core.mails import MailTransport
 from limen.core.principal import Principal
+from limen.core.rates import Rate
 from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, AccessClaims, RefreshClaims
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.hashing_pool import HashingPool
@@ -58,6 +59,7 @@ from limen.features.signing_keys.service import SigningKeyService
 from limen.features.signing_keys.vault import Vault
 from limen.features.sso.building import SsoSettings, build_sso
 from limen.features.sso.providers import SSOProvider, providers_of
+from limen.features.throttling.building import ThrottleSettings, build_throttling
 from limen.settings import Settings
 from limen.storage import Storage, open_storage
 from limen.wiring.certificates import certificates_of
@@ -157,6 +159,7 @@ class Parts:
         # Keys that are kept in the database come at the start.
         secrets = () if settings.keeps_keys else (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
         access_keys = _signing_keys(secrets)
+        self._build_throttling(settings)
         self._build_sessions(settings, access_keys)
         self._build_accounts(settings, self._keep_ended_ms)
         self._build_administration()
@@ -169,6 +172,20 @@ class Parts:
         self._build_browsers(settings)
         self._build_machines(settings)
         self._build_chain()
+
+    def _build_throttling(self, settings: Settings) -> None:
+        secrets = settings.data_secrets or (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
+        self.throttling = build_throttling(
+            ThrottleSettings(
+                settings.throttle,
+                [secret.get_secret_value() for secret in secrets],
+                Rate.of(settings.login_limit),
+                Rate.of(settings.login_network_limit),
+                Rate.of(settings.register_limit),
+            ),
+            self.storage.throttles,
+            clock=self._clock,
+        )
 
     def _build_sessions(self, settings: Settings, access_keys: Sequence[SigningKey]) -> None:
         refresh_signing_keys = _signing_keys((settings.jwt_refresh_secret, *settings.jwt_refresh_secrets_accepted))
@@ -413,6 +430,7 @@ class Parts:
             record=self.sessions.record,
             pseudonym_key=hkdf_sha256(settings.jwt_access_secret.get_secret_value().encode(), b"limen/events/name/1"),
             client_id=settings.audience,
+            throttle=self.throttling.logins,
         )
 
     def _taking_over(self) -> TakingOver | None:

@@ -76,10 +76,12 @@ class ProtectingGate(RunningGate):
             self._protections.append(protection)
 
     def _routes_of(self, adds: "_Added") -> "OwnRoutes":
+        from limen.web.devices import DeviceCookies
         from limen.web.routes.session_cookie import Cookies
         from limen.web.routes.table import own_routes
 
-        certificates = self.client_certificates
+        certificates, https_only, logins = self.client_certificates, self.cookies.https_only, self.throttling.logins
+        known_devices = logins.devices if logins.counts else None
         return own_routes(
             adds.prefix,
             accounts=self.accounts,
@@ -87,9 +89,15 @@ class ProtectingGate(RunningGate):
             sessions=self.sessions,
             ended=self.ended_feed,
             keys=lambda: self.bearer.keys,
-            cookies=Cookies(self.cookie_login, self._csrf, self.cookies.https_only),
+            cookies=Cookies(
+                self.cookie_login,
+                self._csrf,
+                https_only,
+                DeviceCookies(known_devices, https_only=https_only),
+            ),
             forwarding=self.forwarding,
             proxies=self.proxies,
+            throttling=self.throttling,
             registration_open=self.settings.registration == "open",
             ready=self.ready if adds.health else None,
             administration=self._administered() if adds.administration else None,

@@ -254,6 +254,10 @@ class AccountService:
             await self._sessions_ended()
         return change
 
+    def compared(self, username: str) -> str:
+        """Return a username as it is compared; InvalidInput for what is none."""
+        return normalise_username(username)
+
     async def check_password(self, username: str, password: str) -> PasswordCheck:
         """Check a password for a login. An unknown name costs one hash of the same kind, so that time tells nothing.
 

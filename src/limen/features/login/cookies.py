@@ -33,6 +33,7 @@ class CookieLogin:
         new_password: str | None,
         replaced: PresentedCookie | None,
         origin: Origin,
+        device: str = "",
     ) -> IssuedCookie:
         """Check the password and open a session; the one whose cookie the browser sent along ends.
 
@@ -43,13 +44,15 @@ class CookieLogin:
             new_password: the password to be, where the present one is temporary.
             replaced: the cookie that the browser had until now; nothing of it is taken over.
             origin: where the request came from.
+            device: the cookie of known devices that came along.
 
         Raises:
+            RateLimited: there were too many attempts.
             InvalidCredentials, PasswordChangeRequired, InvalidInput, Busy: as `LoginService.open_cookie_session`.
             Unavailable: the store does not answer.
         """
         issued = await self._login.open_cookie_session(
-            username, password, remembered=remembered, new_password=new_password, origin=origin
+            username, password, remembered=remembered, new_password=new_password, origin=origin, device=device
         )
         before = None if replaced is None else await self._strategy.session_of(replaced)
         if before is not None:

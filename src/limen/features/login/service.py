@@ -3,6 +3,7 @@
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from typing import TypeVar
@@ -10,9 +11,10 @@ from typing import TypeVar
 from limen.authn.cookie import IssuedCookie
 from limen.authn.issuing import Door, Grant, Issued, Proof
 from limen.core import metrics
-from limen.core.errors import InvalidCredentials, LimenError, PasswordChangeRequired
+from limen.core.errors import Busy, InvalidCredentials, InvalidInput, LimenError, PasswordChangeRequired
 from limen.core.events import Event, EventName, EventSink, Origin, Outcome
 from limen.features.accounts.service import AccountService, AccountView, PasswordCheck
+from limen.features.throttling.service import LoginThrottle
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +22,15 @@ T = TypeVar("T")
 
 PASSWORD_METHODS = ("pwd",)
 """Authentication method references of a password (RFC 8176, section 2)."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Presented:
+    username: str
+    password: str
+    new_password: str | None
+    origin: Origin
+    device: str
 
 
 class LoginService:
@@ -31,6 +42,7 @@ class LoginService:
         record: writes the event of a failure.
         pseudonym_key: keys the hash under which unknown names are recorded; a name typed wrong may be a password.
         client_id: the client named in the tokens.
+        throttle: counts attempts before they are looked at.
     """
 
     def __init__(
@@ -41,19 +53,31 @@ class LoginService:
         record: EventSink,
         pseudonym_key: bytes,
         client_id: str,
+        throttle: LoginThrottle,
     ) -> None:
         self._accounts = accounts
         self._door = door
         self._record = record
         self._pseudonym_key = pseudonym_key
         self._client_id = client_id
+        self._throttle = throttle
 
-    async def login(self, username: str, password: str, *, new_password: str | None = None, origin: Origin) -> Issued:
+    async def login(
+        self, username: str, password: str, *, new_password: str | None = None, origin: Origin, device: str = ""
+    ) -> Issued:
         """Check the password and open a session of access and refresh tokens; see `open_cookie_session`."""
-        return await self._log_in(username, password, new_password, origin, Grant.PASSWORD, self._door.open_session)
+        presented = _Presented(username, password, new_password, origin, device)
+        return await self._log_in(presented, Grant.PASSWORD, self._door.open_session)
 
     async def open_cookie_session(
-        self, username: str, password: str, *, remembered: bool, new_password: str | None = None, origin: Origin
+        self,
+        username: str,
+        password: str,
+        *,
+        remembered: bool,
+        new_password: str | None = None,
+        origin: Origin,
+        device: str = "",
     ) -> IssuedCookie:
         """Check the password and open a session for a browser.
 
@@ -63,8 +87,10 @@ class LoginService:
             remembered: it is to last longer, and to outlive the closing of the browser.
             new_password: the password to be, where the present one is temporary; with any other it is refused.
             origin: where the request came from.
+            device: the cookie of known devices that came along.
 
         Raises:
+            RateLimited: there were too many attempts; nothing was looked at.
             InvalidCredentials: unknown name, wrong password, an account that is not active, or one that changed while
                 the password was being checked: always the same.
             PasswordChangeRequired: the password is right and temporary, and there is no new one.
@@ -72,22 +98,27 @@ class LoginService:
             Busy: too many passwords wait to be hashed.
         """
         opening = partial(self._door.open_cookie_session, remembered=remembered)
-        return await self._log_in(username, password, new_password, origin, Grant.SESSION, opening)
+        presented = _Presented(username, password, new_password, origin, device)
+        return await self._log_in(presented, Grant.SESSION, opening)
 
     async def _log_in(
-        self,
-        username: str,
-        password: str,
-        new_password: str | None,
-        origin: Origin,
-        grant: Grant,
-        opening: Callable[[Proof], Awaitable[T | None]],
+        self, presented: "_Presented", grant: Grant, opening: Callable[[Proof], Awaitable[T | None]]
     ) -> T:
-        check = await self._accounts.check_password(username, password)
+        username, password, origin = presented.username, presented.password, presented.origin
+        name = self._accounts.compared(username)
+        attempt = await self._throttle.admit(name, address=origin.address, device=presented.device)
         try:
-            account = await self._settled(check, password, new_password, origin)
-        except PasswordChangeRequired as error:
-            await self._record(self._failure(check, username, origin, reason=error.code))
+            check = await self._accounts.check_password(name, password)
+        except LimenError:
+            await self._throttle.withdrawn(attempt)
+            raise
+        try:
+            account = await self._settled(check, password, presented.new_password, origin)
+        except (PasswordChangeRequired, InvalidInput, Busy) as error:
+            # The password was right, which is no guess: what is missing is one of the account's own.
+            await self._throttle.withdrawn(attempt)
+            if isinstance(error, PasswordChangeRequired):
+                await self._record(self._failure(check, username, origin, reason=error.code))
             raise
         issued = None
         if account is not None:
@@ -106,6 +137,8 @@ class LoginService:
             await self._record(self._failure(check, username, origin))
             raise InvalidCredentials()
         metrics.LOGINS.add("success")
+        if account is not None:
+            await self._throttle.succeeded(attempt, account_id=account.id)
         if check.outdated and account is check.account:
             await self._rehash(check, password, origin)
         return issued

@@ -6,8 +6,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from limen.core.errors import AccountNotActive, NotFound, SessionEnded
+from limen.core.errors import AccountNotActive, Busy, InvalidInput, NotFound, SessionEnded
 from limen.features.accounts.service import AccountService
+from limen.features.throttling.service import LoginThrottle
 from limen.web.body import read_json
 from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
@@ -35,7 +36,7 @@ class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
     new_password: str
 
 
-def account_routes(accounts: AccountService, cookies: Cookies, *, prefix: str) -> Routes:
+def account_routes(accounts: AccountService, cookies: Cookies, throttle: LoginThrottle, *, prefix: str) -> Routes:
     """Make the endpoints about the caller's own account under ``prefix``."""
 
     async def me(request: Request) -> Response:
@@ -68,6 +69,7 @@ def account_routes(accounts: AccountService, cookies: Cookies, *, prefix: str) -
         if principal.sid is None:
             raise SessionEnded()
         body = await read_json(request.scope, request.receive, PasswordChange)
+        counted = await throttle.admit_change(principal.sub)
         changing = accounts.change_password(
             principal.sub,
             body.current_password,
@@ -75,7 +77,13 @@ def account_routes(accounts: AccountService, cookies: Cookies, *, prefix: str) -
             sid=principal.sid,
             origin=origin_of(request),
         )
-        await while_connected(request.receive, changing)
+        try:
+            await while_connected(request.receive, changing)
+        except (Busy, InvalidInput):
+            # Nothing was told of the present password, or it was right.
+            await throttle.withdraw_change(counted)
+            raise
+        await throttle.changed(principal.sub)
         return await cookies.renew(request, no_content())
 
     return {

@@ -15,6 +15,7 @@ from limen.features.accounts.service import AccountView
 from limen.features.api_keys.building import ApiKeys
 from limen.features.api_keys.service import ApiKeyService, KeyView, Wanted
 from limen.features.api_keys.services import ServiceAccounts
+from limen.features.throttling.requests import Purpose, RequestThrottle
 from limen.web.body import read_json
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
 from limen.web.routes.lists import asked, list_answer, rfc3339
@@ -91,7 +92,7 @@ class ShownService(msgspec.Struct):
     created_at: str
 
 
-def own_key_routes(keys: ApiKeyService, *, prefix: str) -> Routes:
+def own_key_routes(keys: ApiKeyService, throttle: RequestThrottle, *, prefix: str) -> Routes:
     """Make the endpoints of the caller's own keys under ``prefix``."""
     path = f"{prefix}/api-keys"
 
@@ -112,6 +113,7 @@ def own_key_routes(keys: ApiKeyService, *, prefix: str) -> Routes:
     async def make_own_key(request: Request) -> Response:
         """Make a key for the caller's account; it is shown in this answer and never again."""
         body = await read_json(request.scope, request.receive, NewKeyBody)
+        await throttle.count(Purpose.KEYS, key=principal_of(request).sub)
         return _shown_once(
             await keys.create_own(principal_of(request), body.wanted(), origin=origin_of(request)), request, path
         )
@@ -122,6 +124,7 @@ def own_key_routes(keys: ApiKeyService, *, prefix: str) -> Routes:
     @endpoint
     async def rotate_own_key(request: Request) -> Response:
         """Give a key of the caller's a new secret; the one before works for 24 hours more."""
+        await throttle.count(Purpose.KEYS, key=principal_of(request).sub)
         return _shown_once(
             await keys.rotate_own(principal_of(request), _key(request), origin=origin_of(request)), request, path
         )
@@ -386,7 +389,8 @@ def service_paths(prefix: str) -> Paths:
 
 def _described_keys(path: str, owner: tuple[dict[str, Any], ...]) -> Paths:
     one = (*owner, parameter("key", text(maxLength=36), where="path"))
-    problems = (*GUARDED, 404, 409)
+    # Of services no keys are made in a hurry: who may is an administrator.
+    problems = (*GUARDED, 404, 409) if owner else (*GUARDED, 404, 409, 429)
     return {
         path: {
             "get": operation(

@@ -7,10 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from limen.core.errors import NotFound
+from limen.features.accounts.names import normalise_username
 from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
 from limen.features.sessions.service import SessionService
+from limen.features.throttling.requests import Purpose, RequestThrottle
 from limen.web.body import read_json
+from limen.web.devices import DeviceCookies
 from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, origin_of
 from limen.web.routes.refresh_cookie import RefreshCookies, tokens_answer
@@ -49,6 +52,8 @@ def login_routes(
     accounts: AccountService,
     sessions: SessionService,
     refresh_cookies: RefreshCookies,
+    devices: DeviceCookies,
+    throttle: RequestThrottle,
     *,
     prefix: str,
     registration_open: bool,
@@ -62,7 +67,9 @@ def login_routes(
         if not registration_open:
             raise NotFound("Registration is closed.")
         body = await read_json(request.scope, request.receive, Registration)
-        making = accounts.create(body.username, body.password, email=body.email, origin=origin_of(request))
+        origin = origin_of(request)
+        await throttle.count(Purpose.REGISTER, address=origin.address)
+        making = accounts.create(body.username, body.password, email=body.email, origin=origin)
         account = await while_connected(request.receive, making)
         return json_answer(Registered(account.id, account.username), 201)
 
@@ -76,13 +83,19 @@ def login_routes(
             # A page that logs its visitor in to the attacker's account reads what they then write.
             refresh_cookies.require_own_page(request)
         origin = origin_of(request)
-        checking = login.login(body.username, body.password, new_password=body.new_password, origin=origin)
+        checking = login.login(
+            body.username,
+            body.password,
+            new_password=body.new_password,
+            origin=origin,
+            device=devices.presented(request),
+        )
         issued = await while_connected(request.receive, checking)
-        if not by_cookie:
-            return tokens_answer(issued)
-        before = refresh_cookies.replaced(request)
+        before = refresh_cookies.replaced(request) if by_cookie else None
         if before is not None:
             await sessions.end_replaced_token(before, origin=origin)
-        return refresh_cookies.answer(request, issued)
+        answer = refresh_cookies.answer(request, issued) if by_cookie else tokens_answer(issued)
+        devices.remember(request, answer, normalise_username(body.username))
+        return answer
 
     return {f"{prefix}/register": {"POST": register}, f"{prefix}/login": {"POST": log_in}}

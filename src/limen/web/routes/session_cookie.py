@@ -8,10 +8,12 @@ from starlette.responses import Response
 
 from limen.authn.cookie import CookieSession, IssuedCookie, PresentedCookie, read_cookie
 from limen.core.errors import CredentialMissing, SessionEnded
+from limen.features.accounts.names import normalise_username
 from limen.features.login.cookies import CookieLogin
 from limen.web.body import read_json
 from limen.web.cookies import clear_cookie, cookie_session_of, set_cookie
 from limen.web.csrf import TOKEN_HEADER, CsrfCheck
+from limen.web.devices import DeviceCookies
 from limen.web.disconnect import while_connected
 from limen.web.guard.state import state_of
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of
@@ -52,11 +54,13 @@ class Cookies:
         login: the use cases.
         csrf: decides what a page may do with its cookie.
         https_only: see `limen.authn.cookie.cookie_name`.
+        devices: the cookies of devices that are known.
     """
 
     login: CookieLogin
     csrf: CsrfCheck
     https_only: bool
+    devices: DeviceCookies
 
     async def renew(self, request: Request, response: Response) -> Response:
         """Give the session another id where the request came with a cookie: its holder has just proved who they are."""
@@ -98,10 +102,12 @@ def cookie_routes(cookies: Cookies, *, prefix: str) -> Routes:
             new_password=body.new_password,
             replaced=before if isinstance(before, PresentedCookie) else None,
             origin=origin_of(request),
+            device=cookies.devices.presented(request),
         )
         issued: IssuedCookie = await while_connected(request.receive, opening)
         response = json_answer(cookies.told(issued.presented, issued.ends_at))
         set_cookie(response, request.scope, issued, https_only=cookies.https_only)
+        cookies.devices.remember(request, response, normalise_username(body.username))
         return response
 
     @endpoint
@@ -151,7 +157,9 @@ def cookie_paths(prefix: str) -> Paths:
     token = parameter(TOKEN_HEADER, text(), where="header", description="the session's anti-forgery token")
     return {
         f"{prefix}/session": {
-            "post": operation("Open a browser's session", {200: told}, 401, 403, *BODY_PROBLEMS, 503, body=credentials),
+            "post": operation(
+                "Open a browser's session", {200: told}, 401, 403, *BODY_PROBLEMS, 429, 503, body=credentials
+            ),
             "get": operation("My browser's session", {200: told}, 401, 403, 503, security=COOKIE),
             "delete": operation("End my browser's session", {204: None}, 401, 403, 503, parameters=(token,)),
         }

@@ -4,9 +4,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from limen.authn.issuing import Issued
 from limen.core.errors import CredentialMalformed, CredentialsConflict, SessionEnded
+from limen.core.events import Origin
 from limen.features.sessions.devices import warm_up
 from limen.features.sessions.service import ListedSession, SessionService
+from limen.features.throttling.requests import RequestThrottle
 from limen.web.body import read_json, read_optional_json
 from limen.web.guard.state import state_of
 from limen.web.routes.endpoint import Routes, endpoint, no_content, origin_of, principal_of
@@ -67,7 +70,12 @@ SESSION = object_of(
 
 
 def session_routes(
-    sessions: SessionService, cookies: Cookies, refresh_cookies: RefreshCookies, *, prefix: str
+    sessions: SessionService,
+    cookies: Cookies,
+    refresh_cookies: RefreshCookies,
+    throttle: RequestThrottle,
+    *,
+    prefix: str,
 ) -> Routes:
     """Make the endpoints of refresh, logout and the list of one's own sessions under ``prefix``."""
     warm_up()
@@ -93,12 +101,24 @@ def session_routes(
     return {
         f"{prefix}/sessions": {"GET": own_sessions},
         f"{prefix}/sessions/{{id}}": {"DELETE": end_own_session},
-        **_token_routes(sessions, cookies, refresh_cookies, prefix=prefix),
+        **_token_routes(sessions, cookies, refresh_cookies, throttle, prefix=prefix),
     }
 
 
+async def _refreshed(sessions: SessionService, throttle: RequestThrottle, token: str, origin: Origin) -> Issued:
+    counted = await throttle.admit_refresh(origin.address)
+    issued = await sessions.refresh(token, origin=origin)
+    await throttle.refreshed(counted)
+    return issued
+
+
 def _token_routes(
-    sessions: SessionService, cookies: Cookies, refresh_cookies: RefreshCookies, *, prefix: str
+    sessions: SessionService,
+    cookies: Cookies,
+    refresh_cookies: RefreshCookies,
+    throttle: RequestThrottle,
+    *,
+    prefix: str,
 ) -> Routes:
     @public
     @endpoint
@@ -107,9 +127,9 @@ def _token_routes(
         token = await refresh_cookies.presented(request)
         if token is not None:
             # A refusal clears no cookie: another tab may have been given its successor in the meantime.
-            return refresh_cookies.answer(request, await sessions.refresh(token, origin=origin_of(request)))
+            return refresh_cookies.answer(request, await _refreshed(sessions, throttle, token, origin_of(request)))
         body = await read_json(request.scope, request.receive, RefreshRequest)
-        return tokens_answer(await sessions.refresh(body.refresh_token, origin=origin_of(request)))
+        return tokens_answer(await _refreshed(sessions, throttle, body.refresh_token, origin_of(request)))
 
     async def logout_by_cookie(request: Request, token: str) -> Response:
         """End the session of the refresh cookie, and that of the request where another credential let it in."""

@@ -26,6 +26,7 @@ from limen.features.sso.building import Sso
 from limen.features.sso.flows import FLOW_SECONDS, Answer, Begun
 from limen.features.sso.providers import SSOProvider
 from limen.features.sso.redirects import is_own_path, next_of
+from limen.features.throttling.requests import Purpose, RequestThrottle
 from limen.web.body import read_body, read_json
 from limen.web.cookies import clear_cookie, cookie_session_of, set_cookie
 from limen.web.guard.state import state_of
@@ -83,10 +84,12 @@ class SsoRoutes:
     Args:
         sso: the use cases.
         cookies: sessions by cookie.
+        throttle: counts what is begun, and what comes back.
         prefix: what the paths begin with.
     """
 
-    def __init__(self, sso: Sso, cookies: Cookies, *, prefix: str) -> None:
+    def __init__(self, sso: Sso, cookies: Cookies, throttle: RequestThrottle, *, prefix: str) -> None:
+        self._throttle = throttle
         self._sso = sso
         self._cookies = cookies
         self._prefix = prefix
@@ -104,6 +107,7 @@ class SsoRoutes:
         else:
             self._require_client(request, given, challenge)
             following = given or ""
+        await self._throttle.count(Purpose.SSO, address=origin_of(request).address)
         begun = await self._sso.service.begin(
             name,
             following=following,
@@ -125,6 +129,7 @@ class SsoRoutes:
         _refuse_head(request)
         name = _name(request)
         before = read_cookie(request.scope, https_only=self._cookies.https_only)
+        await self._throttle.count(Purpose.SSO, address=origin_of(request).address)
         done = await self._sso.service.complete(
             name,
             Answer(_one(request, "state"), _one(request, "code"), _one(request, "iss"), _one(request, "error")),
@@ -151,6 +156,7 @@ class SsoRoutes:
         """Begin to link an identity to one's own account."""
         name = _name(request)
         body = await read_json(request.scope, request.receive, Linking)
+        await self._throttle.count(Purpose.SSO, address=origin_of(request).address)
         begun = await self._sso.service.begin_link(
             principal_of(request),
             name,
@@ -268,9 +274,9 @@ class SsoRoutes:
         return response
 
 
-def sso_routes(sso: Sso, cookies: Cookies, *, prefix: str) -> Routes:
+def sso_routes(sso: Sso, cookies: Cookies, throttle: RequestThrottle, *, prefix: str) -> Routes:
     """Make the endpoints under ``prefix``."""
-    routes = SsoRoutes(sso, cookies, prefix=prefix)
+    routes = SsoRoutes(sso, cookies, throttle, prefix=prefix)
     at = f"{prefix}/sso"
 
     @public

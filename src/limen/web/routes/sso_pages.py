@@ -36,6 +36,7 @@ _ADVICE: Final = {
     "conflict": "Please log in to the account that it is linked to.",
     "unavailable": "Please try again in a moment.",
     "busy": "Please try again in a moment.",
+    "rate_limited": "Please try again in a quarter of an hour.",
 }
 
 

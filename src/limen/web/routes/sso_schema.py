@@ -32,11 +32,11 @@ def sso_paths(prefix: str, tokens: Schema) -> Paths:
     at = f"{prefix}/sso"
     return {
         f"{at}/{{provider}}/login": {
-            "get": operation("Go to a sign-in provider", {302: None}, 400, 404, 422, 503, parameters=asked)
+            "get": operation("Go to a sign-in provider", {302: None}, 400, 404, 422, 429, 503, parameters=asked)
         },
         f"{at}/{{provider}}/callback": {
             "get": operation(
-                "Come back from a sign-in provider", {302: None}, 400, 401, 403, 404, 409, 503, parameters=answered
+                "Come back from a sign-in provider", {302: None}, 400, 401, 403, 404, 409, 429, 503, parameters=answered
             )
         },
         f"{at}/exchange": {
@@ -50,6 +50,7 @@ def sso_paths(prefix: str, tokens: Schema) -> Paths:
                 403,
                 404,
                 *BODY_PROBLEMS,
+                429,
                 503,
                 parameters=(provider,),
                 body=object_of({"next": {"type": ["string", "null"]}}, "next"),

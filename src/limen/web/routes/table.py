@@ -15,6 +15,7 @@ from limen.features.sessions.feed import EndedFeed
 from limen.features.sessions.service import SessionService
 from limen.features.signing_keys.service import JWKS_MAX_AGE
 from limen.features.sso.building import Sso
+from limen.features.throttling.building import Throttling
 from limen.web.guard.own_routes import OwnRoutes
 from limen.web.peers import TrustedProxies
 from limen.web.routes.account import account_routes
@@ -47,6 +48,7 @@ def own_routes(
     cookies: Cookies,
     forwarding: ForwardingService,
     proxies: TrustedProxies,
+    throttling: Throttling,
     registration_open: bool,
     ready: Callable[[], Awaitable[Mapping[str, str]]] | None,
     administration: Administered | None = None,
@@ -65,17 +67,27 @@ def own_routes(
     passwords and the proof of addresses.
     """
     refresh_cookies = RefreshCookies(cookies.csrf, cookies.https_only, prefix, public_url)
+    limited = throttling.requests
     table = {
-        **login_routes(login, accounts, sessions, refresh_cookies, prefix=prefix, registration_open=registration_open),
-        **session_routes(sessions, cookies, refresh_cookies, prefix=prefix),
-        **account_routes(accounts, cookies, prefix=prefix),
+        **login_routes(
+            login,
+            accounts,
+            sessions,
+            refresh_cookies,
+            cookies.devices,
+            limited,
+            prefix=prefix,
+            registration_open=registration_open,
+        ),
+        **session_routes(sessions, cookies, refresh_cookies, limited, prefix=prefix),
+        **account_routes(accounts, cookies, throttling.logins, prefix=prefix),
         **cookie_routes(cookies, prefix=prefix),
         **ended_routes(ended, prefix=prefix),
         **verify_routes(forwarding, cookies.csrf, proxies, prefix=prefix),
         **jwks_routes(keys, max_age=JWKS_MAX_AGE),
-        **(own_key_routes(api_keys, prefix=prefix) if api_keys is not None else {}),
+        **(own_key_routes(api_keys, limited, prefix=prefix) if api_keys is not None else {}),
         **(certificate_token_routes(certificates, prefix=prefix) if certificates is not None else {}),
-        **(sso_routes(sso, cookies, prefix=prefix) if sso is not None else {}),
+        **(sso_routes(sso, cookies, limited, prefix=prefix) if sso is not None else {}),
         **(approval_routes(approvals) if approvals is not None else {}),
         **(recovery_routes(recovery, prefix=prefix) if recovery is not None else {}),
         **(health_routes(ready) if ready is not None else {}),
