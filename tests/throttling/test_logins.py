@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from limen import Limen
-from limen.core.errors import Busy, LimenError, RateLimited
+from limen.core.errors import Busy, InvalidInput, LimenError, RateLimited
 from limen.core.events import Origin
 from limen.crypto.hashing_pool import HashingPool
+from limen.features.roles.service import OPERATOR
 from limen.features.throttling.counting import Throttle
 from limen.features.throttling.service import CHANGES_IN_A_ROW, DEVICES_IN_A_ROW, STRANGERS_IN_A_ROW
 from limen.testing.clock import TurnableClock
@@ -106,12 +107,31 @@ async def test_a_stolen_device_cookie_has_a_limit_too(gate: Limen, clock: Turnab
 
 
 async def test_a_device_of_one_account_is_none_of_another(gate: Limen, hashed: list[str]) -> None:
-    """A cookie gives no chance at an account that it was not made for."""
+    """A cookie gives no chance at an account that it was not made for: its attempts are those of strangers."""
     device = gate.throttling.logins.devices.remembered("", "eve")
-    for _ in range(10):
-        assert await outcome(gate, "ann", WRONG, device=device) == "invalid_credentials"
+    for at in range(10):
+        presented = device if at % 2 else ""
+        assert await outcome(gate, "ann", WRONG, device=presented) == "invalid_credentials"
     assert await outcome(gate, "ann", WRONG, device=device) == "rate_limited"
     assert len(hashed) == 10
+    assert await outcome(gate, "eve", WRONG, device=device) == "invalid_credentials"
+
+
+async def test_a_temporary_password_begins_the_count_anew(gate: Limen, hashed: list[str]) -> None:
+    """Whom a stranger has kept out gets in by what the operator gave them, however often they choose badly."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    for _ in range(10):
+        assert await outcome(gate, "ann", WRONG) == "invalid_credentials"
+    assert await outcome(gate, "ann", PASSWORD) == "rate_limited"
+    password = await gate.administration.set_temporary_password(OPERATOR, account.id)
+    assert await outcome(gate, "ann", PASSWORD) == "invalid_credentials"
+    for _ in range(12):
+        assert await outcome(gate, "ann", password) == "password_change_required"
+        with pytest.raises(InvalidInput):
+            await gate.login.login("ann", password, new_password="short", origin=from_("192.0.2.1"))
+    own = "another horse battery staple"
+    await gate.login.login("ann", password, new_password=own, origin=from_("192.0.2.1"))
+    assert await outcome(gate, "ann", own) == "in"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ async def test_what_cannot_be_counted_is_not_tried(
     monkeypatch.setattr(SQLThrottles, "take", silent)
     with pytest.raises(Unavailable):
         await gate.login.login("ann", PASSWORD, origin=HERE)
-    for purpose in (Purpose.REGISTER, Purpose.SSO):
+    for purpose in (Purpose.REGISTER, Purpose.SSO, Purpose.RESET, Purpose.VERIFY, Purpose.LINK):
         with pytest.raises(Unavailable):
             await gate.throttling.requests.count(purpose, address="192.0.2.1")
     assert hashed == []

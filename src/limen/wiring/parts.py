@@ -260,6 +260,7 @@ class Parts:
             record=self.sessions.record,
             keep_ended_ms=self._keep_ended_ms,
             roles_changed=self._role_watch.catch_up,
+            throttle=self.throttling.logins,
         )
         self.events = EventService(self.storage.trail)
         self.audit = AuditService(
@@ -286,6 +287,7 @@ class Parts:
             keep_ended_ms=self._keep_ended_ms,
             record=self.sessions.record,
             sessions_ended=self.sessions.catch_up,
+            throttle=self.throttling.logins,
         )
 
     def _build_messages(self, settings: Settings) -> None:

@@ -137,6 +137,7 @@ class ProtectingGate(RunningGate):
             permissions=self.permissions,
             explain=self.explain_account,
             policy_differences=self.policy_differences,
+            throttling=self.throttling,
             api_keys=self.api_keys,
             recovery=self.recovery,
         )

@@ -20,6 +20,7 @@ from limen.features.accounts.store import Account, AccountAdministrationStore, S
 from limen.features.accounts.temporary import LIFETIME_SECONDS
 from limen.features.roles.service import Actor, Operator, RoleService
 from limen.features.sessions.service import SessionService
+from limen.features.throttling.service import LoginThrottle
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class AccountAdministration:
         record: writes the event of a refusal.
         keep_ended_ms: how long an ended session stays on the list.
         roles_changed: called after roles were taken away, so that this process knows at once.
+        throttle: what counts logins; a temporary password begins the account's counts anew.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class AccountAdministration:
         record: EventSink,
         keep_ended_ms: int,
         roles_changed: Callable[[], Awaitable[None]],
+        throttle: LoginThrottle,
     ) -> None:
         self._accounts = accounts
         self._store = store
@@ -59,6 +62,7 @@ class AccountAdministration:
         self._record = record
         self._keep_ended_ms = keep_ended_ms
         self._roles_changed = roles_changed
+        self._throttle = throttle
 
     async def create(
         self,
@@ -246,6 +250,7 @@ class AccountAdministration:
             NotFound: there is no such account.
             Busy: too many passwords wait to be hashed.
         """
+        account = await self._accounts.by_id(account_id)
         password, new_hash = await self._accounts.hash_temporary_password()
         done = await self._store.set_temporary_password(
             account_id,
@@ -257,6 +262,8 @@ class AccountAdministration:
         if not done:
             raise _no_such_account()
         await self._sessions.catch_up()
+        # What was counted were guesses at another password.
+        await self._throttle.forget(account.username, account_id=account.id)
         return password
 
     async def _judged(

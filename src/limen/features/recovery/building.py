@@ -11,6 +11,7 @@ from limen.features.mail.service import MailService
 from limen.features.recovery.service import RecoveryService
 from limen.features.recovery.store import RecoveryStore
 from limen.features.roles.service import RoleService
+from limen.features.throttling.service import LoginThrottle
 
 
 def build_recovery(
@@ -24,6 +25,7 @@ def build_recovery(
     keep_ended_ms: int,
     record: EventSink,
     sessions_ended: Callable[[], Awaitable[None]],
+    throttle: LoginThrottle,
 ) -> RecoveryService | None:
     """Put it together; None where there is no mail.
 
@@ -45,4 +47,5 @@ def build_recovery(
         keep_ended_ms=keep_ended_ms,
         record=record,
         sessions_ended=sessions_ended,
+        throttle=throttle,
     )

@@ -26,6 +26,7 @@ from limen.features.accounts.service import AccountService, AccountView
 from limen.features.mail.service import Content, MailService
 from limen.features.recovery.store import NewProof, Preparing, Purpose, RecoveryStore, Verified
 from limen.features.roles.service import RoleService
+from limen.features.throttling.service import LoginThrottle
 
 RESET_SECONDS: Final = 30 * 60
 VERIFY_SECONDS: Final = 24 * 60 * 60
@@ -50,6 +51,7 @@ class RecoveryService:
         keep_ended_ms: how long an ended session stays on the list.
         record: writes the event of a failure.
         sessions_ended: called after sessions ended.
+        throttle: what counts logins; a new password begins the account's counts anew.
 
     Attributes:
         prefix: what the paths of limen's routes begin with; `Limen.protect` sets it.
@@ -68,6 +70,7 @@ class RecoveryService:
         keep_ended_ms: int,
         record: EventSink,
         sessions_ended: Callable[[], Awaitable[None]],
+        throttle: LoginThrottle,
     ) -> None:
         self._store = store
         self._mail = mail
@@ -79,10 +82,15 @@ class RecoveryService:
         self._keep_ended_ms = keep_ended_ms
         self._record = record
         self._sessions_ended = sessions_ended
+        self._throttle = throttle
         self.prefix = "/auth"
         mail.fill(MailKind.RESET, self._fill_reset)
         mail.fill(MailKind.VERIFY, self._fill_verification)
         accounts.use_mail(self)
+
+    def compared(self, email: str) -> str:
+        """Return an address as it is compared; what is none, as it is."""
+        return self._accounts.address(email) or email
 
     # --- asking
 
@@ -192,6 +200,8 @@ class RecoveryService:
         if done is None:
             raise LinkInvalid()
         await self._sessions_ended()
+        # What was counted were guesses at another password.
+        await self._throttle.forget(owner.username, account_id=owner.account_id)
 
     async def verify_email(self, token: str, *, origin: Origin = NOWHERE) -> None:
         """Make an address the account's own, and verified, by the token of a link.

@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     REFRESH = "refresh"
     RESET = "reset"
     VERIFY = "verify"
+    LINK = "link"
 
 
 _QUARTER: Final = 900
@@ -29,6 +30,7 @@ BY_NETWORK: Final[Mapping[Purpose, Rate]] = MappingProxyType(
         Purpose.REFRESH: Rate(3_000, _QUARTER),
         Purpose.RESET: Rate(60, _HOUR),
         Purpose.VERIFY: Rate(120, _HOUR),
+        Purpose.LINK: Rate(600, _QUARTER),
     }
 )
 """How often one network may ask."""

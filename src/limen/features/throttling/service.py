@@ -6,10 +6,12 @@ stranger who guesses nor a colleague behind the same address keeps the owner out
 hundred, wherever they come from (NIST SP 800-63B-4, section 3.2.2).
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from limen.core.errors import RateLimited
+from limen.core.errors import Busy, InvalidInput, RateLimited
 from limen.core.rates import Rate
 from limen.features.throttling.counting import Counted, Limit, Throttle, network_of
 from limen.features.throttling.devices import KnownDevices
@@ -22,7 +24,7 @@ STRANGERS_IN_A_ROW: Final = 60
 DEVICES_IN_A_ROW: Final = 25
 """The same from those on which it was."""
 CHANGES_IN_A_ROW: Final = 10
-"""Guesses at the present password where it is to be changed, by who has a session. The three together: 95."""
+"""Guesses at the present password by who has a session, where it or the address is changed. The three together: 95."""
 
 ACCOUNT: Final = "login-account"
 ACCOUNT_ROW: Final = "login-account-row"
@@ -118,22 +120,24 @@ class LoginThrottle:
         """Begin the account's counts anew after its password was set by another way than a login."""
         await self.succeeded(Attempt(identifier, Counted((), (), ())), account_id=account_id)
 
-    async def admit_change(self, account_id: str) -> Counted:
-        """Count a guess at the present password of an account by who has a session of it.
+    @asynccontextmanager
+    async def guess(self, account_id: str) -> AsyncIterator[None]:
+        """Count a guess at the present password of an account by who has a session of it, around what checks it.
+
+        A right one begins the count anew. Whoever hangs up before the answer has guessed.
 
         Raises:
             RateLimited: there were too many.
             Unavailable: the store that counts does not answer.
         """
         rate = Rate(CHANGES_IN_A_ROW, FORGOTTEN_SECONDS)
-        return await self._throttle.count(Limit(CHANGE, account_id, rate, renewed=True))
-
-    async def withdraw_change(self, counted: Counted) -> None:
-        """Take a guess of `admit_change` out again: no password was checked."""
-        await self._throttle.give_back(counted.backs)
-
-    async def changed(self, account_id: str) -> None:
-        """Begin the count of `admit_change` anew: the present password was right."""
+        counted = await self._throttle.count(Limit(CHANGE, account_id, rate, renewed=True))
+        try:
+            yield
+        except (Busy, InvalidInput):
+            # Nothing was told of the present password, or it was right.
+            await self._throttle.give_back(counted.backs)
+            raise
         await self._throttle.give_back([Back(self._throttle.bucket(CHANGE, account_id), 0, emptied=True)])
 
     def _on(self, device: str, identifier: str) -> list[Limit]:

@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from limen.core.errors import AccountNotActive, Busy, InvalidInput, NotFound, SessionEnded
+from limen.core.errors import AccountNotActive, NotFound, SessionEnded
 from limen.features.accounts.service import AccountService
 from limen.features.throttling.service import LoginThrottle
 from limen.web.body import read_json
@@ -69,21 +69,15 @@ def account_routes(accounts: AccountService, cookies: Cookies, throttle: LoginTh
         if principal.sid is None:
             raise SessionEnded()
         body = await read_json(request.scope, request.receive, PasswordChange)
-        counted = await throttle.admit_change(principal.sub)
-        changing = accounts.change_password(
-            principal.sub,
-            body.current_password,
-            body.new_password,
-            sid=principal.sid,
-            origin=origin_of(request),
-        )
-        try:
+        async with throttle.guess(principal.sub):
+            changing = accounts.change_password(
+                principal.sub,
+                body.current_password,
+                body.new_password,
+                sid=principal.sid,
+                origin=origin_of(request),
+            )
             await while_connected(request.receive, changing)
-        except (Busy, InvalidInput):
-            # Nothing was told of the present password, or it was right.
-            await throttle.withdraw_change(counted)
-            raise
-        await throttle.changed(principal.sub)
         return await cookies.renew(request, no_content())
 
     return {

@@ -13,6 +13,7 @@ from limen.features.recovery.service import RecoveryService
 from limen.features.roles.permissions import PermissionService
 from limen.features.roles.service import RoleService
 from limen.features.sessions.service import SessionService
+from limen.features.throttling.building import Throttling
 from limen.web.routes.accounts_admin import account_admin_paths, account_admin_routes
 from limen.web.routes.api_keys import service_paths, service_routes
 from limen.web.routes.client_certificates import certificate_paths, certificate_routes
@@ -47,6 +48,7 @@ class Administered:
     permissions: PermissionService
     explain: "Callable[[str, str, str | None], Awaitable[Explanation]]"
     policy_differences: "Callable[[], PolicyDifferences | None]"
+    throttling: Throttling
     api_keys: ApiKeys | None = None
     recovery: RecoveryService | None = None
 
@@ -64,7 +66,11 @@ def administration_routes(services: Administered) -> Routes:
         **difference_routes(services.policy_differences, prefix=PREFIX),
         **certificate_routes(services.client_certificates, prefix=PREFIX),
         **(service_routes(services.api_keys, prefix=PREFIX) if services.api_keys is not None else {}),
-        **(start_routes(services.recovery, prefix=PREFIX) if services.recovery is not None else {}),
+        **(
+            start_routes(services.recovery, services.throttling.requests, prefix=PREFIX)
+            if services.recovery is not None
+            else {}
+        ),
     }
 
 

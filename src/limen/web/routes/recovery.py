@@ -1,6 +1,5 @@
 """``/auth/password/forgot``, ``/auth/password/reset``, ``/auth/email`` and ``/auth/email/verify``."""
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -12,6 +11,8 @@ from limen.authz.administration import Administration
 from limen.core import metrics
 from limen.core.errors import BadRequest, LimenError
 from limen.features.recovery.service import RecoveryService
+from limen.features.throttling.building import Throttling
+from limen.features.throttling.requests import Purpose, RequestThrottle
 from limen.web.body import read_body, read_json
 from limen.web.disconnect import while_connected
 from limen.web.guard.state import state_of
@@ -32,9 +33,6 @@ from limen.web.routes.schema import (
 from limen.web.starlette import interactive, live, permissions, public
 
 _FORM: Final = b"application/x-www-form-urlencoded"
-
-Before = Callable[[Request, str], Awaitable[None]]
-"""Asked before anything is looked up or sent, with the address that was named, or an account's id. It may refuse."""
 
 
 class Forgotten(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,20 +61,18 @@ class EmailChange(msgspec.Struct, forbid_unknown_fields=True):
     current_password: str
 
 
-async def nothing(_request: Request, _subject: str) -> None:
-    """Refuse nobody."""
-
-
-def recovery_routes(recovery: RecoveryService, *, prefix: str, before: Before = nothing) -> Routes:
-    """Make the endpoints of recovery under ``prefix``; ``before`` stands before each that sends a mail."""
+def recovery_routes(recovery: RecoveryService, throttling: Throttling, *, prefix: str) -> Routes:
+    """Make the endpoints of recovery under ``prefix``."""
+    requests = throttling.requests
 
     @public
     @endpoint
     async def forgot(request: Request) -> Response:
         """Send a link, if the address is somebody's; the answer is the same if not."""
         body = await read_json(request.scope, request.receive, Forgotten)
-        await before(request, body.email)
-        await recovery.forgot(body.email, origin=origin_of(request))
+        origin = origin_of(request)
+        await requests.count(Purpose.RESET, address=origin.address, key=recovery.compared(body.email))
+        await recovery.forgot(body.email, origin=origin)
         return _accepted()
 
     @live
@@ -86,9 +82,11 @@ def recovery_routes(recovery: RecoveryService, *, prefix: str, before: Before = 
         """Send a link to a new address."""
         principal = principal_of(request)
         body = await read_json(request.scope, request.receive, EmailChange)
-        await before(request, principal.sub)
-        changing = recovery.change_email(principal.sub, body.email, body.current_password, origin=origin_of(request))
-        await while_connected(request.receive, changing)
+        origin = origin_of(request)
+        await requests.count(Purpose.VERIFY, address=origin.address, key=principal.sub)
+        async with throttling.logins.guess(principal.sub):
+            changing = recovery.change_email(principal.sub, body.email, body.current_password, origin=origin)
+            await while_connected(request.receive, changing)
         return _accepted()
 
     @live
@@ -97,20 +95,21 @@ def recovery_routes(recovery: RecoveryService, *, prefix: str, before: Before = 
     async def ask_verification(request: Request) -> Response:
         """Send the link for the present address once more."""
         principal = principal_of(request)
-        await before(request, principal.sub)
-        await recovery.ask_verification(principal.sub, origin=origin_of(request))
+        origin = origin_of(request)
+        await requests.count(Purpose.VERIFY, address=origin.address, key=principal.sub)
+        await recovery.ask_verification(principal.sub, origin=origin)
         return _accepted()
 
     return {
         f"{prefix}/password/forgot": {"POST": forgot},
-        f"{prefix}/password/reset": {"GET": _show_reset(), "POST": _reset(recovery)},
+        f"{prefix}/password/reset": {"GET": _show_reset(), "POST": _reset(recovery, requests)},
         f"{prefix}/email": {"POST": change_email},
         f"{prefix}/email/verification": {"POST": ask_verification},
-        f"{prefix}/email/verify": {"GET": _show_verify(), "POST": _verify(recovery)},
+        f"{prefix}/email/verify": {"GET": _show_verify(), "POST": _verify(recovery, requests)},
     }
 
 
-def start_routes(recovery: RecoveryService, *, prefix: str, before: Before = nothing) -> Routes:
+def start_routes(recovery: RecoveryService, throttle: RequestThrottle, *, prefix: str) -> Routes:
     """Make the endpoint by which an administrator starts the reset of somebody's password, and never sees it."""
 
     @live
@@ -120,7 +119,7 @@ def start_routes(recovery: RecoveryService, *, prefix: str, before: Before = not
     async def start_reset(request: Request) -> Response:
         """Send a link to the account's address."""
         account_id = str(request.path_params["id"])
-        await before(request, account_id)
+        await throttle.count(Purpose.RESET, key=account_id)
         await recovery.start(principal_of(request), account_id, origin=origin_of(request))
         return _accepted()
 
@@ -147,18 +146,18 @@ def _show_verify() -> Endpoint:
     return show_verify
 
 
-def _reset(recovery: RecoveryService) -> Endpoint:
+def _reset(recovery: RecoveryService, throttle: RequestThrottle) -> Endpoint:
     @public
     @endpoint
     async def reset(request: Request) -> Response:
         """Set a password by what a link proves; from a program, or from the page."""
         if not _is_form(request):
             body = await read_json(request.scope, request.receive, Reset)
-            await _set(recovery, request, body.token, body.new_password)
+            await _set(recovery, throttle, request, body.token, body.new_password)
             return no_content()
         fields = await _fields(request, "token", "new_password")
         try:
-            await _set(recovery, request, fields["token"], fields["new_password"])
+            await _set(recovery, throttle, request, fields["token"], fields["new_password"])
         except LimenError as error:
             return reset_page(_counted(request, error), fields["token"])
         return done_page("Your password is set", "You can log in with it now. Every session of before has ended.")
@@ -166,12 +165,16 @@ def _reset(recovery: RecoveryService) -> Endpoint:
     return reset
 
 
-async def _set(recovery: RecoveryService, request: Request, token: str, password: str) -> None:
-    setting = recovery.reset_password(token.strip(), password, origin=origin_of(request))
+async def _set(
+    recovery: RecoveryService, throttle: RequestThrottle, request: Request, token: str, password: str
+) -> None:
+    origin = origin_of(request)
+    await throttle.count(Purpose.LINK, address=origin.address)
+    setting = recovery.reset_password(token.strip(), password, origin=origin)
     await while_connected(request.receive, setting)
 
 
-def _verify(recovery: RecoveryService) -> Endpoint:
+def _verify(recovery: RecoveryService, throttle: RequestThrottle) -> Endpoint:
     @public
     @endpoint
     async def verify(request: Request) -> Response:
@@ -179,10 +182,12 @@ def _verify(recovery: RecoveryService) -> Endpoint:
         origin = origin_of(request)
         if not _is_form(request):
             body = await read_json(request.scope, request.receive, Verification)
+            await throttle.count(Purpose.LINK, address=origin.address)
             await recovery.verify_email(body.token, origin=origin)
             return no_content()
         fields = await _fields(request, "token")
         try:
+            await throttle.count(Purpose.LINK, address=origin.address)
             await recovery.verify_email(fields["token"].strip(), origin=origin)
         except LimenError as error:
             return verify_page(_counted(request, error), fields["token"])
@@ -245,7 +250,7 @@ def recovery_paths(prefix: str) -> Paths:
     def post(summary: str, status: int, *problems: int, body: Schema | None = None, guarded: bool = False) -> Schema:
         security = BEARER if guarded else None
         read = BODY_PROBLEMS if body is not None else ()
-        return operation(summary, {status: None}, *problems, *read, 503, body=body, security=security)
+        return operation(summary, {status: None}, *problems, *read, 429, 503, body=body, security=security)
 
     return {
         f"{prefix}/password/forgot": {"post": post("Have a link sent, to choose another password", 202, body=forgot)},
@@ -260,5 +265,5 @@ def start_paths(prefix: str) -> Paths:
     """Describe it."""
     one = (parameter("id", text(maxLength=36), where="path"),)
     summary = "Send a link to an account's address, to choose another password"
-    post = operation(summary, {202: None}, *GUARDED, 404, 409, parameters=one, security=BEARER)
+    post = operation(summary, {202: None}, *GUARDED, 404, 409, 429, parameters=one, security=BEARER)
     return {f"{prefix}/accounts/{{id}}/start-reset": {"post": post}}

@@ -89,7 +89,7 @@ def own_routes(
         **(certificate_token_routes(certificates, prefix=prefix) if certificates is not None else {}),
         **(sso_routes(sso, cookies, limited, prefix=prefix) if sso is not None else {}),
         **(approval_routes(approvals) if approvals is not None else {}),
-        **(recovery_routes(recovery, prefix=prefix) if recovery is not None else {}),
+        **(recovery_routes(recovery, throttling, prefix=prefix) if recovery is not None else {}),
         **(health_routes(ready) if ready is not None else {}),
         **(administration_routes(administration) if administration is not None else {}),
     }
@@ -161,7 +161,7 @@ def paths_of_schema(
     operations: dict[str, tuple[str, dict[str, Any]]] = {
         f"{prefix}/login": (
             "post",
-            operation("Log in with a password", {200: _TOKENS}, 401, 403, *BODY_PROBLEMS, 503, body=credentials),
+            operation("Log in with a password", {200: _TOKENS}, 401, 403, *BODY_PROBLEMS, 429, 503, body=credentials),
         ),
         f"{prefix}/refresh": (
             "post",
@@ -171,6 +171,7 @@ def paths_of_schema(
                 401,
                 403,
                 *BODY_PROBLEMS,
+                429,
                 503,
                 body=_REFRESH,
                 body_required=False,
@@ -189,14 +190,16 @@ def paths_of_schema(
         f"{prefix}/me": ("get", operation("Who am I", {200: _ME}, 401, 503, security=BEARER)),
         f"{prefix}/password": (
             "post",
-            operation("Change my password", {204: None}, 401, *BODY_PROBLEMS, 503, body=passwords, security=BEARER),
+            operation(
+                "Change my password", {204: None}, 401, *BODY_PROBLEMS, 429, 503, body=passwords, security=BEARER
+            ),
         ),
     }
     keys = object_of({"keys": array({"type": "object", "additionalProperties": {"type": "string"}})})
     operations[JWKS_PATH] = ("get", operation("The public keys", {200: keys}))
     if registration_open:
         summary = "Make an account"
-        answer = operation(summary, {201: registered}, 409, *BODY_PROBLEMS, 503, body=registration)
+        answer = operation(summary, {201: registered}, 409, *BODY_PROBLEMS, 429, 503, body=registration)
         operations[f"{prefix}/register"] = ("post", answer)
     if health:
         operations["/healthz"] = ("get", operation("The process is alive", {200: alive}))
