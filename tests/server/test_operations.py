@@ -5,6 +5,7 @@ import re
 from limen.core import metrics
 from limen.core.probe import KEEP_SECONDS, WAIT_SECONDS
 from limen.crypto import hashing_pool
+from limen.features.throttling import memory
 from limen.server import bounds, exposition, supervisor
 from limen.server.head_deadline import HeadLimits
 from limen.settings import Settings
@@ -26,6 +27,7 @@ BOUNDS: dict[str, float] = {
     "request body of limen's own routes, time": body.MAX_SECONDS,
     "idle connection": bounds.KEEP_ALIVE_SECONDS,
     "WebSocket message": bounds.MOST_WEBSOCKET_BYTES,
+    "buckets of attempts in memory": memory.MOST_BUCKETS,
     "passwords that wait, for each core": hashing_pool.QUEUE_PER_THREAD,
     "PostgreSQL: requests that wait for a connection": postgres_pool.QUEUE_SIZE,
     "PostgreSQL: time that a request waits for a connection": postgres_pool.WAIT_SECONDS,
@@ -37,7 +39,7 @@ BOUNDS: dict[str, float] = {
     "shutdown: idle connections": bounds.IDLE_SECONDS,
     "readers of the metrics": exposition.MOST_READERS,
 }
-IN_WORDS = {"passwords that are hashed at a time", "PostgreSQL: connections"}
+IN_WORDS = {"passwords that are hashed at a time", "PostgreSQL: connections", "attempts"}
 
 
 def section(heading: str) -> str:
