@@ -178,7 +178,7 @@ def _serve(
     )
     front.connections = server.server_state.connections
     observe(gate, front.connections)
-    restore = configure_logging(settings.log_level, settings.log_format, loggers=("limen", "uvicorn"))
+    restore = configure_logging(settings.log_level, settings.log_format, loggers=("limen", "uvicorn"), others=True)
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             # For the time before and after uvicorn listens to them itself.

@@ -348,7 +348,7 @@ def supervise(
 ) -> None:
     """Look after workers of any program; see `Supervisor`."""
     metrics = None
-    restore = configure_logging(settings.log_level, settings.log_format)
+    restore = configure_logging(settings.log_level, settings.log_format, others=True)
     try:
         metrics = bind_metrics(settings)
         delay = settings.shutdown_delay

@@ -4,7 +4,11 @@ limen logs with the standard library, under the logger ``limen``, and installs n
 records go where the application sends its own. `limen serve` and the demo call `configure_logging`.
 
 The first net against secrets is that nothing hands one to the log. The redaction here is the second: it masks what
-stands under a name such as ``password`` and what looks like a token or a hash, and knows nothing else.
+stands under a name such as ``password`` and what looks like a token or a hash (`limen.web.redaction`), and knows
+nothing else.
+
+An application may have the same for its own log: `RedactingFormatter` around the formatter of any handler of the
+standard library, `redact_event` among the processors of structlog.
 """
 
 import json
@@ -21,7 +25,10 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.typing import EventDict
 
-MASK: Final = "[hidden]"
+from limen.web.redaction import MASK, redact
+
+__all__ = ["MASK", "RedactingFormatter", "configure_logging", "current_request_id", "redact", "redact_event"]
+
 MOST_CHARACTERS: Final = 4096
 MOST_OF_A_TRACEBACK: Final = 32_768
 
@@ -46,46 +53,11 @@ _NOT_SECRET: Final = frozenset(
     }
 )
 _LETTERS: Final = re.compile(r"[^a-z0-9]+")
-_NAMES: Final = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|credential|csrf|jti|nonce)"
-_QUOTED: Final = r"""(?:b?"(?:[^"\\]|\\.)*"?|b?'(?:[^'\\]|\\.)*'?)"""
-_NAME_WORDS: Final = ("passw", "passphrase", "pwd", "secret", "token", "api", "credential", "csrf", "jti", "nonce")
-# What must be in the text, in lower case, for the pattern to be tried at all: a search for a fixed text costs next to
-# nothing, and most texts hold none of them. Then the pattern, and what stands for a match.
-_SHAPES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
-    # A JSON Web Token, also a part of one; an API key; the hash of a password; a private key; user:password@ in a URL.
-    (("eyj",), re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*"), MASK),
-    (("lim_",), re.compile(r"lim_[\w.-]{8,}"), MASK),
-    (("$",), re.compile(r"\$(?:2[abxy]|argon2\w*|scrypt|pbkdf2[\w-]*|limen[\w-]*)\$[^\s\"']+"), MASK),
-    (
-        ("-----begin",),
-        re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"),
-        MASK,
-    ),
-    (("://",), re.compile(r"(?<=://)[^\s/@]{0,256}:[^\s/@]{1,256}(?=@)"), MASK),
-    # Headers, as text and as pairs; then name=value and 'name': value.
-    (("bearer", "basic"), re.compile(r"\b(bearer|basic)\s{1,8}[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {MASK}"),
-    (
-        ("authorization", "cookie", "x-api-key"),
-        re.compile(
-            rf"((?:authorization|cookie|x-api-key)[\"']?\s{{0,8}}[:,=]\s{{0,8}})(?:{_QUOTED}|[^\r\n]+)", re.IGNORECASE
-        ),
-        rf"\1{MASK}",
-    ),
-    (
-        _NAME_WORDS,
-        re.compile(rf"({_NAMES}[\w-]{{0,32}}\s{{0,8}}=\s{{0,8}})(?:{_QUOTED}|[^\s,;&\"')\]}}]+)", re.IGNORECASE),
-        rf"\1{MASK}",
-    ),
-    (
-        _NAME_WORDS,
-        re.compile(rf"({_NAMES}[\w-]{{0,32}}[\"']\s{{0,8}}:\s{{0,8}})(?:{_QUOTED}|[^\s,}}\]]+)", re.IGNORECASE),
-        rf"\1{MASK}",
-    ),
-)
 # Control characters, line and paragraph separators, and marks that turn the direction of writing: on a terminal they
 # forge lines or hide them.
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _MOST_READ: Final = 2 * MOST_CHARACTERS
+_LONGEST_AUTHORITY: Final = 520
 _MOST_OF_A_NAME: Final = 128
 _MOST_ITEMS: Final = 50
 _DEEPEST: Final = 4
@@ -101,21 +73,26 @@ def configure_logging(
     *,
     stream: TextIO | None = None,
     loggers: Sequence[str] = ("limen",),
+    others: bool = False,
 ) -> Callable[[], None]:
     """Write the records of these loggers to a stream, one line each, and return what undoes it.
 
-    Neither the root logger nor the handlers of anybody else are touched; calling it again replaces the handler of the
-    call before.
+    The handlers of others are not touched, nor is the root logger, unless ``others`` says so; calling it again replaces
+    the handler of the call before.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``: what is below is dropped.
         log_format: ``json``: an object a line (RFC 8259, ASCII only); ``console``: for people.
         stream: standard error unless given.
         loggers: names of loggers, with all that are below them; a server adds those of its HTTP server.
+        others: also what every other logger warns of. A process that is limen's own asks for it: without a handler,
+            logging would write the warnings of other libraries to standard error as they are.
     """
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_formatter(log_format, colours=handler.stream.isatty()))
     undo = [_attach(logging.getLogger(name), handler, level.upper()) for name in loggers]
+    if others:
+        undo.append(_attach(logging.getLogger(), handler, max(logging.WARNING, logging.getLevelName(level.upper()))))
 
     def restore() -> None:
         for one in undo:
@@ -124,15 +101,33 @@ def configure_logging(
     return restore
 
 
-def redact(text: str) -> str:
-    """Return the text with everything masked that looks like a secret, or stands behind the name of one."""
-    lower = text.lower()
-    for words, shape, mask in _SHAPES:
-        for word in words:
-            if word in lower:
-                text = shape.sub(mask, text)
-                break
-    return text
+class RedactingFormatter(logging.Formatter):
+    """Writes a record as another formatter does, and masks in all of it what `redact` knows: also in what others log.
+
+    Args:
+        formatter: writes the record; None for the one of the standard library.
+    """
+
+    def __init__(self, formatter: logging.Formatter | None = None) -> None:
+        super().__init__()
+        self._formatter = formatter or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of the record without secrets, at most 32768 characters of it."""
+        text = self._formatter.format(record)
+        masked = redact(_begin(text, 2 * MOST_OF_A_TRACEBACK))
+        return masked if len(masked) <= MOST_OF_A_TRACEBACK else masked[:MOST_OF_A_TRACEBACK] + "…"
+
+
+def redact_event(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Mask and bound an event of structlog: a processor, to stand right before the renderer.
+
+    An exception becomes text here, without the values of local variables.
+    """
+    kept = {name: event[name] for name in ("_record", "_from_structlog") if name in event}
+    plain = {name: value for name, value in event.items() if name not in kept}
+    plain = dict(structlog.processors.format_exc_info(logger, method, plain))
+    return {**_safe_event(plain, str, certain=frozenset()), **kept}
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -145,7 +140,7 @@ class _Handler(logging.StreamHandler[TextIO]):
         sys.stderr.write(json.dumps({**lost, "error": error.__name__ if error else ""}) + "\n")
 
 
-def _attach(logger: logging.Logger, handler: _Handler, level: str) -> Callable[[], None]:
+def _attach(logger: logging.Logger, handler: _Handler, level: str | int) -> Callable[[], None]:
     before = (logger.level, logger.propagate)
     for old in [old for old in logger.handlers if isinstance(old, _Handler)]:
         logger.removeHandler(old)
@@ -196,10 +191,10 @@ def _fields_of_record(_: Any, __: str, event: EventDict) -> EventDict:
     return fields
 
 
-def _safe_event(event: EventDict, escape: Callable[[str], str]) -> EventDict:
+def _safe_event(event: EventDict, escape: Callable[[str], str], *, certain: frozenset[str] = _CERTAIN) -> EventDict:
     safe: EventDict = {}
     for name, value in event.items():
-        if name in _CERTAIN:
+        if name in certain:
             safe[name] = value
         elif name == "exception":
             safe[name] = _traceback(str(value), escape)
@@ -210,7 +205,11 @@ def _safe_event(event: EventDict, escape: Callable[[str], str]) -> EventDict:
 
 def _traceback(text: str, escape: Callable[[str], str]) -> str:
     """Return a traceback, rather its end than its beginning; indented, so that nothing in it passes for a record."""
-    text = redact(text[-2 * MOST_OF_A_TRACEBACK :])[-MOST_OF_A_TRACEBACK:]
+    if len(text) > 2 * MOST_OF_A_TRACEBACK:
+        # What the cut went through has lost the beginning that it would be known by.
+        text = text[-2 * MOST_OF_A_TRACEBACK :]
+        text = text.partition("\n")[2] or text[MOST_OF_A_TRACEBACK:]
+    text = redact(text)[-MOST_OF_A_TRACEBACK:]
     if escape is str:
         return text
     return "\n".join("  | " + escape(line) for line in text.split("\n"))
@@ -266,10 +265,18 @@ def _text(value: object) -> str:
 
 def _clean(text: str, escape: Callable[[str], str]) -> str:
     """Mask, cap, escape: in this order, so that a cut never hides the shape of a secret."""
-    masked = redact(text[:_MOST_READ])
+    masked = redact(_begin(text, _MOST_READ))
     if len(masked) > MOST_CHARACTERS or len(text) > _MOST_READ:
         masked = f"{masked[:MOST_CHARACTERS]}… ({len(text)} characters)"
     return escape(masked)
+
+
+def _begin(text: str, most: int) -> str:
+    """Return the beginning of a text. An address at the cut may have lost the @ by which its password is known."""
+    if len(text) <= most:
+        return text
+    address = text.rfind("://", most - _LONGEST_AUTHORITY, most)
+    return text[: most if address < 0 else address]
 
 
 @lru_cache(maxsize=1024)
