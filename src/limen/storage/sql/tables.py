@@ -605,3 +605,21 @@ TRAIL_HEAD = Table(
     CheckConstraint("id = 1", name="id"),
     sqlite_with_rowid=False,
 )
+
+# How far each sink of the trail has been handed it. A row is held by a lease while somebody hands on.
+TRAIL_SINKS = Table(
+    "limen_trail_sinks",
+    METADATA,
+    Column("name", String(300), primary_key=True),
+    # The last place that the sink has taken, and its link, by which a chain that was rewritten is noticed.
+    Column("place", BigInteger, nullable=False),
+    Column("link", LargeBinary(32)),
+    Column("checkpoint_at", BigInteger, nullable=False),
+    Column("lease", String(36)),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("failure", String(200)),
+    Column("handed_at", BigInteger),
+    sqlite_with_rowid=False,
+)

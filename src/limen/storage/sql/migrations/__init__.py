@@ -35,6 +35,7 @@ REVISIONS = (
     "0020",
     "0016",
     "0019",
+    "0024",
 )
 """Every revision this version knows, oldest first; a test compares them with the files."""
 
