@@ -6,9 +6,10 @@ Stored strings, all of them understood by other tools:
 - ``$bcrypt-sha256$v=2,t=2b,r=12$salt$checksum``: bcrypt of base64(HMAC-SHA-256(key = bcrypt's own salt, password)), for
   what bcrypt cannot take whole; the form is passlib's. Keyed by the salt, so that lists of plain SHA-256 digests that
   leaked elsewhere cannot be tried against it (password shucking);
-- ``$argon2id$v=19$m=…,t=…,p=…$salt$tag``: Argon2id (RFC 9106).
+- ``$argon2id$v=19$m=…,t=…,p=…$salt$tag``: Argon2id (RFC 9106);
+- ``imported:…``: what other software made, until the first login (`limen.crypto.foreign_hashes`).
 
-Every answer of `PasswordHasher.verify` costs one hash, whatever is stored and whatever is presented.
+Every answer of `PasswordHasher.verify` costs one hash at least, whatever is stored and whatever is presented.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import argon2
 import bcrypt
 
 from limen.core.errors import ConfigurationError, InputFault, InvalidInput, Unavailable
+from limen.crypto.foreign_hashes import ForeignHash, argon2_microseconds, bcrypt_microseconds, foreign_hash
 
 logger = logging.getLogger(__name__)
 
@@ -149,11 +151,18 @@ class PasswordHasher:
         former setting would stand out by their time for ever. Lowering the setting is therefore a decision that
         reaches the stored hashes.
 
+        What was imported is tried as it was typed, too: other software does not normalise. It is always outdated. Where
+        it takes less than a hash of limen's own, one of these is computed beside it: no answer comes sooner than that
+        for a name that nobody has.
+
         Raises:
             InvalidInput: as `normalise`; it depends on the presented password only.
-            Unavailable: there is no memory for Argon2id.
+            Unavailable: there is no memory for Argon2id or scrypt.
         """
         encoded = normalise(password).encode()
+        imported = None if stored is None else foreign_hash(stored)
+        if imported is not None:
+            return self._verify_imported(imported, encoded, password.encode())
         row = None if stored is None else _read(stored)
         if row is None:
             if stored is not None:
@@ -163,6 +172,18 @@ class PasswordHasher:
         if not row.matches(encoded):
             return _NO
         return Verification(matches=True, outdated=not self._is_current(row))
+
+    def _verify_imported(self, row: ForeignHash, normalised: bytes, typed: bytes) -> Verification:
+        matches = row.matches(normalised) or (typed != normalised and row.matches(typed))
+        if row.microseconds < self._microseconds():
+            self._spend(normalised)
+        return Verification(matches=matches, outdated=matches)
+
+    def _microseconds(self) -> float:
+        """Estimate what a hash of the configured scheme and cost takes."""
+        if self._scheme == "argon2id":
+            return argon2_microseconds(_ARGON2_MEMORY, _ARGON2_PASSES)
+        return bcrypt_microseconds(self._cost)
 
     def _spend(self, password: bytes) -> None:
         """Do the work of one verification and throw its result away."""

@@ -267,14 +267,15 @@ class AccountService:
             InvalidInput: the name or the password is longer than any can be, which tells nothing about accounts.
             Busy: too many passwords wait to be hashed.
         """
-        presented = check_presented_password(password)
+        check_presented_password(password)
         name = normalise_username(username)
         found = await self._store.by_username(name)
         # Asked before the hash and for every name that limen does not know, so that time tells nothing.
         existing = await self._existing(name) if found is None else None
         known = existing if found is None else found
         stored = None if known is None else known.password_hash
-        verification = await self._pool.run(self._hasher.verify, presented, stored)
+        # As it was typed: what was imported may not have been normalised.
+        verification = await self._pool.run(self._hasher.verify, password, stored)
         if verification.matches and existing is not None and self._taking_over is not None:
             found = await self._taking_over.take_over(name, existing)
             if found is not None and found.password_hash != stored:
@@ -384,10 +385,10 @@ class AccountService:
             InvalidCredentials: it is not, or the account has none.
             Busy: too many passwords wait to be hashed.
         """
-        presented = check_presented_password(password, field="current_password")
+        check_presented_password(password, field="current_password")
         account = await self._store.by_id(account_id)
         stored = None if account is None else account.password_hash
-        verification = await self._pool.run(self._hasher.verify, presented, stored)
+        verification = await self._pool.run(self._hasher.verify, password, stored)
         if account is None or not verification.matches:
             await self._record(Event(EventName.PASSWORD_CHANGE_FAILED, Outcome.FAILURE, account_id, account_id, origin))
             raise InvalidCredentials("The current password is not right.")
