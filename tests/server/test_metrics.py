@@ -1,6 +1,7 @@
 """``/metrics`` of real processes, read as Prometheus reads it."""
 
 import contextlib
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from limen.core import metrics
 from limen.server.exposition import MOST_HEAD_BYTES, MOST_READERS
 from tests.server.conftest import PASSWORD, Start, environment, limen, log_in, serve, serve_workers
 from tests.support.ports import free_port
@@ -70,6 +72,53 @@ def test_what_happens_is_counted(start: Start, installed: Path) -> None:
     assert total(numbers, "limen_database_calls_total") >= 6
     assert 0 <= total(numbers, "limen_ended_list_age_seconds") < 60
     assert total(numbers, "process_start_time_seconds") > 1e9
+
+
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+LABELS = re.compile(r"`(\w+)`")
+
+
+def documented() -> dict[str, str]:
+    """Return the names of the metrics that the page tells of, with what it says of their labels."""
+    part = OPERATIONS.read_text(encoding="utf-8").partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in part.splitlines() if line.startswith("| `")]
+    return {name.strip(" `"): re.sub(r":[^;]*", "", labels.strip()) for name, labels in rows}
+
+
+def test_the_page_tells_of_each_and_of_no_other(start: Start, installed: Path) -> None:
+    """The table of the page and what a real process answers are the same names, with the same labels."""
+    port = free_port()
+    serve_workers(start, installed, LIMEN_METRICS_PORT=str(port))
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    answered = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")}
+    told = documented()
+    assert answered == set(told)
+    for family in metrics.families():
+        assert set(family.labels) == set(LABELS.findall(told[family.name])), family.name
+
+
+def test_what_ends_and_what_is_refused_unseen_is_counted(start: Start, installed: Path) -> None:
+    """Opened sessions by grant, ended ones by reason, and attempts beyond a limit by its name."""
+    port = free_port()
+    server = serve(start, installed, LIMEN_METRICS_PORT=str(port), LIMEN_LOGIN_LIMIT="3/hour")
+    for _ in range(2):
+        log_in(server, "alice", PASSWORD)
+    tokens = log_in(server, "alice", PASSWORD)
+    with server.client(tokens["access_token"]) as client:
+        assert client.post("/auth/logout-all").status_code == 204
+    with server.client() as client:
+        answers = [
+            client.post("/auth/login", json={"username": "nobody", "password": PASSWORD}).status_code for _ in range(5)
+        ]
+    numbers = scraped(port)
+    assert answers == [401, 401, 401, 429, 429]
+    assert total(numbers, "limen_sessions_opened_total", grant="password") == 3
+    assert total(numbers, "limen_logins_total", method="password", outcome="success") == 3
+    assert total(numbers, "limen_revocations_total", reason="logout_all") == 3
+    assert total(numbers, "limen_throttled_total") == 2
+    assert total(numbers, "limen_mails_total") == 0
 
 
 def test_no_caller_makes_a_label(start: Start, installed: Path) -> None:

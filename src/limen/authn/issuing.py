@@ -24,6 +24,7 @@ from limen.authn.grants import (
     TokenTerms,
 )
 from limen.authn.records import CurrentSession, IssuingStore, NewSession, Renewal, Rotation
+from limen.core import metrics
 from limen.core.errors import Unavailable
 from limen.core.events import Event, Origin
 from limen.core.held import ends_of, held_at, split
@@ -150,7 +151,7 @@ class Door:
         told: dict[str, object] = {"grant": proof.grant.value}
         if elsewhere is not None:
             told["provider"] = elsewhere.vouched.provider
-        return await self._store.open(
+        opened = await self._store.open(
             NewSession(
                 sid=sid,
                 account_id=proof.account_id,
@@ -171,6 +172,9 @@ class Door:
             ),
             self._event(rule, proof.account_id, sid, proof.origin, told),
         )
+        if opened is not None:
+            metrics.SESSIONS_OPENED.add(proof.grant.value)
+        return opened
 
     async def open_bound(self, proof: Proof, *, registration: str, certificate: str) -> BoundToken | None:
         """Open a session for a service that proved itself by a client certificate, for as long as its token lives.

@@ -55,10 +55,10 @@ class Counter:
         self._elsewhere: Callable[[], float] | None = None
         _all.append(self)
 
-    def add(self, *labels: str) -> None:
-        """Count one more."""
+    def add(self, *labels: str, times: int = 1) -> None:
+        """Count one more, or several at once."""
         key = (get_ident(), labels)
-        self._cells[key] = self._cells.get(key, 0) + 1
+        self._cells[key] = self._cells.get(key, 0) + times
 
     def forget(self) -> None:
         """Begin again at 0: what was counted so far did not come from a client."""
@@ -165,7 +165,23 @@ _all: list[Counter | Histogram | Gauge | Age] = []
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-LOGINS = Counter("limen_logins_total", "Logins by how they ended.", ("outcome",), [("success",), ("failure",)])
+LOGINS = Counter(
+    "limen_logins_total",
+    "Logins by how they were tried and how they ended.",
+    ("method", "outcome"),
+    [(method, outcome) for method in ("password", "sso") for outcome in ("success", "failure")],
+)
+SESSIONS_OPENED = Counter("limen_sessions_opened_total", "Sessions that were opened, by what was proved.", ("grant",))
+REVOCATIONS = Counter(
+    "limen_revocations_total", "Sessions, keys and bound tokens that were ended before their time, by why.", ("reason",)
+)
+THROTTLED = Counter("limen_throttled_total", "Attempts that were refused unseen, by the limit reached.", ("limit",))
+MAILS = Counter(
+    "limen_mails_total",
+    "Mails by what became of them.",
+    ("outcome",),
+    [(word,) for word in ("queued", "sent", "put_off", "given_up")],
+)
 REFRESHES = Counter(
     "limen_refreshes_total",
     "Refresh tokens by what became of them.",

@@ -133,10 +133,10 @@ class LoginService:
                 )
             )
         if issued is None:
-            metrics.LOGINS.add("failure")
+            metrics.LOGINS.add("password", "failure")
             await self._record(self._failure(check, username, origin))
             raise InvalidCredentials()
-        metrics.LOGINS.add("success")
+        metrics.LOGINS.add("password", "success")
         if account is not None:
             await self._throttle.succeeded(attempt, account_id=account.id)
         if check.outdated and account is check.account:

@@ -13,6 +13,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Final
 
 from limen.authz.authority import Authority
+from limen.core import metrics
 from limen.core.clock import Clock
 from limen.core.events import NOWHERE, Event, EventName, Origin, Outcome
 from limen.core.ids import uuid7
@@ -126,6 +127,7 @@ class MailService:
             failed = MailFailed(type(error).__name__)
         else:
             await self._store.finish(claimed)
+            metrics.MAILS.add("sent")
             return True
         await self._failed(claimed, failed)
         return not failed.is_unreachable
@@ -166,12 +168,14 @@ class MailService:
             return
         again = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (claimed.attempts - 1))
         _log.warning("mail_put_off", extra={**_told(claimed, failed.code), "again": again})
+        metrics.MAILS.add("put_off")
         await self._store.put_off(claimed, failure=failed.code, again_ms=again * 1000)
 
     async def _give_up(self, claimed: ClaimedMail, failure: str) -> None:
         told = _told(claimed, failure)
         event = Event(EventName.MAIL_GIVEN_UP, Outcome.FAILURE, "system", claimed.account_id or "", data=told)
         if await self._store.give_up(claimed, event, failure=failure):
+            metrics.MAILS.add("given_up")
             _log.error("mail_given_up", extra=told)
 
 

@@ -163,7 +163,7 @@ class SsoService:
                 return await self._with_code(provider, flow, assertion, account)
             return await self._with_cookie(provider, flow, assertion, account, presented, origin)
         except LimenError as error:
-            metrics.LOGINS.add("failure")
+            metrics.LOGINS.add("sso", "failure")
             # What belongs to no login is anybody's to send, as often as they like: the log alone has it.
             if isinstance(error, NotFound | SsoStateInvalid):
                 _log.info("a callback that belongs to no login", extra={"code": error.code})
@@ -259,7 +259,7 @@ class SsoService:
         before = None if presented is None else await self._cookies.session_of(presented)
         if before is not None:
             await self._sessions.end_replaced(before.principal, origin=origin)
-        metrics.LOGINS.add("success")
+        metrics.LOGINS.add("sso", "success")
         return Completed(flow.next, cookie=issued)
 
     # --- one-time codes
@@ -295,12 +295,12 @@ class SsoService:
         if found is not None and proofs.fits(verifier, found.challenge):
             issued = await self._exchanged(found, origin)
         if issued is None:
-            metrics.LOGINS.add("failure")
+            metrics.LOGINS.add("sso", "failure")
             if found is not None:
                 data = {"reason": SsoCodeInvalid.code, "grant": Grant.SSO_EXCHANGE.value}
                 await self._record(Event(EventName.LOGIN_FAILED, Outcome.FAILURE, "", found.account_id, origin, data))
             raise SsoCodeInvalid()
-        metrics.LOGINS.add("success")
+        metrics.LOGINS.add("sso", "success")
         return issued
 
     async def _exchanged(self, found: Code, origin: Origin) -> Issued | None:

@@ -13,6 +13,7 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
+from limen.core import metrics
 from limen.core.errors import LimitHit, RateLimited
 from limen.core.rates import Rate
 from limen.crypto.encoding import b64url_encode
@@ -115,6 +116,8 @@ def _refusal(limits: Sequence[Limit], takes: Sequence[Take], verdict: Verdict) -
         if held is not None:
             hits.append(LimitHit(limit.name, limit.rate.most, limit.rate.seconds, 0, seconds_of(held.ends_in)))
     names = [hit.name for hit in hits]
+    for name in names:
+        metrics.THROTTLED.add(name)
     _log.warning("rate_limited", extra={"limits": names})
     return RateLimited(hits=hits, retry_after=max((hit.reset for hit in hits), default=1))
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from limen.authz.authority import Authority
+from limen.core import metrics
 from limen.core.events import Event
 from limen.core.ids import uuid7
 from limen.core.mails import ClaimedMail, NewMail, Notice
@@ -113,16 +114,16 @@ def queue(mail: NewMail, *, roles_version: int | None = None) -> Steps[bool]:
         "lifetime": mail.lifetime_ms,
     }
     if mail.account_id is None:
-        return bool((yield from run(_QUEUE, **values)))
+        return _counted((yield from run(_QUEUE, **values)))
     seen = {"epoch": mail.account_epoch, "account_email": mail.account_email, "roles_version": roles_version}
-    return bool((yield from run(_QUEUE_FOR_ACCOUNT, account_id=mail.account_id, **seen, **values)))
+    return _counted((yield from run(_QUEUE_FOR_ACCOUNT, account_id=mail.account_id, **seen, **values)))
 
 
 def notify(account_id: str, notice: Notice | None) -> Steps[None]:
     """Insert a notice to the account's verified address as it is now, in the transaction of what it tells of."""
     if notice is None:
         return
-    yield from run(
+    queued = yield from run(
         _NOTICE,
         id=notice.id,
         kind=notice.kind,
@@ -130,6 +131,13 @@ def notify(account_id: str, notice: Notice | None) -> Steps[None]:
         data=_json(notice.data),
         lifetime=NOTICE_LIFETIME_MS,
     )
+    _counted(queued)
+
+
+def _counted(queued: int) -> bool:
+    """Count what was written, for the metrics: also what its transaction takes back afterwards, which is rare."""
+    metrics.MAILS.add("queued", times=queued)
+    return bool(queued)
 
 
 def _queued(mail: NewMail, event: Event, authority: Authority | None) -> Steps[bool]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from limen.authz.authority import Authority
+from limen.core import metrics
 from limen.core.events import Event
 from limen.core.ids import is_uuid7
 from limen.features.sessions.store import ALWAYS_READ_MS, Ended, EndReason, LivingSession, SessionState
@@ -107,6 +108,7 @@ def delete_all(account_id: str, *, reason: EndReason, keep_ended_ms: int, keep_s
 def list_as_ended(sids: Sequence[str], *, account_id: str, reason: EndReason, keep_ended_ms: int) -> Steps[None]:
     """Put sessions on the list that every process polls, so that their access tokens die early too."""
     each = {"account_id": account_id, "reason": reason.value, "keep": keep_ended_ms}
+    metrics.REVOCATIONS.add(reason.value, times=len(sids))
     yield from run_each(LIST_AS_ENDED, [{"sid": sid, **each} for sid in sids])
 
 
