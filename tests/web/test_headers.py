@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from limen.web.headers import ON_HTTP, OWN_JSON_HEADERS, SecurityHeaders, add_security_headers
+from limen.web.headers import OWN_JSON_HEADERS, OWN_PAGE_HEADERS, USUAL, AnswerHeaders, SecurityHeaders
 
 Headers = list[tuple[bytes, bytes]]
 EXPECTED = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
     b"referrer-policy": b"strict-origin-when-cross-origin",
+    b"permissions-policy": b"bluetooth=(self), hid=(self), midi=(self), serial=(self), usb=(self)",
 }
 HSTS = {b"strict-transport-security": b"max-age=31536000"}
 
@@ -70,8 +72,10 @@ async def test_pages_of_the_application_get_no_content_security_policy() -> None
 
 async def test_own_answers_are_not_doubled() -> None:
     """The strict set of limen's own answers is left as it is."""
-    headers = await headers_through(answering(OWN_JSON_HEADERS), "http")
-    assert headers == list(OWN_JSON_HEADERS)
+    for own in (OWN_JSON_HEADERS, OWN_PAGE_HEADERS):
+        headers = await headers_through(answering(own), "http")
+        assert headers[: len(own)] == list(own)
+        assert len({name for name, _ in headers}) == len(headers)
 
 
 async def test_list_of_the_application_is_not_changed() -> None:
@@ -102,7 +106,40 @@ def test_cost() -> None:
     for _ in range(5):
         started = time.perf_counter()
         for _ in range(rounds):
-            add_security_headers(list(given), https=False)
+            USUAL.add(list(given), https=False, kept=True)
         best = min(best, (time.perf_counter() - started) / rounds)
     assert best < 12e-6
-    assert len(ON_HTTP) == 3
+
+
+def test_what_not_everybody_may_have_is_embedded_by_no_other_site() -> None:
+    """Answers for which something was required get a Cross-Origin-Resource-Policy; what is public gets none."""
+    kept: Headers = []
+    opened: Headers = []
+    USUAL.add(kept, https=False, kept=True)
+    USUAL.add(opened, https=False)
+    assert dict(kept) == {**EXPECTED, b"cross-origin-resource-policy": b"same-site"}
+    assert dict(opened) == EXPECTED
+
+
+@pytest.mark.parametrize("resource", ["cross-origin", "same-site", "same-origin"])
+@pytest.mark.parametrize("opener", ["unsafe-none", "same-origin-allow-popups", "same-origin"])
+def test_the_two_that_can_be_set(opener: Any, resource: Any) -> None:
+    """What is the browsers' default is not sent; everything else is sent as it was set."""
+    headers: Headers = []
+    AnswerHeaders(opener, resource).add(headers, https=True, kept=True)
+    told = dict(headers)
+    assert told.get(b"cross-origin-opener-policy", b"unsafe-none") == opener.encode()
+    assert told.get(b"cross-origin-resource-policy", b"cross-origin") == resource.encode()
+    assert (b"cross-origin-opener-policy" in told) == (opener != "unsafe-none")
+    assert (b"cross-origin-resource-policy" in told) == (resource != "cross-origin")
+    assert len(told) == len(headers)
+
+
+def test_pages_of_limen_get_the_strict_set() -> None:
+    """No hold on the window, no embedding, no device, no cache; the policy of content is each page's own."""
+    told = dict(OWN_PAGE_HEADERS)
+    assert told[b"cross-origin-opener-policy"] == told[b"cross-origin-resource-policy"] == b"same-origin"
+    assert told[b"cache-control"] == b"no-store"
+    features = told[b"permissions-policy"].split(b", ")
+    assert all(each.endswith(b"=()") for each in features)
+    assert {b"camera=()", b"geolocation=()", b"microphone=()", b"payment=()"} <= set(features)

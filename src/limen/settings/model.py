@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     mail_templates: Path | None = Field(None, repr=False)
     smtp_url: Annotated[SecretStr | None, _read(parsing.smtp_url)] = None
     cors_origins: OriginList = ()
+    opener_policy: Annotated[
+        Literal["unsafe-none", "same-origin-allow-popups", "same-origin"], BeforeValidator(_lower)
+    ] = "unsafe-none"
+    resource_policy: Annotated[Literal["cross-origin", "same-site", "same-origin"], BeforeValidator(_lower)] = (
+        "same-site"
+    )
     trusted_proxies: ProxyList = ()
     forwarded_header: Annotated[Literal["x-forwarded-for", "forwarded"], BeforeValidator(_lower)] = "x-forwarded-for"
     tls_cert: Path | None = Field(None, repr=False)

@@ -24,6 +24,7 @@ from limen.crypto.jwt import TokenVerifier
 from limen.crypto.keys import KeySet
 from limen.web.cors import CorsPolicy
 from limen.web.deciding import DecidingGate, PolicyContext
+from limen.web.front import USUAL_FRONT
 from limen.web.guard import Protection, protect
 from limen.web.peers import TrustedProxies
 
@@ -44,6 +45,7 @@ class ResourceServer(DecidingGate):
     Attributes:
         catalogue: the roles that the application declares, and what each of them allows here.
         cors: the origins that may read answers.
+        front: what answers carry.
         proxies: the proxies that are believed when they say who is behind them.
         challenges: the authentication schemes that a 401 names.
         ended: the sessions that are known to have ended.
@@ -70,6 +72,7 @@ class ResourceServer(DecidingGate):
             raise ConfigurationError("when_blind is serve or refuse; without watch_key nothing is watched.")
         self.catalogue = RoleCatalogue({} if roles is None else roles)
         self.cors = CorsPolicy.of(cors_origins, credentials=True)
+        self.front = USUAL_FRONT
         self.proxies = TrustedProxies(trusted_proxies)
         # The addresses are the operator's own words, and most issuers of one's own are inside.
         self.outbound = Outbound(allow_private=OWN_NETWORKS)

@@ -34,6 +34,7 @@ from limen.crypto.passwords import PasswordHasher
 from limen.crypto.refresh import RefreshKeys
 from limen.features.accounts.administration import AccountAdministration
 from limen.features.accounts.existing import ExistingAccounts, TakingOver
+from limen.features.accounts.importing import ImportService
 from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.building import KeySettings, build_api_keys
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
     from limen.web.cors import CorsPolicy
     from limen.web.csrf import CsrfCheck
+    from limen.web.front import Front
     from limen.web.peers import TrustedProxies
 
 CLOCK_LEEWAY = 2
@@ -140,6 +142,14 @@ class Parts:
         from limen.web.cors import CorsPolicy
 
         return CorsPolicy.of(self.settings.cors_origins, credentials=True)
+
+    @cached_property
+    def front(self) -> "Front":
+        """What answers carry, and what is asked of a request before anything else."""
+        from limen.web.front import Front
+        from limen.web.headers import AnswerHeaders
+
+        return Front(headers=AnswerHeaders(self.settings.opener_policy, self.settings.resource_policy))
 
     @cached_property
     def proxies(self) -> "TrustedProxies":
@@ -262,6 +272,7 @@ class Parts:
             roles_changed=self._role_watch.catch_up,
             throttle=self.throttling.logins,
         )
+        self.imports = ImportService(self.storage.imports, roles=self.roles, record=self.sessions.record)
         self.events = EventService(self.storage.trail)
         self.audit = AuditService(
             self.storage.audit, (secret.get_secret_value() for secret in self.settings.data_secrets)

@@ -16,6 +16,7 @@ from limen.core.errors import LimenError, SessionEnded, TokenRejected
 from limen.core.principal import Principal, PrincipalKind
 from limen.guard.policies import LoadedPolicies
 from limen.web.cors import NO_ORIGINS, CorsPolicy
+from limen.web.front import USUAL_FRONT, Front
 from limen.web.guard import GuardState
 from limen.web.peers import NO_PROXIES, TrustedProxies
 
@@ -44,6 +45,7 @@ class SmallGate:
     cors: CorsPolicy = NO_ORIGINS
     challenges: tuple[str, ...] = ("Bearer",)
     proxies: TrustedProxies = NO_PROXIES
+    front: Front = USUAL_FRONT
     people: dict[str, Principal] = field(default_factory=lambda: {each: principal(each) for each in CATALOGUE.names})
     ended: set[str] = field(default_factory=set)
     live_asked: list[str] = field(default_factory=list)

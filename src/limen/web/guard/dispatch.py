@@ -130,7 +130,7 @@ class InnerGuard:
             and state.parent is None
         ):
             state.endpoint = leaf.endpoint
-            state.decided = True
+            state.decided, state.is_open = True, leaf.requirement.public
         else:
             self._decide_anew(state, leaf, scope)
 
@@ -254,7 +254,7 @@ class InnerGuard:
             if error is not None:
                 raise error
         if is_final:
-            state.mark_decided(None if leaf is None else leaf.endpoint)
+            state.mark_decided(None if leaf is None else leaf.endpoint, is_open=requirement.public)
 
     def _contradiction(self, leaf: Leaf, state: GuardState) -> LimenError:
         _log.error(

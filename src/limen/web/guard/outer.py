@@ -5,6 +5,8 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limen.authn.cookie import SCHEME_KEY
@@ -16,7 +18,7 @@ from limen.web.guard.rules import PathRules
 from limen.web.guard.sockets import UndecidedAnswerError, serve_socket
 from limen.web.guard.state import GUARD_KEY, Gate, GuardState
 from limen.web.guard.streams import go_on
-from limen.web.headers import ON_HTTP, ON_HTTPS, add_security_headers, is_https
+from limen.web.headers import is_https
 from limen.web.origin import new_request_id
 from limen.web.peers import note_scheme
 from limen.web.problems import send_problem
@@ -74,6 +76,7 @@ class OuterGuard:
         self._gate = protection.gate
         self._rules = protection.rules
         self._proxies = protection.gate.proxies or None
+        self._headers = protection.gate.front.headers
         self._serve_http: ASGIApp = self._guarded_http
         if self._gate.cors.origins:
             self._serve_http = Cors(self._guarded_http, self._gate.cors)
@@ -95,7 +98,7 @@ class OuterGuard:
         return (self._serve_http if kind == "http" else self._guarded_socket)(scope, receive, send)
 
     async def _guarded_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gate = self._gate
+        gate, security = self._gate, self._headers
         scope[LIMEN_KEY] = gate
         if self._proxies is not None:
             note_scheme(scope, self._proxies)
@@ -109,12 +112,13 @@ class OuterGuard:
                     raise UndecidedAnswerError
                 state.answered = True
                 headers = list(message.get("headers", ()))
+                kept = state.decided and not state.is_open
                 for name, _ in headers:
                     if name not in _HARMLESS:
-                        add_security_headers(headers, is_https(scope))
+                        security.add(headers, is_https(scope), kept)
                         break
                 else:
-                    headers += ON_HTTPS if (scope.get(SCHEME_KEY) or scope.get("scheme")) == "https" else ON_HTTP
+                    headers += security.sets[kept][(scope.get(SCHEME_KEY) or scope.get("scheme")) == "https"]
                 return send({**message, "headers": headers})
             if state.blocked or state.ended or message.get("more_body"):
                 _let_part_pass(message, state)
@@ -187,6 +191,18 @@ def put_guard_around(app: Starlette, protection: Starting) -> None:
             "would run before the guard decides; make middleware of it"
         )
     app.add_middleware(OuterGuard, protection=protection)
+    if not {500, Exception}.intersection(app.exception_handlers):
+        # What answers an unforeseen error stands outside of all middleware, and would answer without any header.
+        app.exception_handlers[Exception] = _answer_unforeseen
+
+
+async def _answer_unforeseen(request: Request, _error: Exception) -> Response:
+    """Answer as the framework does where it is told nothing else; it raises the error again after this."""
+    response = PlainTextResponse("Internal Server Error", 500)
+    state = request.scope.get(GUARD_KEY)
+    if isinstance(state, GuardState):
+        state.gate.front.headers.add(response.raw_headers, is_https(request.scope), kept=True)
+    return response
 
 
 def is_guarded_by(state: GuardState | None, gate: Gate) -> bool:

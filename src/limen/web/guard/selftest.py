@@ -23,6 +23,7 @@ from limen.core.principal import Principal, PrincipalKind
 from limen.guard.policies import LoadedPolicies
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.cors import NO_ORIGINS, CorsPolicy
+from limen.web.front import USUAL_FRONT, Front
 from limen.web.guard.marks import write_mark
 from limen.web.guard.outer import put_guard_around
 from limen.web.guard.rules import PathRules
@@ -44,6 +45,7 @@ class _SentinelGate:
     cors: CorsPolicy = NO_ORIGINS
     challenges: tuple[str, ...] = ("Bearer",)
     proxies: TrustedProxies = NO_PROXIES
+    front: Front = USUAL_FRONT
     loaded_policies: LoadedPolicies | None = None
     policy_context: Callable[[Any], Mapping[str, object]] | None = None
 

@@ -7,7 +7,7 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limen.web.guard.state import GuardState
-from limen.web.headers import add_security_headers, is_https
+from limen.web.headers import is_https
 from limen.web.problems import POLICY_VIOLATION
 
 POLL_SECONDS = 1.0
@@ -56,7 +56,8 @@ class WatchedSocket:
                 raise UndecidedAnswerError
             self._state.answered = True
             headers = list(message.get("headers", ()))
-            add_security_headers(headers, self._https)
+            state = self._state
+            state.gate.front.headers.add(headers, self._https, state.decided and not state.is_open)
             message = {**message, "headers": headers}
         await self._send(message)
         if kind == "websocket.accept":

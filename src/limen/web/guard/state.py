@@ -29,6 +29,7 @@ from limen.guard.decisions import decide
 from limen.guard.policies import Context, LoadedPolicies
 from limen.guard.requirements import Question, Requirement
 from limen.web.cors import CorsPolicy
+from limen.web.front import Front
 from limen.web.guard.rules import PathRules
 from limen.web.origin import origin_of
 from limen.web.peers import TrustedProxies
@@ -63,6 +64,11 @@ class Gate(Protocol):
     @property
     def challenges(self) -> tuple[str, ...]:
         """The authentication schemes that a 401 names, one ``WWW-Authenticate`` each."""
+        ...
+
+    @property
+    def front(self) -> Front:
+        """What answers carry, and what is asked of a request before anything else."""
         ...
 
     @property
@@ -135,6 +141,7 @@ class GuardState(msgspec.Struct, eq=False):
         parent: the state of an outer application that is protected by another gate: both must say yes.
         entered: a router below was reached.
         decided: a leaf was allowed, or the request was refused.
+        is_open: what was decided is declared public: everybody may have the answer.
         answered: the answer has begun.
         blocked: an answer without a decision was kept back.
         ended: the answer was cut off, because what opened it is no longer valid.
@@ -170,6 +177,7 @@ class GuardState(msgspec.Struct, eq=False):
     passed: tuple[object, ...] = ()
     entered: bool = False
     decided: bool = False
+    is_open: bool = False
     answered: bool = False
     blocked: bool = False
     ended: bool = False
@@ -253,12 +261,12 @@ class GuardState(msgspec.Struct, eq=False):
             return self.rejection or CredentialMissing()
         return PolicyDenied("No rule is declared for this path.")
 
-    def mark_decided(self, endpoint: object = None) -> None:
-        """Note that the request was decided, for every gate it passed."""
+    def mark_decided(self, endpoint: object = None, *, is_open: bool = False) -> None:
+        """Note that the request was decided, for every gate it passed, and whether everybody may have the answer."""
         self.endpoint = endpoint
-        self.decided = True
+        self.decided, self.is_open = True, is_open
         if self.parent is not None:
-            self.parent.mark_decided(endpoint)
+            self.parent.mark_decided(endpoint, is_open=is_open)
 
     def mark_entered(self) -> None:
         """Note that a router was reached, for every gate it passed."""

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from limen.core import metrics
 from limen.core.errors import LimenError
 from limen.web.guard.state import state_of
+from limen.web.headers import OWN_PAGE_HEADERS
 from limen.web.problems import as_limen_error, challenge
 from limen.web.routes.endpoint import Endpoint
 
@@ -54,11 +55,8 @@ def page(title: str, content: str, *, status: int = 200, head: str = "") -> Resp
         f"<body><main><h1>{escape(title)}</h1>{content}</main></body></html>"
     )
     response = Response(document, status, media_type="text/html")
+    response.raw_headers += OWN_PAGE_HEADERS
     response.headers["Content-Security-Policy"] = _POLICY
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Frame-Options"] = "DENY"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
