@@ -201,6 +201,9 @@ class TrustAnchors:
             chain = verifier.verify(leaf, between).chain
         except VerificationError:
             return replace(described, fault=described.fault_at(now) or "chain")
+        except Exception:
+            # What the verifier parses of it, and cannot, it raises as it is: found by a fuzzer, in a subject.
+            raise CertificateError("malformed") from None
         return replace(
             described,
             not_before=max(int(each.not_valid_before_utc.timestamp()) for each in chain),
@@ -239,7 +242,9 @@ def _parsed(der: bytes) -> x509.Certificate:
         raise CertificateError("too_large")
     try:
         certificate = x509.load_der_x509_certificate(der)
-        certificate.extensions  # noqa: B018 - read now, so that whatever is wrong with them is told here
+        # Read now, so that whatever is wrong with them is told here: they are parsed when they are first asked for.
+        _ = certificate.extensions, certificate.subject, certificate.issuer
+        _ = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
     except Exception:
         # Text of a stranger's: whatever the reader makes of it, it is no certificate.
         raise CertificateError("malformed") from None
