@@ -63,7 +63,7 @@ class EmailChange(msgspec.Struct, forbid_unknown_fields=True):
 
 def recovery_routes(recovery: RecoveryService, throttling: Throttling, *, prefix: str) -> Routes:
     """Make the endpoints of recovery under ``prefix``."""
-    requests = throttling.requests
+    throttle = throttling.requests
 
     @public
     @endpoint
@@ -71,7 +71,7 @@ def recovery_routes(recovery: RecoveryService, throttling: Throttling, *, prefix
         """Send a link, if the address is somebody's; the answer is the same if not."""
         body = await read_json(request.scope, request.receive, Forgotten)
         origin = origin_of(request)
-        await requests.count(Purpose.RESET, address=origin.address, key=recovery.compared(body.email))
+        await throttle.count(Purpose.RESET, address=origin.address, key=recovery.compared(body.email))
         await recovery.forgot(body.email, origin=origin)
         return _accepted()
 
@@ -83,7 +83,7 @@ def recovery_routes(recovery: RecoveryService, throttling: Throttling, *, prefix
         principal = principal_of(request)
         body = await read_json(request.scope, request.receive, EmailChange)
         origin = origin_of(request)
-        await requests.count(Purpose.VERIFY, address=origin.address, key=principal.sub)
+        await throttle.count(Purpose.VERIFY, address=origin.address, key=principal.sub)
         async with throttling.logins.guess(principal.sub):
             changing = recovery.change_email(principal.sub, body.email, body.current_password, origin=origin)
             await while_connected(request.receive, changing)
@@ -96,16 +96,16 @@ def recovery_routes(recovery: RecoveryService, throttling: Throttling, *, prefix
         """Send the link for the present address once more."""
         principal = principal_of(request)
         origin = origin_of(request)
-        await requests.count(Purpose.VERIFY, address=origin.address, key=principal.sub)
+        await throttle.count(Purpose.VERIFY, address=origin.address, key=principal.sub)
         await recovery.ask_verification(principal.sub, origin=origin)
         return _accepted()
 
     return {
         f"{prefix}/password/forgot": {"POST": forgot},
-        f"{prefix}/password/reset": {"GET": _show_reset(), "POST": _reset(recovery, requests)},
+        f"{prefix}/password/reset": {"GET": _show_reset(), "POST": _reset(recovery, throttle)},
         f"{prefix}/email": {"POST": change_email},
         f"{prefix}/email/verification": {"POST": ask_verification},
-        f"{prefix}/email/verify": {"GET": _show_verify(), "POST": _verify(recovery, requests)},
+        f"{prefix}/email/verify": {"GET": _show_verify(), "POST": _verify(recovery, throttle)},
     }
 
 
