@@ -151,6 +151,16 @@ class Outbound:
                 raise
             raise OutboundError("status", f"The answer is {status}, and not JSON.") from None
 
+    async def post(self, url: str, body: bytes, *, media_type: str, headers: Mapping[str, str] = _NO_HEADERS) -> int:
+        """Send these bytes, and return the status of the answer; what the answer says is read and thrown away.
+
+        Raises:
+            OutboundError: there is no answer, or one that is too long, or a redirect.
+        """
+        question = _Question("POST", _place(url), {**headers, "content-type": media_type}, body=body)
+        status, _, _ = await self._call(question)
+        return status
+
     async def aclose(self) -> None:
         """Let go of what is held: of the certificates, which are read again at the next call."""
         self._trust_read = None
@@ -226,6 +236,7 @@ class Outbound:
                 question.method,
                 place.copy_with(host=address),
                 data=question.form,
+                content=question.body,
                 headers=headers,
                 # The certificate is asked for, and checked, by the name (RFC 9110, section 4.3.4).
                 extensions={"sni_hostname": _host(place)},
@@ -253,6 +264,7 @@ class _Question:
     headers: Mapping[str, str]
     form: dict[str, str] | None = None
     max_bytes: int | None = None
+    body: bytes | None = None
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:

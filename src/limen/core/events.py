@@ -68,6 +68,8 @@ class EventName(StrEnum):
     APPROVAL_FAILED = "approval_failed"
     DETAILS_ERASED = "details_erased"
     TRAIL_PRUNED = "trail_pruned"
+    TRAIL_RECOVERED = "trail_recovered"
+    TRAIL_SINK_FORGOTTEN = "trail_sink_forgotten"
 
 
 class Outcome(StrEnum):

@@ -219,6 +219,11 @@ VALKEY_CALLS = Counter("limen_valkey_calls_total", "Calls of Valkey.")
 VALKEY_FAILURES = Counter("limen_valkey_failures_total", "Calls of Valkey that failed.", (), [()])
 ROLLBACKS = Counter("limen_store_rollbacks_total", "How often the database was found to have gone back.", (), [()])
 TRAIL_LAG = Gauge("limen_trail_lag_seconds", "How long the oldest record of the trail has waited to be sealed.")
+TRAIL_SINK_LAG = Gauge(
+    "limen_trail_sink_lag_seconds",
+    "How long the first record that a sink of the trail has not taken has been sealed.",
+    ("sink",),
+)
 ENDED_LIST_AGE = Age("limen_ended_list_age_seconds", "How long ago the list of ended sessions was read.")
 CONNECTIONS = Gauge("limen_connections", "Open connections of clients.")
 _STARTED_AT = Gauge("process_start_time_seconds", "When the process started, in seconds since 1970 UTC.")

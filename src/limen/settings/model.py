@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     jwt_access_secrets_accepted: SecretList = ()
     jwt_refresh_secrets_accepted: SecretList = ()
     data_secrets: SecretList = ()
+    audit_sinks: UrlList = Field((), repr=False)
+    audit_sink_secrets: SecretList = ()
+    audit_key_files: PathList = ()
     signing_key_files: PathList = ()
     signing_alg: Literal["HS256", "ES256", "RS256", "EdDSA"] = "HS256"
     # Stands before the issuer, which is derived from it.
@@ -202,6 +205,9 @@ class Settings(BaseSettings):
             "valkey_url",
             "data_secrets",
             "signing_key_files",
+            "audit_sinks",
+            "audit_sink_secrets",
+            "audit_key_files",
             "tls_cert",
             "tls_key",
             "client_ca",
@@ -220,6 +226,7 @@ class Settings(BaseSettings):
             "refresh_keys": 1 + len(self.jwt_refresh_secrets_accepted),
             "data_keys": len(self.data_secrets),
             "key_files": len(self.signing_key_files),
+            "trail_sinks": len(self.audit_sinks),
             "tls": self.tls_cert is not None,
             "client_certificates": self.client_ca is not None,
             "mail": self.smtp_url is not None,

@@ -14,7 +14,7 @@ from limen.core.errors import ConfigurationError
 from limen.features.accounts.store import AccountAdministrationStore, AccountStore
 from limen.features.api_keys.store import ApiKeyStore
 from limen.features.approvals.store import Approvals
-from limen.features.audit.store import AuditStore
+from limen.features.audit.store import AuditStore, SinkStore
 from limen.features.client_certificates.store import ClientCertificateStore
 from limen.features.events.store import EventStore, StoredEvent
 from limen.features.mail.store import MailStore
@@ -103,6 +103,10 @@ class Storage(Protocol):
         """The chain over the audit trail."""
         ...
 
+    @property
+    def sinks(self) -> SinkStore:
+        """How far the sinks of the audit trail have been handed it."""
+    @property
     @property
     def maintenance(self) -> MaintenanceStore:
         """Work on the data as a whole."""

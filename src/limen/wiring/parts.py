@@ -39,7 +39,7 @@ from limen.features.accounts.password_policy import host_words
 from limen.features.accounts.service import AccountService
 from limen.features.api_keys.building import KeySettings, build_api_keys
 from limen.features.approvals.service import cancel_all
-from limen.features.audit.service import AuditService
+from limen.features.audit.building import build_audit, build_sinks
 from limen.features.client_certificates.building import build_client_certificates
 from limen.features.events.service import EventService
 from limen.features.forwarding.service import ForwardingService
@@ -274,8 +274,19 @@ class Parts:
         )
         self.imports = ImportService(self.storage.imports, roles=self.roles, record=self.sessions.record)
         self.events = EventService(self.storage.trail)
-        self.audit = AuditService(
-            self.storage.audit, (secret.get_secret_value() for secret in self.settings.data_secrets)
+        self.audit = build_audit(
+            self.storage.audit,
+            [secret.get_secret_value() for secret in self.settings.data_secrets],
+            self.settings.audit_key_files,
+        )
+        self.sinks = build_sinks(
+            self.settings.audit_sinks,
+            [secret.get_secret_value() for secret in self.settings.audit_sink_secrets],
+            audit=self.audit,
+            trail=self.storage.audit,
+            states=self.storage.sinks,
+            outbound=self.outbound,
+            clock=self._clock,
         )
 
     def _build_recovery(self, settings: Settings) -> None:

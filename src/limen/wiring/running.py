@@ -11,6 +11,7 @@ from limen.core.errors import LimenError, Unavailable
 from limen.core.events import Event, EventName
 from limen.core.probe import Probe
 from limen.features.approvals.service import ApprovalService
+from limen.features.audit.handing_on import LOOK_SECONDS
 from limen.features.audit.service import SEAL_SECONDS
 from limen.wiring.knowing import KnowingGate
 
@@ -116,6 +117,7 @@ class RunningGate(KnowingGate):
             work.append(("signing keys", self.signing_keys.catch_up, POLL_SECONDS))
         if self.audit.seals:
             work.append(("sealed trail", self.audit.seal, SEAL_SECONDS))
+        work += [(f"trail sink {number}", each.work, LOOK_SECONDS) for number, each in enumerate(self.sinks.each)]
         return tuple(
             asyncio.create_task(self._repeat(act, seconds), name=f"limen: {name}") for name, act, seconds in work
         )
@@ -153,7 +155,8 @@ class RunningGate(KnowingGate):
             this process ran, until ``limen db restored`` was run; ``{"policies": "refused"}`` where policies were to be
             replaced, and those of before stay in use; ``{"shadow_policies": "refused"}`` where those for the shadow
             cannot be loaded; ``{"trail": "behind"}`` where records of the audit trail wait for more than a minute to be
-            sealed, ``{"trail": "broken"}`` where nobody vouches for where its chain stands; otherwise nothing.
+            sealed, ``{"trail": "broken"}`` where nobody vouches for where its chain stands; ``{"trail_sinks": "behind"}``
+            where a sink has not taken what was sealed five minutes ago; otherwise nothing.
 
         Raises:
             Unavailable: not started, about to end, the database does not answer, its schema is behind this version, or
@@ -172,6 +175,7 @@ class RunningGate(KnowingGate):
             "policies": "refused" if self._policies_refused is not None else None,
             "shadow_policies": "refused" if self._shadow_refused is not None else None,
             "trail": "broken" if self.audit.is_broken else "behind" if self.audit.is_behind else None,
+            "trail_sinks": "behind" if self.sinks.is_behind else None,
         }
         return {name: word for name, word in told.items() if word is not None}
 

@@ -9,8 +9,9 @@ from limen.core import metrics
 from limen.core.errors import ConfigurationError, InputFault, InvalidInput, Unavailable
 from limen.core.events import Event, EventName
 from limen.core.ids import is_uuid7
+from limen.crypto.keys import KeySet, SigningKey
 from limen.features.audit.chain import KeyedSealing, TrailKeys, vouched
-from limen.features.audit.checkpoints import Checkpoint, checkpoint_of, line_of
+from limen.features.audit.checkpoints import Checkpoint, CheckpointKeys, checkpoint_of, line_of
 from limen.features.audit.store import AuditStore, SealedRecord, Sealing, TrailHead
 from limen.features.audit.verification import Verdict, Verification
 
@@ -28,6 +29,10 @@ BEHIND_MS: Final = 60_000
 """How long a record may wait before the process says that sealing is behind."""
 CHECKPOINT_MS: Final = 3_600_000
 """How often a process logs where the chain stands, where it has moved."""
+_NO_SECRET: Final = (
+    "LIMEN_DATA_SECRETS is not set: the audit trail is sealed under a secret that the database does not hold. Make one:"
+    " limen secrets new"
+)
 _PAGE: Final = 2_000
 _STRETCH: Final = 20_000
 
@@ -42,16 +47,18 @@ class AuditService:
     Args:
         store: where it lies.
         secrets: the texts of ``LIMEN_DATA_SECRETS``; without one nothing is sealed.
+        keys: the first signs checkpoints, every one verifies them; without any, keys that are derived of the secrets.
 
     Attributes:
         lag_ms: how long the oldest record had been waiting to be sealed when it was looked for the last time.
         is_broken: whether nobody vouches for where the chain stands, when it was looked for the last time.
     """
 
-    def __init__(self, store: AuditStore, secrets: Iterable[str]) -> None:
+    def __init__(self, store: AuditStore, secrets: Iterable[str], *, keys: Sequence[SigningKey] = ()) -> None:
         texts = list(secrets)
         self._store = store
         self._keys = TrailKeys(texts) if texts else None
+        self._signing = CheckpointKeys(texts, keys) if texts else None
         self._told: Checkpoint | None = None
         self.lag_ms = 0
         self.is_broken = False
@@ -100,7 +107,15 @@ class AuditService:
         Raises:
             ConfigurationError: there is no secret.
         """
-        return checkpoint_of(self._needed(), await self.head())
+        return checkpoint_of(self._needed(), self._signers(), await self.head())
+
+    def public_keys(self) -> dict[str, list[dict[str, str]]]:
+        """Return the public keys of those that sign checkpoints or did, as a JWK Set (RFC 7517).
+
+        Raises:
+            ConfigurationError: there is no secret.
+        """
+        return self._signers().known.public_jwks()
 
     async def head(self) -> TrailHead:
         """Return where the chain stands.
@@ -114,12 +129,17 @@ class AuditService:
         return head
 
     async def verify(
-        self, checkpoints: Sequence[Checkpoint] = (), *, on_part: Callable[[int, int], None] = _unheard
+        self,
+        checkpoints: Sequence[Checkpoint] = (),
+        *,
+        signed_by: KeySet | None = None,
+        on_part: Callable[[int, int], None] = _unheard,
     ) -> Verdict:
         """Hold every record against the chain, and the chain against checkpoints. Nothing is changed.
 
         Args:
             checkpoints: from before; without one, what was cut off the end is not missed.
+            signed_by: the only keys whose checkpoints count; without any, this installation's own.
             on_part: is told how many records were verified, and how many there are.
 
         Raises:
@@ -128,7 +148,8 @@ class AuditService:
         """
         keys = self._needed()
         head = await self._store.head()
-        verification = Verification(keys, head, checkpoints)
+        known = self._signers().known if signed_by is None else signed_by
+        verification = Verification(keys, head, checkpoints, known=known, only_signed=signed_by is not None)
         head = verification.head
         total = head.number - head.base.number
         done = 0
@@ -224,13 +245,15 @@ class AuditService:
             _log.error("the sealed trail is shorter than it was", extra={"place": head.number, "seen": told.number})
         elif told is not None and head.now - told.time < CHECKPOINT_MS:
             return
-        self._told = checkpoint_of(keys, head)
+        self._told = checkpoint_of(keys, self._signers(), head)
         _log.info("checkpoint of the trail", extra={"checkpoint": line_of(self._told)})
+
+    def _signers(self) -> CheckpointKeys:
+        if self._signing is None:
+            raise ConfigurationError(_NO_SECRET)
+        return self._signing
 
     def _needed(self) -> TrailKeys:
         if self._keys is None:
-            raise ConfigurationError(
-                "LIMEN_DATA_SECRETS is not set: the audit trail is sealed under a secret that the database does not"
-                " hold. Make one: limen secrets new"
-            )
+            raise ConfigurationError(_NO_SECRET)
         return self._keys

@@ -176,3 +176,85 @@ class AuditStore(Protocol):
         ``until`` added to its data.
         """
         ...
+
+
+class SinkState(NamedTuple):
+    """How far a sink has been handed the trail.
+
+    Attributes:
+        name: by which the store knows it.
+        place: the last place that it has taken; 0 before the first.
+        link: the link of that place; None before the first.
+        last: the last place of the chain.
+        lag_ms: how long the first record that it was not handed has been sealed; 0 where there is none.
+        is_free: whether somebody may hand on now: nobody else does, and no pause is kept.
+        since_checkpoint_ms: how long ago it was handed a checkpoint; from 1970 on where it never was.
+        attempts: how often it has failed since it took something.
+        failure: what failed the last time; empty where nothing has.
+        handed_at: when it took something the last time, milliseconds since 1970 UTC; None where it never did.
+    """
+
+    name: str
+    place: int
+    link: bytes | None
+    last: int
+    lag_ms: int
+    is_free: bool
+    since_checkpoint_ms: int
+    attempts: int
+    failure: str
+    handed_at: int | None
+
+
+class SinkLease(NamedTuple):
+    """The right to hand on to a sink, for a while.
+
+    Attributes:
+        name: of the sink.
+        lease: names this right; who was slower than it lasts has lost it.
+        place: the last place that the sink has taken; 0 before the first.
+        link: the link of that place; None before the first.
+        attempts: how often it has failed since it took something.
+        since_checkpoint_ms: as `SinkState`.
+    """
+
+    name: str
+    lease: str
+    place: int
+    link: bytes | None
+    attempts: int
+    since_checkpoint_ms: int
+
+
+class SinkStore(Protocol):
+    """How far sinks have been handed the trail. What a sink has not taken is never removed by `AuditStore.prune`."""
+
+    async def state(self, name: str) -> SinkState:
+        """Tell how far a sink is; one that is not known yet is at the beginning."""
+        ...
+
+    async def states(self) -> Sequence[SinkState]:
+        """Tell how far every sink is that was ever handed anything, by name."""
+        ...
+
+    async def claim(self, name: str, *, lease_ms: int) -> SinkLease | None:
+        """Take the right to hand on; None where somebody else has it, or a pause is kept. A new sink becomes known."""
+        ...
+
+    async def moved(
+        self, lease: SinkLease, place: int, link: bytes | None, *, with_checkpoint: bool, lease_ms: int
+    ) -> bool:
+        """Note what the sink has taken; the right goes on for so long. False: it was lost, and nothing is noted."""
+        ...
+
+    async def released(self, lease: SinkLease) -> bool:
+        """Give the right back; False where it was lost."""
+        ...
+
+    async def put_off(self, lease: SinkLease, *, failure: str, again_ms: int) -> bool:
+        """Note a failure and keep a pause, and give the right back; False where it was lost."""
+        ...
+
+    async def forget(self, name: str, event: Event) -> bool:
+        """Forget a sink, with the event in the same transaction; False where it is not known."""
+        ...

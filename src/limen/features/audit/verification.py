@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from limen.core.events import EventName
+from limen.crypto.keys import KeySet
 from limen.features.audit.chain import BEGINNING, KeyedSealing, TrailKeys, details_of, digest_of, is_vouched, link_of
 from limen.features.audit.checkpoints import Checkpoint, is_genuine
 from limen.features.audit.store import Base, Mark, Seal, SealedRecord, TrailHead
@@ -77,13 +78,25 @@ class Verification:
         keys: every secret that linked.
         head: where the chain stands, read before the first part; None where the row that says so is gone.
         checkpoints: from before, to compare with.
+        known: the public keys that sign checkpoints.
+        only_signed: whether a checkpoint without a signature is none.
 
     Attributes:
         head: what it goes by.
     """
 
-    def __init__(self, keys: TrailKeys, head: TrailHead | None, checkpoints: Iterable[Checkpoint] = ()) -> None:
+    def __init__(
+        self,
+        keys: TrailKeys,
+        head: TrailHead | None,
+        checkpoints: Iterable[Checkpoint] = (),
+        *,
+        known: KeySet | None = None,
+        only_signed: bool = False,
+    ) -> None:
         self._keys = keys
+        self._known = KeySet.empty() if known is None else known
+        self._only_signed = only_signed
         is_gone = head is None
         head = self.head = TrailHead(0, BEGINNING, 0, Base(), 0, Mark()) if head is None else head
         self._number = max(head.base.number, 0)
@@ -135,6 +148,16 @@ class Verification:
             self._oldest_ms = max(self._oldest_ms, self.head.now - record.time)
             self._cover(record)
 
+    @property
+    def count(self) -> int:
+        """How many findings there are so far; details that may be covered by a later record are not among them."""
+        return self._count
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What was found so far."""
+        return self._findings
+
     def verdict(self) -> Verdict:
         """Say what it came to; at the end."""
         if self._number < self.head.number:
@@ -162,8 +185,8 @@ class Verification:
         )
 
     def _expect(self, point: Checkpoint) -> None:
-        if not is_genuine(self._keys, point):
-            text = f"The checkpoint of place {point.number} was not signed under a secret that is known here."
+        if not is_genuine(self._keys, self._known, point, only_signed=self._only_signed):
+            text = f"The checkpoint of place {point.number} was not signed under a key that is known here."
             self._find(Fault.NO_CHECKPOINT, point.number, None, text)
         elif point.number == self.head.base.number and point.number:
             self._compare(point, self.head.base.link)

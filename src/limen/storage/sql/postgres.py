@@ -47,6 +47,7 @@ from limen.storage.sql.sso import SQLSso
 from limen.storage.sql.statement import Steps, row
 from limen.storage.sql.throttles import SQLThrottles
 from limen.storage.sql.trail import SQLAudit
+from limen.storage.sql.trail_sinks import SQLTrailSinks
 
 _log = logging.getLogger(__name__)
 _DICE = SystemRandom()
@@ -94,6 +95,7 @@ class PostgresStorage:
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)
         self.audit = SQLAudit(self)
+        self.sinks = SQLTrailSinks(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)

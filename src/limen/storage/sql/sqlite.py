@@ -39,6 +39,7 @@ from limen.storage.sql.signing_keys import SQLSigningKeys
 from limen.storage.sql.sso import SQLSso
 from limen.storage.sql.throttles import SQLThrottles
 from limen.storage.sql.trail import SQLAudit
+from limen.storage.sql.trail_sinks import SQLTrailSinks
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class SQLiteStorage:
         self._housekeeping = Housekeeping(self)
         self.trail = SQLEvents(self)
         self.audit = SQLAudit(self)
+        self.sinks = SQLTrailSinks(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)
