@@ -150,6 +150,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
 
     @property
     def json(self) -> Any:
@@ -184,7 +185,9 @@ class Gateway:
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
             answer = connection.getresponse()
-            return Answer(answer.status, {n.lower(): v for n, v in answer.getheaders()}, answer.read())
+            told = {name.lower(): value for name, value in answer.getheaders()}
+            cookies = tuple(each.partition(";")[0] for each in answer.headers.get_all("Set-Cookie", ()))
+            return Answer(answer.status, told, answer.read(), cookies)
         finally:
             connection.close()
 
