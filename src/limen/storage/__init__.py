@@ -106,6 +106,11 @@ class Storage(Protocol):
     @property
     def sinks(self) -> SinkStore:
         """How far the sinks of the audit trail have been handed it."""
+        ...
+
+    @property
+    def sinks(self) -> SinkStore:
+        """How far the sinks of the audit trail have been handed it."""
     @property
     @property
     def maintenance(self) -> MaintenanceStore:
