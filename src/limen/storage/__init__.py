@@ -109,10 +109,6 @@ class Storage(Protocol):
         ...
 
     @property
-    def sinks(self) -> SinkStore:
-        """How far the sinks of the audit trail have been handed it."""
-    @property
-    @property
     def maintenance(self) -> MaintenanceStore:
         """Work on the data as a whole."""
         ...
