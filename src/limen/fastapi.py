@@ -14,6 +14,7 @@ from limen.web.fastapi import (
     permissions,
     policy,
     public,
+    rate_limit,
     requires_approval,
     roles,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "permissions",
     "policy",
     "public",
+    "rate_limit",
     "requires_approval",
     "roles",
 ]

@@ -13,6 +13,7 @@ from limen.web.starlette import (
     permissions,
     policy,
     public,
+    rate_limit,
     requires_approval,
     roles,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "permissions",
     "policy",
     "public",
+    "rate_limit",
     "requires_approval",
     "roles",
 ]

@@ -1,12 +1,13 @@
 """What a route asks of whoever calls it, as a plain value."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 from limen.authz.permissions import permission_name
 from limen.authz.roles import role_name
 from limen.core.errors import ConfigurationError
+from limen.guard.limits import LimitKey, RouteLimit, limits_of
 from limen.guard.own_code import After, Before, Check, Intercept, checked_callable
 
 _T = TypeVar("_T")
@@ -45,6 +46,7 @@ class Requirement:
         checks: functions of the application's own, asked in this order once all the others hold.
         intercepts: functions of the application's own around the handler, the outermost first.
         questions: what the policies have to allow; those with a resource are decided once it is there.
+        limits: how often it may be called; they stand beside `public`, too.
     """
 
     public: bool = False
@@ -57,6 +59,16 @@ class Requirement:
     checks: tuple[Check, ...] = ()
     intercepts: tuple[Intercept, ...] = ()
     questions: tuple[Question, ...] = ()
+    limits: tuple[RouteLimit, ...] = ()
+
+    @classmethod
+    def of_limits(cls, rates: tuple[str, ...], key: LimitKey | None, name: str | None) -> Self:
+        """Limit how often it may be called.
+
+        Raises:
+            ConfigurationError: see `limits_of`.
+        """
+        return cls(limits=limits_of(rates, key, name))
 
     @classmethod
     def of_question(cls, action: str, *, load: Callable[..., Any] | None = None, hide: bool = False) -> Self:
@@ -133,12 +145,30 @@ class Requirement:
             checks=_merged(self.checks, other.checks),
             intercepts=_merged(self.intercepts, other.intercepts),
             questions=_merged(self.questions, other.questions),
+            limits=_merged(self.limits, other.limits),
         )
+
+    def limited(self, limits: tuple[RouteLimit, ...]) -> "Requirement":
+        """Return the same with further limits."""
+        return replace(self, limits=_merged(self.limits, limits)) if limits else self
+
+    def split(self) -> tuple["Requirement | None", tuple[RouteLimit, ...]]:
+        """Return what must hold, None where nothing is said of that, and how often it may be called."""
+        if not self.limits:
+            return self, ()
+        rest = replace(self, limits=())
+        return (None if rest == AUTHENTICATED else rest), self.limits
+
+    @property
+    def beside(self) -> "Requirement":
+        """What is asked where a function or a dependency states this beside its route: limits alone restrict nobody."""
+        restriction, limits = self.split()
+        return PUBLIC.limited(limits) if restriction is None else self
 
     @property
     def is_asked(self) -> bool:
         """Tell whether something has to be awaited before it is known whether it holds."""
-        return self.live or bool(self.checks) or bool(self.intercepts) or bool(self.questions)
+        return self.live or bool(self.checks or self.intercepts or self.questions or self.limits)
 
     @property
     def is_by_names(self) -> bool:

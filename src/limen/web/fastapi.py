@@ -18,6 +18,7 @@ from limen.web.guard.declarations import (
     GuardFactory,
     InterceptFactory,
     PermissionsFactory,
+    RateLimitFactory,
     RolesFactory,
     current_principal,
     current_principal_dependency,
@@ -161,6 +162,9 @@ public = DependableDeclaration(PUBLIC)
 roles = RolesFactory(DependableDeclaration)
 """``roles("maker", "admin")``: one of them is required."""
 
+rate_limit = RateLimitFactory(DependableDeclaration)
+"""``rate_limit("10/minute")``: whoever calls more often is answered 429; see `limen.web.guard.limits`."""
+
 permissions = PermissionsFactory(DependableDeclaration)
 """``permissions("order:create")``: all of them are required; ``permissions.any(…)``: one of them."""
 
@@ -203,6 +207,7 @@ __all__ = [
     "permissions",
     "policy",
     "public",
+    "rate_limit",
     "requires_approval",
     "roles",
 ]

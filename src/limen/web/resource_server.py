@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from limen.authn.bearer import BearerStrategy
@@ -22,6 +23,8 @@ from limen.crypto.claims import ACCESS_TYP, AccessClaims
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.jwt import TokenVerifier
 from limen.crypto.keys import KeySet
+from limen.features.throttling.counting import Throttle
+from limen.features.throttling.memory import MemoryThrottles
 from limen.web.cors import CorsPolicy
 from limen.web.deciding import DecidingGate, PolicyContext
 from limen.web.front import USUAL_FRONT
@@ -79,6 +82,8 @@ class ResourceServer(DecidingGate):
         address = jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json"
         self.keys = IssuerKeys(address, self.outbound, use=self._use, cool_down=COOL_DOWN)
         self.ended = EndedSessions()
+        # There is no store here, so each process counts for itself, under names of its own.
+        self.throttle = Throttle(MemoryThrottles(clock), secret=token_urlsafe())
         self._watch: EndedFollower | None = None
         if watch_key is not None:
             url = watch_url or f"{issuer.rstrip('/')}/auth/ended"

@@ -12,6 +12,7 @@ from limen.web.guard.declarations import (
     InterceptFactory,
     PermissionsFactory,
     PolicyFactory,
+    RateLimitFactory,
     RolesFactory,
     current_principal,
     enforce_policy,
@@ -42,6 +43,9 @@ public = Declaration(PUBLIC)
 
 roles = RolesFactory(Declaration)
 """``roles("maker", "admin")``: one of them is required."""
+
+rate_limit = RateLimitFactory(Declaration)
+"""``rate_limit("10/minute")``: whoever calls more often is answered 429; see `limen.web.guard.limits`."""
 
 permissions = PermissionsFactory(Declaration)
 """``permissions("order:create")``: all of them are required; ``permissions.any(…)``: one of them."""
@@ -87,6 +91,7 @@ __all__ = [
     "permissions",
     "policy",
     "public",
+    "rate_limit",
     "requires_approval",
     "roles",
 ]

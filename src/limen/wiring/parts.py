@@ -196,6 +196,7 @@ class Parts:
             self.storage.throttles,
             clock=self._clock,
         )
+        self.throttle = self.throttling.throttle
 
     def _build_sessions(self, settings: Settings, access_keys: Sequence[SigningKey]) -> None:
         refresh_signing_keys = _signing_keys((settings.jwt_refresh_secret, *settings.jwt_refresh_secrets_accepted))

@@ -14,6 +14,8 @@ from limen.authz.attributes import Attributes
 from limen.authz.roles import RoleCatalogue
 from limen.core.errors import LimenError, SessionEnded, TokenRejected
 from limen.core.principal import Principal, PrincipalKind
+from limen.features.throttling.counting import Throttle
+from limen.features.throttling.memory import MemoryThrottles
 from limen.guard.policies import LoadedPolicies
 from limen.web.cors import NO_ORIGINS, CorsPolicy
 from limen.web.front import USUAL_FRONT, Front
@@ -56,6 +58,7 @@ class SmallGate:
     awaits: bool = False
     loaded_policies: LoadedPolicies | None = None
     policy_context: Callable[[Any], Mapping[str, object]] | None = None
+    throttle: Throttle = field(default_factory=lambda: Throttle(MemoryThrottles(), secret="counts"))
     told: dict[str, dict[str, object]] = field(default_factory=dict)
     loader_asked: list[str] = field(default_factory=list)
 

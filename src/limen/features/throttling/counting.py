@@ -54,6 +54,19 @@ class Counted:
     held: Sequence[Held]
     backs: Sequence[Back]
 
+    @property
+    def hits(self) -> list[LimitHit]:
+        """What is left of each limit."""
+        return [
+            LimitHit(
+                limit.name, limit.rate.most, limit.rate.seconds, limit.rate.most - held.taken, seconds_of(held.ends_in)
+            )
+            for limit, held in zip(self.limits, self.held, strict=True)
+        ]
+
+
+NOT_COUNTED: Final = Counted((), (), ())
+
 
 class Throttle:
     """Counts attempts.
@@ -80,7 +93,7 @@ class Throttle:
             Unavailable: the store does not answer: what is not counted is not tried.
         """
         if self._store is None or not limits:
-            return Counted((), (), ())
+            return NOT_COUNTED
         takes = [
             Take(self.bucket(each.name, each.key), each.rate.most, each.rate.seconds * 1000, each.renewed)
             for each in limits

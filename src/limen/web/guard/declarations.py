@@ -8,10 +8,11 @@ from typing import Any, Generic, Self, TypeVar, overload
 from starlette.requests import HTTPConnection
 
 from limen.core.principal import Principal
+from limen.guard.limits import LimitKey
 from limen.guard.own_code import After, Before, Check
 from limen.guard.requirements import PUBLIC, Question, Requirement
+from limen.web.guard.beside import ask_beside
 from limen.web.guard.marks import write_mark
-from limen.web.guard.own_code import ask_beside
 from limen.web.guard.policies import answer_about
 from limen.web.guard.state import state_of
 from limen.web.guard.wrapping import check_asked, wrap_endpoint
@@ -77,7 +78,7 @@ def enforced(requirement: Requirement, connection: HTTPConnection) -> Principal:
         ConfigurationError: the application is not protected.
     """
     state = state_of(connection.scope)
-    check_asked(state, requirement)
+    check_asked(state, requirement.beside)
     return state.principal
 
 
@@ -187,6 +188,32 @@ class InterceptFactory(Generic[_Made]):
         return self._make(Requirement.of_intercept(before, after))
 
 
+class RateLimitFactory(Generic[_Made]):
+    """Makes limits of how often something may be called."""
+
+    def __init__(self, make: Callable[[Requirement], _Made]) -> None:
+        self._make = make
+
+    def __call__(self, *rates: str, key: LimitKey | None = None, name: str | None = None) -> _Made:
+        """Answer 429 ``rate_limited`` to whoever calls more often than this.
+
+        It is counted before anything but roles and permissions is asked, and tells what is left in the RateLimit
+        fields. It restricts nobody, so it may stand beside `public`; a route that states nothing else asks for
+        somebody who is authenticated, as ever.
+
+        Args:
+            rates: ``10/minute``, ``300/15 minutes``, and any further ones that hold besides.
+            key: ``account`` (as without it: the account, or the network where nobody is authenticated), ``network``,
+                or a function of the request that returns a text; it sees path parameters and all, but not the body.
+            name: every route that says this name shares the count; letters, digits and dashes. Without it each
+                function counts for itself, and a limit of a router for each of its endpoints.
+
+        Raises:
+            ConfigurationError: there is no rate, or one of these is malformed.
+        """
+        return self._make(Requirement.of_limits(rates, key, name))
+
+
 class Enforcement:
     """A requirement as a FastAPI dependency: it is enforced when called, the second net below the guard.
 
@@ -210,7 +237,7 @@ class Enforcement:
             ConfigurationError: the application is not protected.
         """
         if self.requirement.is_asked:
-            await ask_beside(self.requirement, state_of(connection.scope), connection.scope)
+            await ask_beside(self.requirement.beside, state_of(connection.scope), connection.scope)
         return enforced(self.requirement, connection)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 from limen.guard.layers import layers
+from limen.guard.limits import RouteLimit
 from limen.guard.requirements import Question, Requirement
 from limen.web.guard.declarations import Declaration, Enforcement, current_principal, current_principal_dependency
 from limen.web.guard.hidden import hidden_in_dependant
@@ -34,6 +35,7 @@ def read_route(route: Any, included: Any) -> Statement:
 def read_dependant(dependant: Any) -> Statement:
     """Return what a tree of dependencies states, the root being the endpoint's own."""
     restriction: Requirement | None = None
+    limits: tuple[RouteLimit, ...] = ()
     public = False
     for node in dependant.dependencies:
         # One that stands in ``dependencies=[…]`` has no name; one that is a parameter's annotation has the parameter's.
@@ -42,11 +44,13 @@ def read_dependant(dependant: Any) -> Statement:
             public = public or node.name is None or not hasattr(dependant.call, "__wrapped__")
     for node in _nodes(dependant):
         for requirement in _restrictions(node, is_root=node is dependant):
-            restriction = joined(restriction, requirement)
+            restricting, limiting = requirement.split()
+            restriction, limits = joined(restriction, restricting), limits + limiting
     hidden = hidden_in_dependant(dependant)
     contradiction = bool(hidden) or (public and restriction is not None)
     solved = tuple(_solved(dependant))
-    return Statement(public, restriction, contradiction=contradiction, solved=solved, hidden=hidden)
+    limits = tuple(dict.fromkeys(limits))
+    return Statement(public, restriction, contradiction=contradiction, solved=solved, hidden=hidden, limits=limits)
 
 
 def _solved(dependant: Any, calls: frozenset[Any] = frozenset()) -> Iterator[tuple[Question, frozenset[Any]]]:
@@ -74,18 +78,22 @@ def read_dependencies(dependencies: Iterable[Any]) -> Statement:
     for depends in dependencies:
         requirement = _requirement(depends) or _requirement(depends.dependency)
         if requirement is not None:
-            restriction = None if requirement.public else requirement
+            restriction, limits = (None, ()) if requirement.public else requirement.split()
             solved: tuple[tuple[Question, frozenset[Any]], ...] = ()
             if isinstance(depends.dependency, Enforcement):
                 solved = tuple((each, frozenset((depends.dependency,))) for each in depends.dependency.decides)
-            stated &= Statement(requirement.public, restriction, solved=solved)
+            stated &= Statement(requirement.public, restriction, solved=solved, limits=limits)
         elif depends.dependency is not None:
             tree = sys.modules["fastapi.dependencies.utils"].get_dependant(path="/", call=depends.dependency)
             found = read_dependant(tree)
-            restriction = joined(found.restriction, read_marks(depends.dependency).restriction)
+            marked = read_marks(depends.dependency)
+            restriction, limits = joined(found.restriction, marked.restriction), found.limits + marked.limits
             solved = tuple(_solved(tree, frozenset((depends.dependency,))))
             hidden = found.hidden
-            stated &= Statement(restriction=restriction, contradiction=bool(hidden), solved=solved, hidden=hidden)
+            contradiction = bool(hidden)
+            stated &= Statement(
+                restriction=restriction, contradiction=contradiction, solved=solved, hidden=hidden, limits=limits
+            )
     return stated
 
 
@@ -104,9 +112,11 @@ def _restrictions(node: Any, *, is_root: bool) -> Iterator[Requirement]:
             yield requirement
         return
     if not is_root:
-        marked = read_marks(node.call).restriction
-        if marked is not None:
-            yield marked
+        marked = read_marks(node.call)
+        if marked.restriction is not None:
+            yield marked.restriction
+        if marked.limits:
+            yield Requirement(limits=marked.limits)
     yield from _annotated(node.call)
 
 

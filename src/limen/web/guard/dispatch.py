@@ -30,6 +30,7 @@ from limen.web.guard.leaves import (
     make_leaf,
     names_endpoint,
 )
+from limen.web.guard.limits import Told, count_request
 from limen.web.guard.marks import NOTHING_STATED
 from limen.web.guard.own_code import KeptBackError, Observed, ask_own_code
 from limen.web.guard.own_routes import OwnRoutes
@@ -226,11 +227,13 @@ class InnerGuard:
         declared = state.rules.find(name)
         if declared is None:
             raise state.undeclared()
-        if leaf is not None and (leaf.contradiction or not leaf.requirement.public):
-            if leaf.contradiction or (declared.public and not is_framework_page(leaf.endpoint)):
-                raise self._contradiction(leaf, state)
-            if not declared.public:
-                declared &= leaf.requirement
+        if leaf is not None:
+            if leaf.contradiction or not leaf.requirement.public:
+                if leaf.contradiction or (declared.public and not is_framework_page(leaf.endpoint)):
+                    raise self._contradiction(leaf, state)
+                if not declared.public:
+                    declared &= leaf.requirement
+            declared = declared.limited(leaf.requirement.limits)
         if declared.is_asked and leaf is None:
             raise PolicyDenied("Nothing can be asked first for this path.")
         self._decide(state, leaf, declared, is_final=True)
@@ -268,10 +271,16 @@ class InnerGuard:
         state: GuardState = scope[GUARD_KEY]
         leaf, requirement = needed.leaf, needed.requirement
         found, below = state.found, state.below
+        told = Told(send) if requirement.limits else None
+        if told is not None:
+            send = told.send
         if requirement.loading:
             send = Unanswered(send, scope, state, requirement.loading).send
         observed = Observed(send, requirement.intercepts)
         try:
+            if told is not None:
+                child_scope = {**scope, **needed.child}
+                told.fields = await count_request(requirement.limits, leaf.name_below(below), state, child_scope)
             if requirement.live:
                 await state.check_live(leaf)
                 scope["user"] = state.principal

@@ -10,10 +10,12 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
 from limen.core.errors import ConfigurationError
+from limen.guard.limits import name_of_endpoint
 from limen.guard.requirements import AUTHENTICATED, PUBLIC, Question, Requirement
 from limen.web.guard.dependants import read_dependencies, read_route, takes_principal_by_dependency
 from limen.web.guard.hidden import hidden_in_endpoint
 from limen.web.guard.marks import NOTHING_STATED, Statement, read_marks, read_method_marks
+from limen.web.guard.rules import name_below
 from limen.web.guard.wrapping import takes_principal
 
 KNOWN_MATCHES: list[Any] = [Route.matches, WebSocketRoute.matches, Mount.matches, Host.matches]
@@ -78,14 +80,26 @@ class Leaf:
                 asked += self.required_for(method).questions
         return tuple(dict.fromkeys(asked))
 
+    def name_below(self, above: str) -> str:
+        """Return what counts for this leaf are called by, the same in each process that runs the same code.
+
+        Args:
+            above: the name of the mount it is below; a mount itself is called by its path.
+        """
+        if self.router is not None or self.declared_by_path:
+            return name_below(above, self.route)
+        return name_of_endpoint(self.endpoint)
+
     def required_for(self, method: str) -> Requirement:
         """Return what must hold for this HTTP method."""
-        if self.by_method is None or self.requirement.public:
+        if self.by_method is None:
             return self.requirement
         requirement = self.by_method.get(method)
         if requirement is None:
-            stated = read_method_marks(self.endpoint, method).restriction  # type: ignore[arg-type]
-            requirement = self.requirement if stated is None else self.requirement & stated
+            stated = read_method_marks(self.endpoint, method)  # type: ignore[arg-type]
+            requirement = self.requirement.limited(stated.limits)
+            if stated.restriction is not None and not requirement.public:
+                requirement &= stated.restriction
             if len(self.by_method) < 32:  # methods are the caller's to invent
                 self.by_method[method] = requirement
         return requirement
@@ -123,24 +137,24 @@ def make_leaf(
         around &= read_dependencies(included.original_router.dependencies)
     router = router_of(mounted)
     if router is not None:
-        return Leaf(endpoint, route, included, around.restriction or PUBLIC, around, router=router)
+        return Leaf(endpoint, route, included, around.required(PUBLIC), around, router=router)
     if is_mounted or is_opaque(endpoint) or is_framework_page(endpoint):
-        return Leaf(endpoint, route, included, around.restriction or PUBLIC, around, declared_by_path=True)
+        return Leaf(endpoint, route, included, around.required(PUBLIC), around, declared_by_path=True)
     hidden = hidden_in_endpoint(endpoint)
-    stated = read_marks(endpoint) & Statement(restriction=around.restriction)
+    stated = read_marks(endpoint) & Statement(restriction=around.restriction, limits=around.limits)
     stated &= Statement(contradiction=bool(hidden), hidden=hidden)
     return (_foreign_leaf if is_foreign else _stated_leaf)(endpoint, route, included, stated)
 
 
 def _foreign_leaf(endpoint: object, route: Any, included: Any, stated: Statement) -> Leaf:
-    requirement = stated.restriction or PUBLIC
+    requirement = stated.required(PUBLIC)
     return Leaf(
         endpoint, route, included, requirement, stated, declared_by_path=True, contradiction=stated.contradiction
     )
 
 
 def _stated_leaf(endpoint: object, route: Any, included: Any, stated: Statement) -> Leaf:
-    requirement = stated.restriction or (PUBLIC if stated.public else AUTHENTICATED)
+    requirement = stated.required(PUBLIC if stated.public else AUTHENTICATED)
     view = inspect.isclass(endpoint) and issubclass(endpoint, HTTPEndpoint)
     handed = takes_principal(endpoint) or takes_principal_by_dependency(route)
     return Leaf(

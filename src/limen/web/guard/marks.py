@@ -3,15 +3,16 @@
 Restrictions are followed through ``__wrapped__``, ``functools.partial``, methods, base classes and the ``__call__`` of
 an object, so that a wrong order of decorators loses nothing. `public` counts only on the very object that was
 registered: ``functools.wraps`` copies ``__dict__``, and classes inherit, so a mark that travelled would open a route
-nobody opened.
+nobody opened. Limits are followed like restrictions, and restrict nobody: they may stand beside `public`.
 """
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from limen.guard.layers import layers
+from limen.guard.limits import RouteLimit
 from limen.guard.requirements import Question, Requirement
 
 MARK = "__limen__"
@@ -25,11 +26,13 @@ class Mark:
         owner: the object it was written on; a copy of the mark elsewhere has another bearer.
         public: it was marked public.
         restriction: everything else that was stated, together; None for nothing.
+        limits: how often it may be called.
     """
 
     owner: object
     public: bool = False
     restriction: Requirement | None = None
+    limits: tuple[RouteLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Statement:
         solved: the questions that dependencies of FastAPI's decide, each with the calls that lead to its dependency:
             where one of them is replaced, it is not decided.
         hidden: what stands where no framework reads it, one sentence each; a contradiction as well.
+        limits: how often it may be called; that restricts nobody, so it may stand beside `public`.
     """
 
     public: bool = False
@@ -52,6 +56,7 @@ class Statement:
     contradiction: bool = False
     solved: tuple[tuple[Question, frozenset[Any]], ...] = ()
     hidden: tuple[str, ...] = ()
+    limits: tuple[RouteLimit, ...] = ()
 
     @property
     def unsolved(self) -> tuple[Question, ...]:
@@ -76,7 +81,16 @@ class Statement:
             self.contradiction or other.contradiction or (public and restriction is not None),
             self.solved + other.solved,
             tuple(dict.fromkeys(self.hidden + other.hidden)),
+            tuple(dict.fromkeys(self.limits + other.limits)),
         )
+
+    def required(self, otherwise: Requirement) -> Requirement:
+        """Return what must hold, and how often it may be called.
+
+        Args:
+            otherwise: what must hold where nothing is stated of it.
+        """
+        return (self.restriction or otherwise).limited(self.limits)
 
 
 NOTHING_STATED = Statement()
@@ -93,9 +107,16 @@ def write_mark(target: Any, requirement: Requirement) -> None:
     """Write a requirement on a function or class, beside what is already there."""
     present = own_mark(target) or Mark(target)
     if requirement.public:
-        mark = Mark(target, True, present.restriction)
+        mark = replace(present, public=True)
     else:
-        mark = Mark(target, present.public, joined(present.restriction, requirement))
+        restriction, limits = requirement.split()
+        owned = tuple(each.owned(target) for each in limits)
+        mark = Mark(
+            target,
+            present.public,
+            joined(present.restriction, restriction),
+            tuple(dict.fromkeys(present.limits + owned)),
+        )
     setattr(target, MARK, mark)
 
 
@@ -108,6 +129,7 @@ def own_mark(target: object) -> Mark | None:
 def read_marks(endpoint: object) -> Statement:
     """Return what is written on an endpoint, a function or a class."""
     restriction: Requirement | None = None
+    limits: tuple[RouteLimit, ...] = ()
     public = stray = contradiction = False
     for layer in layers(endpoint):
         for bearer in layer.__mro__ if inspect.isclass(layer) else (layer,):
@@ -115,12 +137,14 @@ def read_marks(endpoint: object) -> Statement:
             if not isinstance(mark, Mark):
                 continue
             restriction = joined(restriction, mark.restriction)
+            limits = tuple(dict.fromkeys(limits + mark.limits))
             if mark.public and mark.owner is endpoint:
                 public = True
             elif mark.public:
                 stray = True
                 contradiction = contradiction or mark.restriction is not None
-    return Statement(public, restriction, stray, contradiction or (public and restriction is not None))
+    contradiction = contradiction or (public and restriction is not None)
+    return Statement(public, restriction, stray, contradiction, limits=limits)
 
 
 def read_method_marks(view: type, method: str) -> Statement:
@@ -133,4 +157,5 @@ def read_method_marks(view: type, method: str) -> Statement:
         return NOTHING_STATED
     stated = read_marks(handler)
     # The class was registered, not its method: a public method does not open the class.
-    return Statement(False, stated.restriction, stated.public or stated.stray_public, stated.contradiction)
+    stray = stated.public or stated.stray_public
+    return Statement(False, stated.restriction, stray, stated.contradiction, limits=stated.limits)

@@ -71,6 +71,16 @@ _ABSENT = {
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/LimenProblem"}}},
 }
 
+_TOO_MANY = {
+    "description": "Too many requests.",
+    "headers": {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "When to come again (seconds)."},
+        "RateLimit": {"schema": {"type": "string"}, "description": "What is left of each limit."},
+        "RateLimit-Policy": {"schema": {"type": "string"}, "description": "The limits."},
+    },
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/LimenProblem"}}},
+}
+
 
 def describing(
     original: Callable[[], Document], leaves: Callable[[], Iterable[ListedLeaf]], extra: Mapping[str, Any]
@@ -123,6 +133,8 @@ def _describe(operation: Document, requirement: Requirement, own: tuple[str, ...
     if EXTENSION in operation:
         return  # an earlier route has this path and method: it is the one that answers
     operation[EXTENSION] = as_values(requirement)
+    if requirement.limits:
+        operation.setdefault("responses", {}).setdefault("429", copy.deepcopy(_TOO_MANY))
     if requirement.public:
         operation["security"] = []
         return
@@ -140,7 +152,7 @@ def _describe(operation: Document, requirement: Requirement, own: tuple[str, ...
     operation["description"] = f"{given}\n\n{sentence}" if given else sentence
     responses = operation.setdefault("responses", {})
     responses.setdefault("401", copy.deepcopy(_UNAUTHENTICATED))
-    if replace(requirement, live=False, interactive=False, client_certificate=False) != AUTHENTICATED:
+    if replace(requirement, live=False, interactive=False, client_certificate=False, limits=()) != AUTHENTICATED:
         responses.setdefault("403", copy.deepcopy(_FORBIDDEN))
     if any(each.hide or each.load is not None for each in requirement.questions):
         responses.setdefault("404", copy.deepcopy(_ABSENT))
@@ -148,9 +160,10 @@ def _describe(operation: Document, requirement: Requirement, own: tuple[str, ...
 
 def as_values(requirement: Requirement) -> Document:
     """Return a requirement as JSON: each list in ``roles`` and ``any_permission`` needs one of its names."""
+    limits: Document = {"rate_limits": [str(each.rate) for each in requirement.limits]} if requirement.limits else {}
     if requirement.public:
-        return {"public": True}
-    values: Document = {"public": False, "live": requirement.live}
+        return {"public": True, **limits}
+    values: Document = {"public": False, "live": requirement.live, **limits}
     if requirement.interactive:
         values["interactive"] = True
     if requirement.client_certificate:

@@ -18,7 +18,6 @@ from limen.core.errors import LimenError, PolicyDenied
 from limen.core.principal import Principal
 from limen.guard.own_code import Check, Intercept, name_of
 from limen.guard.requirements import Requirement
-from limen.web.guard.policies import ask_policies_beside
 from limen.web.guard.state import GuardState, connection_of, refusal_of
 
 MOST_SECONDS: Final = 5.0
@@ -94,11 +93,11 @@ class Observed:
         start = ResponseStart(message.get("status", without), Headers(raw=list(message.get("headers", ()))))
         for after in self._afters:
             try:
-                if await _called(after, principal, connection, start) is not None:
+                if await called(after, principal, connection, start) is not None:
                     raise TypeError("a function of intercept(after=…) returns None")  # noqa: TRY301
             except Exception:
                 self.failed = True
-                _tell("a function of intercept(after=…) failed", after, request_id)
+                tell("a function of intercept(after=…) failed", after, request_id)
                 return
 
 
@@ -116,7 +115,7 @@ async def ask_own_code(requirement: Requirement, state: GuardState, scope: Scope
     """
     connection = connection_of(scope)
     for check in requirement.checks:
-        await _ask_check(check, state, connection)
+        await ask_check(check, state, connection)
     for intercept in requirement.intercepts:
         if intercept.before is not None:
             await _ask_before(intercept.before, state, connection)
@@ -124,36 +123,20 @@ async def ask_own_code(requirement: Requirement, state: GuardState, scope: Scope
     observed.begin(state.principal, connection, state.request_id)
 
 
-async def ask_beside(requirement: Requirement, state: GuardState, scope: Scope) -> None:
-    """Ask what the guard has not asked in this request: a function was called by another way than its route.
+async def ask_check(check: Check, asked: GuardState, connection: HTTPConnection) -> None:
+    """Ask a check about whoever calls, at every gate the request has passed.
 
     Raises:
-        LimenError: the requirement is not met, or somebody has to stand around the handler, which is too late for.
+        LimenError: it does not say yes.
     """
-    if requirement.live and state.live_leaf is None:
-        await state.check_live(requirement)
-    refused = state.refusal(requirement)
-    if refused is not None:
-        raise refused
-    await ask_policies_beside(requirement, state, scope)
-    connection = connection_of(scope)
-    for check in requirement.checks:
-        if check not in state.passed:
-            await _ask_check(check, state, connection)
-            state.passed += (check,)
-    if any(each not in state.passed for each in requirement.intercepts):
-        raise PolicyDenied("What stands around this function was not asked before this call.")
-
-
-async def _ask_check(check: Check, asked: GuardState, connection: HTTPConnection) -> None:
     state: GuardState | None = asked
     while state is not None:
         try:
-            decision = await _called(check, state.principal, connection)
+            decision = await called(check, state.principal, connection)
         except LimenError:
             raise
         except Exception as error:
-            _tell("a function of guard() failed, which is a no", check, asked.request_id)
+            tell("a function of guard() failed, which is a no", check, asked.request_id)
             raise PolicyDenied() from error
         _require_yes(decision, check, asked.request_id)
         state = state.parent
@@ -161,13 +144,13 @@ async def _ask_check(check: Check, asked: GuardState, connection: HTTPConnection
 
 async def _ask_before(before: Callable[..., Any], state: GuardState, connection: HTTPConnection) -> None:
     try:
-        decision = await _called(before, state.principal, connection)
+        decision = await called(before, state.principal, connection)
         if decision is not None and not isinstance(decision, Decision):
             raise TypeError("a function of intercept(before=…) returns a Decision or None")  # noqa: TRY301
     except LimenError:
         raise
     except Exception as error:
-        _tell("a function of intercept(before=…) failed", before, state.request_id)
+        tell("a function of intercept(before=…) failed", before, state.request_id)
         raise LimenError() from error
     if decision is not None:
         _require_yes(decision, before, state.request_id)
@@ -182,8 +165,12 @@ def _require_yes(decision: object, function: object, request_id: str) -> None:
         raise refusal_of(decision)
 
 
-async def _called(function: Callable[..., Any], *args: Any) -> object:
-    """Call a function: an asynchronous one here, any other in a thread, as the frameworks do with handlers."""
+async def called(function: Callable[..., Any], *args: Any) -> object:
+    """Call a function: an asynchronous one here, any other in a thread, as the frameworks do with handlers.
+
+    Raises:
+        TimeoutError: it took longer than five seconds.
+    """
     with anyio.fail_after(MOST_SECONDS):
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
             return await function(*args)
@@ -191,5 +178,6 @@ async def _called(function: Callable[..., Any], *args: Any) -> object:
         return await returned if inspect.isawaitable(returned) else returned
 
 
-def _tell(what: str, function: object, request_id: str) -> None:
+def tell(what: str, function: object, request_id: str) -> None:
+    """Write to the log what went wrong with a function of the application's own."""
     _log.exception(what, extra={"function": name_of(function), "request_id": request_id})

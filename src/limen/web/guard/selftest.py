@@ -20,6 +20,7 @@ from limen.authz.roles import RoleCatalogue
 from limen.core.decision import Decision
 from limen.core.errors import ConfigurationError
 from limen.core.principal import Principal, PrincipalKind
+from limen.features.throttling.counting import Throttle
 from limen.guard.policies import LoadedPolicies
 from limen.guard.requirements import PUBLIC, Requirement
 from limen.web.cors import NO_ORIGINS, CorsPolicy
@@ -48,6 +49,7 @@ class _SentinelGate:
     front: Front = USUAL_FRONT
     loaded_policies: LoadedPolicies | None = None
     policy_context: Callable[[Any], Mapping[str, object]] | None = None
+    throttle = Throttle(None, secret="")
 
     async def attributes_of(self, who: Principal) -> Attributes:
         return {}

@@ -25,6 +25,7 @@ from limen.core.errors import (
 )
 from limen.core.events import Origin
 from limen.core.principal import ANONYMOUS, Principal
+from limen.features.throttling.counting import Throttle
 from limen.guard.decisions import decide
 from limen.guard.policies import Context, LoadedPolicies
 from limen.guard.requirements import Question, Requirement
@@ -79,6 +80,11 @@ class Gate(Protocol):
     @property
     def loaded_policies(self) -> LoadedPolicies | None:
         """The policies of this moment; None where there are none. Others are another object."""
+        ...
+
+    @property
+    def throttle(self) -> Throttle:
+        """Counts the requests to routes that have limits."""
         ...
 
     @property

@@ -155,6 +155,7 @@ def faults(
                     f"declare gate.mount_rule({each.path!r}, …)"
                 )
         found += [f"{each.name}: {fault}" for fault in stated.hidden]
+        found += [f"{each.name}: {fault}" for fault in _uncounted(each, rules)]
         if stated.contradiction and not stated.hidden and (each.is_foreign or not each.leaf.declared_by_path):
             found.append(f"{each.name}: it is @public and restricted at once")
         elif strict and not each.leaf.declared_by_path and not each.is_own and not stated.is_stated:
@@ -172,6 +173,17 @@ def faults(
         found += [f"{path}: {fault}" for fault in _unanswerable(requirement.questions, loaded)]
         found += [f"{path}: {_UNSOLVED.format(question.action)}" for question in requirement.loading]
     return found
+
+
+def _uncounted(each: ListedLeaf, rules: PathRules) -> list[str]:
+    """Return what is wrong with the limits of a leaf."""
+    leaf, stated = each.leaf, each.leaf.stated
+    rule = rules.find(normal_name(each.path)) if leaf.declared_by_path else None
+    if rule is not None and rule.limits and (leaf.route is None or each.is_foreign):
+        return ["its rule has a rate_limit, and nothing can be counted before the guard hands over there"]
+    if stated.limits and stated.stray_public and not stated.public and not stated.contradiction:
+        return ["a @public stands below @rate_limit, where it does not count: make @public the outermost decorator"]
+    return []
 
 
 def _unanswerable(questions: Iterable[Question], loaded: LoadedPolicies | None) -> list[str]:

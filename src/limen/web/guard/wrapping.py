@@ -17,8 +17,8 @@ from starlette.websockets import WebSocket
 from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
 from limen.guard.layers import layers
 from limen.guard.requirements import AUTHENTICATED, Requirement
+from limen.web.guard.beside import ask_beside
 from limen.web.guard.marks import MARK, own_mark, write_mark
-from limen.web.guard.own_code import ask_beside
 from limen.web.guard.state import GUARD_KEY, GuardState, state_of
 
 CONNECTION_PARAMETER = "limen_connection"
@@ -128,7 +128,9 @@ def _connection_among(args: tuple[Any, ...], kwargs: dict[str, Any], called: str
 
 def _requirement_of(target: object) -> Requirement:
     mark = own_mark(target)
-    return AUTHENTICATED if mark is None or mark.restriction is None else mark.restriction
+    if mark is None:
+        return AUTHENTICATED
+    return (mark.restriction or AUTHENTICATED).limited(mark.limits).beside
 
 
 def check_asked(state: GuardState, requirement: Requirement) -> None:
@@ -140,7 +142,7 @@ def check_asked(state: GuardState, requirement: Requirement) -> None:
     error: LimenError | None = state.refusal(requirement)
     if error is None and requirement.live and state.live_leaf is None:
         error = PolicyDenied("The account was not asked for again before this call.")
-    if error is None and not set(requirement.checks + requirement.intercepts) <= set(state.passed):
+    if error is None and not set(requirement.checks + requirement.intercepts + requirement.limits) <= set(state.passed):
         error = PolicyDenied("What this function asks was not asked before this call.")
     if error is None:
         error = state.denial(requirement)
