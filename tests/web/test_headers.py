@@ -14,7 +14,7 @@ EXPECTED = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
     b"referrer-policy": b"strict-origin-when-cross-origin",
-    b"permissions-policy": b"bluetooth=(self), hid=(self), midi=(self), serial=(self), usb=(self)",
+    b"permissions-policy": b"hid=(self), midi=(self), serial=(self), usb=(self)",
 }
 HSTS = {b"strict-transport-security": b"max-age=31536000"}
 

@@ -24,13 +24,10 @@ _REFERRER: Final = (b"referrer-policy", b"strict-origin-when-cross-origin")
 # What the page itself may use stays as it is. What no foreign frame has to be given, none is given: whoever injects one
 # could delegate to it. Camera, microphone, place and payment are not named: embedded meetings, maps and checkouts live
 # on their being delegated.
-_FEATURES: Final = (b"permissions-policy", b"bluetooth=(self), hid=(self), midi=(self), serial=(self), usb=(self)")
+_FEATURES: Final = (b"permissions-policy", b"hid=(self), midi=(self), serial=(self), usb=(self)")
 # One year (ASVS 3.4.1). Without includeSubDomains: the domains below may belong to somebody who has no https.
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
-_DEVICES: Final = (
-    *(b"bluetooth", b"camera", b"display-capture", b"geolocation", b"hid", b"microphone", b"midi", b"payment"),
-    *(b"serial", b"usb"),
-)
+_DEVICES: Final = b"camera display-capture geolocation hid microphone midi payment serial usb"
 _OPENER: Final = b"cross-origin-opener-policy"
 _RESOURCE: Final = b"cross-origin-resource-policy"
 
@@ -53,7 +50,7 @@ OWN_PAGE_HEADERS: Final = (
     (_OPENER, b"same-origin"),
     (
         b"permissions-policy",
-        b", ".join(feature + b"=()" for feature in _DEVICES),
+        b", ".join(feature + b"=()" for feature in _DEVICES.split()),
     ),
 )
 """What limen's own pages carry beside a Content-Security-Policy, which each page has of its own.
