@@ -7,6 +7,7 @@ from limen.testing.contracts.account_administration import (
     SetEmailContract,
     SetTemporaryPasswordContract,
 )
+from limen.testing.contracts.account_imports import ImportContract
 from limen.testing.contracts.accounts import ChangePasswordContract, ChangeStatusContract, CreateContract, PageContract
 from limen.testing.contracts.api_keys import ApiKeysContract, IssueKeysContract
 from limen.testing.contracts.approval_decisions import DecidingContract, ExecutionContract
@@ -72,6 +73,10 @@ class TestRenew(RenewContract):
 
 
 class TestCreate(CreateContract):
+    pass
+
+
+class TestImport(ImportContract):
     pass
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limen.cli.account_import import import_accounts
 from limen.cli.configuration import EnvFile, Json, with_gate
 from limen.cli.exits import Refused, UsageError
 from limen.cli.terminal import note, say, show_json, table
@@ -24,7 +25,8 @@ ACTOR = "cli"
 
 MAX_PASSWORD_LINE = 4096
 
-app = typer.Typer(no_args_is_help=True, help="Accounts: make, list, show, and switch them off and on.")
+app = typer.Typer(no_args_is_help=True, help="Accounts: make, list, show, import, and switch them off and on.")
+app.command("import")(import_accounts)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The username, in any spelling.")]
 

@@ -78,3 +78,25 @@ def with_gate(act: Callable[["Limen"], Awaitable[T]], env_file: Path | None) -> 
             return await act(gate)
 
     return asyncio.run(run())
+
+
+def with_storage(act: Callable[["Limen"], Awaitable[T]], env_file: Path | None) -> T:
+    """Open the database alone, as it is: nothing works in the background, and nothing is migrated.
+
+    Raises:
+        ConfigurationError: the settings cannot be used, or the database is behind this version.
+    """
+    from limen.wiring import Limen
+
+    settings = load(env_file)
+    logging.getLogger("limen").setLevel(logging.WARNING)
+
+    async def run() -> T:
+        gate = Limen(settings)
+        await gate.storage.start(migrate=False)
+        try:
+            return await act(gate)
+        finally:
+            await gate.storage.stop()
+
+    return asyncio.run(run())

@@ -16,6 +16,7 @@ class EventName(StrEnum):
     ACCOUNT_DELETED = "account_deleted"
     EMAIL_CHANGED = "email_changed"
     LOGIN_SUCCEEDED = "login_succeeded"
+    ACCOUNTS_IMPORTED = "accounts_imported"
     LOGIN_FAILED = "login_failed"
     PASSWORD_CHANGED = "password_changed"
     PASSWORD_CHANGE_FAILED = "password_change_failed"

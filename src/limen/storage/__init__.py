@@ -109,6 +109,11 @@ class Storage(Protocol):
         ...
 
     @property
+    @property
+    def imports(self) -> ImportStore:
+        """Accounts that are brought in from elsewhere."""
+        ...
+
     def maintenance(self) -> MaintenanceStore:
         """Work on the data as a whole."""
         ...

@@ -53,6 +53,11 @@ class RoleService(Judge):
         items = [view_of(snapshot, catalogue, name) for name in names[:limit]]
         return RolePage(items, items[-1].name if len(names) > limit else None)
 
+    async def names(self) -> frozenset[str]:
+        """Return the names of the roles there are, which tell which of them count together."""
+        _, catalogue = await self._read()
+        return catalogue.names
+
     async def show(self, name: str) -> RoleView:
         """Find a role by its name.
 

@@ -16,6 +16,7 @@ from limen.core.errors import Unavailable
 from limen.features.events.store import StoredEvent
 from limen.features.throttling.store import ThrottleStore
 from limen.storage.sql import events, migrations
+from limen.storage.sql.account_imports import SQLAccountImports
 from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
 from limen.storage.sql.approvals import SQLApprovals
@@ -96,6 +97,7 @@ class PostgresStorage:
         self.trail = SQLEvents(self)
         self.audit = SQLAudit(self)
         self.sinks = SQLTrailSinks(self)
+        self.imports = SQLAccountImports(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)

@@ -15,6 +15,7 @@ from limen.core.errors import ConfigurationError, Unavailable
 from limen.features.events.store import StoredEvent
 from limen.features.throttling.store import ThrottleStore
 from limen.storage.sql import events, migrations, sqlite_file
+from limen.storage.sql.account_imports import SQLAccountImports
 from limen.storage.sql.accounts import SQLAccounts
 from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
 from limen.storage.sql.approvals import SQLApprovals
@@ -78,6 +79,7 @@ class SQLiteStorage:
         self.trail = SQLEvents(self)
         self.audit = SQLAudit(self)
         self.sinks = SQLTrailSinks(self)
+        self.imports = SQLAccountImports(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)
