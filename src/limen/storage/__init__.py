@@ -11,6 +11,7 @@ from limen.authn.message_records import MessageIssuingStore
 from limen.authn.records import IssuingStore
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
+from limen.features.accounts.importing import ImportStore
 from limen.features.accounts.store import AccountAdministrationStore, AccountStore
 from limen.features.api_keys.store import ApiKeyStore
 from limen.features.approvals.store import Approvals
