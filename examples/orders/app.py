@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from limen import Limen, NotFound
-from limen.fastapi import CurrentPrincipal, answer_invalid_input, interactive, live, permissions, policy
+from limen.fastapi import CurrentPrincipal, answer_invalid_input, interactive, live, permissions, policy, rate_limit
 
 from .approvals import declare  # noqa: TID252 - works under any name
 from .database import Database  # noqa: TID252
@@ -97,6 +97,7 @@ def shown(order: Order, response: Response) -> OrderOut:
 
 @router.post("", status_code=201)
 @permissions(Permission.CREATE)
+@rate_limit("600/minute")
 async def create(body: NewOrder, me: CurrentPrincipal, orders: Orders, response: Response) -> OrderOut:
     return shown(await orders.create(me, item=body.item, amount_cents=cents(body.amount)), response)
 
