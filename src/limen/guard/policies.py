@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from limen.authz.policy.expressions import SUBJECT_FIELDS, operands_of
 from limen.authz.policy.nodes import And, AnyRow, Attribute, Node, Not, Or, PythonLeaf, Source
 from limen.authz.policy.rules import Effect, PolicySet, Rule
-from limen.core import metrics
+from limen.core import metrics, telemetry
 from limen.core.decision import ALLOWED, Decision
 from limen.core.principal import Principal
 from limen.guard.requirements import Question, Requirement
@@ -199,10 +199,21 @@ class LoadedPolicies:
             resource: what is acted on; None where the question has none.
             context: what is known beside.
         """
+        tracer = telemetry.tracer()
+        if tracer is None:
+            return self._answer(question, principal, resource, context, is_told=False)
+        with tracer.step("limen.policy", limen_action=question.action) as span:
+            decision = self._answer(question, principal, resource, context, is_told=True)
+            span.note(limen_effect="allowed" if decision.allowed else "denied", limen_rule=decision.rule or "")
+            return decision
+
+    def _answer(
+        self, question: Question, principal: Principal, resource: object, context: Context, *, is_told: bool
+    ) -> Decision:
         asked = (principal, question.action, resource, context)
         allowed = self.can(*asked) is True
         metrics.POLICY_DECISIONS.add("allowed" if allowed else "denied")
-        if allowed and not _log.isEnabledFor(logging.DEBUG):
+        if allowed and not is_told and not _log.isEnabledFor(logging.DEBUG):
             return ALLOWED
         # The verdict is what `can` says; this tells which rule it was.
         decision = self.policies.decide(*asked)

@@ -30,6 +30,7 @@ def _read(reader: Callable[[str], str]) -> BeforeValidator:
 
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(parsing.split_list)]
 UrlList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
+HostList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 OriginList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 ProxyList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parsing.split_list)]
 PathList = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(parsing.split_list)]
@@ -98,6 +99,9 @@ class Settings(BaseSettings):
     mail_templates: Path | None = Field(None, repr=False)
     smtp_url: Annotated[SecretStr | None, _read(parsing.smtp_url)] = None
     cors_origins: OriginList = ()
+    allowed_hosts: HostList = ()
+    max_body: int | None = Field(None, ge=65_536)
+    body_timeout: int | None = Field(None, ge=1, le=3_600)
     opener_policy: Annotated[
         Literal["unsafe-none", "same-origin-allow-popups", "same-origin"], BeforeValidator(_lower)
     ] = "unsafe-none"
@@ -116,6 +120,7 @@ class Settings(BaseSettings):
     shutdown_delay: int = Field(0, ge=0, le=300)
     metrics_port: int = Field(0, ge=0, le=65535)
     metrics_host: str = "127.0.0.1"
+    traces: bool = False
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = "json"
 
@@ -192,6 +197,12 @@ class Settings(BaseSettings):
         return self.signing_alg != "HS256"
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that are answered for where any are listed: those, and the one of the public address."""
+        own = () if self.public_url is None else (parsing.host_of(self.public_url),)
+        return tuple(dict.fromkeys((*self.allowed_hosts, *own)))
+
+    @property
     def database_path(self) -> Path | None:
         """The file of the SQLite database, relative to the working directory; None where the database is another."""
         return parsing.database_path(self.database_url)
@@ -217,6 +228,7 @@ class Settings(BaseSettings):
         }
         told = {name: getattr(self, name) for name in type(self).model_fields if name not in hidden}
         told["cors_origins"] = list(self.cors_origins)
+        told["allowed_hosts"] = list(self.allowed_hosts)
         told["sso_redirects"] = list(self.sso_redirects)
         told["trusted_proxies"] = list(self.trusted_proxies)
         told["outbound_allow"] = list(self.outbound_allow)
@@ -347,6 +359,11 @@ class Settings(BaseSettings):
     @classmethod
     def _redirects(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(parsing.redirect_url(url) for url in urls))
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parsing.allowed_host(host) for host in hosts))
 
     @field_validator("cors_origins")
     @classmethod

@@ -25,6 +25,7 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.typing import EventDict
 
+from limen.core import telemetry
 from limen.web.redaction import MASK, redact
 
 __all__ = ["MASK", "RedactingFormatter", "configure_logging", "current_request_id", "redact", "redact_event"]
@@ -185,6 +186,9 @@ def _fields_of_record(_: Any, __: str, event: EventDict) -> EventDict:
     request_id = record.__dict__.get("request_id") or current_request_id.get()
     if request_id:
         fields["request_id"] = request_id
+    tracer = telemetry.tracer()
+    if tracer is not None and (ids := tracer.ids()) is not None:
+        fields["trace_id"], fields["span_id"] = ids
     for name, value in record.__dict__.items():
         if name not in _RECORD:
             fields[f"{name}_" if name in _OURS else name] = value

@@ -6,6 +6,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limen.core import metrics
 
+ROUTE_KEY = "limen.route"
+"""Where the path of a route of limen's own is in the scope, as it is declared."""
+
 
 def measured(app: ASGIApp, method: str, route: str) -> ASGIApp:
     """Return an application that counts each answer of another one.
@@ -18,6 +21,7 @@ def measured(app: ASGIApp, method: str, route: str) -> ASGIApp:
     """
 
     async def measuring(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ROUTE_KEY] = route
         status = "none"  # a client that hung up has no answer
         began = perf_counter()
 

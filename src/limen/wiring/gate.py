@@ -89,6 +89,10 @@ class Limen(Elsewhere, ProtectingGate):
         self._prepare_running(default_roles, separation_of_duty)
         if roles is not None:
             self._load_declared()
+        if settings.traces:
+            from limen.wiring.telemetry import trace_if_wanted
+
+            trace_if_wanted(self)
 
     @classmethod
     def from_env(

@@ -83,6 +83,15 @@ class MailService:
         self._clock = clock
         self._fillers: dict[str, Filler] = {}
 
+    @property
+    def transport(self) -> MailTransport:
+        """What hands mails over."""
+        return self._transport
+
+    def through(self, transport: MailTransport) -> None:
+        """Hand mails over by another one from now on."""
+        self._transport = transport
+
     def fill(self, kind: str, filler: Filler) -> None:
         """Let mails of a kind be filled when they are sent."""
         self._fillers[kind] = filler

@@ -14,6 +14,7 @@ from starlette.routing import Host, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.authn.cookie import SAFE_METHODS
+from limen.core import telemetry
 from limen.core.errors import ConfigurationError, CsrfFailed, LimenError, PolicyDenied
 from limen.core.principal import PrincipalKind
 from limen.guard.policies import LoadedPolicies
@@ -39,6 +40,7 @@ from limen.web.guard.rules import name_below
 from limen.web.guard.stand_in import StandIn
 from limen.web.guard.state import GUARD_KEY, GuardState
 from limen.web.problems import send_answer, send_problem
+from limen.web.tracing import traced_decision
 
 MOST_REMEMBERED = 20_000
 """What one router remembers; routes that are made and thrown away again must not fill the memory."""
@@ -89,6 +91,8 @@ class InnerGuard:
         self._inclusions: dict[int, Any] = {}
         self._dispatch: Any = type(router).app
         self._stand_in = StandIn(self, router)
+        if (tracer := telemetry.tracer()) is not None:
+            vars(self)["decide"] = traced_decision(self.decide, tracer, AskFirst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatch one connection, and decide on the way."""

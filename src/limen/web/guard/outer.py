@@ -10,23 +10,32 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limen.authn.cookie import SCHEME_KEY
-from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
+from limen.core import telemetry
+from limen.core.errors import ConfigurationError, LimenError, MethodNotAllowed, PolicyDenied
+from limen.web.bounded import BoundedBodies
 from limen.web.cors import Cors, origin_allowed, preflight_answer
-from limen.web.guard.dispatch import instrument, refuse
+from limen.web.front import Front
+from limen.web.guard.dispatch import InnerGuard, instrument, refuse
 from limen.web.guard.leaves import calls_as_known
 from limen.web.guard.rules import PathRules
 from limen.web.guard.sockets import UndecidedAnswerError, serve_socket
 from limen.web.guard.state import GUARD_KEY, Gate, GuardState
 from limen.web.guard.streams import go_on
 from limen.web.headers import is_https
+from limen.web.hosts import HostCheck
 from limen.web.origin import new_request_id
 from limen.web.peers import note_scheme
 from limen.web.problems import send_problem
+from limen.web.tracing import traced_requests
 
 UNDECIDED_FROM_ROUTER = frozenset({400, 404, 405, 307, 308})
 """What a router may answer without a decision: there is no such leaf, it is spelt otherwise, or has other methods."""
 
 LIMEN_KEY = "limen"
+
+TRACE = "TRACE"
+_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+"""What an application may have; which of them it has at a path is its own to say."""
 
 _HARMLESS = frozenset(
     {
@@ -68,22 +77,37 @@ class OuterGuard:
     Args:
         app: what it stands around.
         protection: the protection it belongs to.
+        inner: the position around the application's router.
     """
 
-    def __init__(self, app: ASGIApp, *, protection: Starting) -> None:
+    def __init__(self, app: ASGIApp, *, protection: Starting, inner: InnerGuard) -> None:
         self.app = app
         self.protection = protection
         self._gate = protection.gate
         self._rules = protection.rules
         self._proxies = protection.gate.proxies or None
         self._headers = protection.gate.front.headers
+        self._own = inner.own
         self._serve_http: ASGIApp = self._guarded_http
+        self._serve_socket: ASGIApp = self._guarded_socket
+        self._put_front(self._gate.front)
+        if (tracer := telemetry.tracer()) is not None:
+            self._serve_http = traced_requests(self._serve_http, tracer)
+
+    def _put_front(self, front: Front) -> None:
+        """Put in front what is asked before anybody is looked at; what is not asked costs nothing."""
+        if front.bounds_bodies:
+            self._serve_http = BoundedBodies(self._serve_http, front.most_body_bytes, front.body_seconds)
         if self._gate.cors.origins:
-            self._serve_http = Cors(self._guarded_http, self._gate.cors)
+            self._serve_http = Cors(self._serve_http, self._gate.cors)
+        if front.hosts is not None:
+            paths = () if self._own is None else self._own.exact
+            self._serve_http = HostCheck(self._serve_http, front.hosts, paths)
+            self._serve_socket = HostCheck(self._serve_socket, front.hosts)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection; a function that returns what is to be awaited, which saves a frame a request."""
-        if scope["type"] == "http" and self.protection.ready and GUARD_KEY not in scope:
+        if scope["type"] == "http" and self.protection.ready and GUARD_KEY not in scope and scope["method"] != TRACE:
             return self._serve_http(scope, receive, send)
         return self._serve(scope, receive, send)
 
@@ -95,7 +119,15 @@ class OuterGuard:
             return self._start_first(scope, receive, send)
         if is_guarded_by(scope.get(GUARD_KEY), self._gate):
             return self.app(scope, receive, send)
-        return (self._serve_http if kind == "http" else self._guarded_socket)(scope, receive, send)
+        if kind != "http":
+            return self._serve_socket(scope, receive, send)
+        return (self._refuse_trace if scope["method"] == TRACE else self._serve_http)(scope, receive, send)
+
+    async def _refuse_trace(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Refuse what would send a request back with its credentials in it (RFC 9110, section 9.3.8), on any path."""
+        own = None if self._own is None else self._own.methods_at(scope)
+        allow = (b"allow", (own or _METHODS).encode("ascii"))
+        await send_problem(scope, send, MethodNotAllowed(), new_request_id(), headers=[allow])
 
     async def _guarded_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate, security = self._gate, self._headers
@@ -184,13 +216,13 @@ def put_guard_around(app: Starlette, protection: Starting) -> None:
     Raises:
         ConfigurationError: it or its router cannot be guarded.
     """
-    instrument(app.router)
+    inner = instrument(app.router)
     if not calls_as_known(app):
         raise ConfigurationError(
             f"{type(app).__name__} takes connections by code of its own (__call__ or build_middleware_stack), which "
             "would run before the guard decides; make middleware of it"
         )
-    app.add_middleware(OuterGuard, protection=protection)
+    app.add_middleware(OuterGuard, protection=protection, inner=inner)
     if not {500, Exception}.intersection(app.exception_handlers):
         # What answers an unforeseen error stands outside of all middleware, and would answer without any header.
         app.exception_handlers[Exception] = _answer_unforeseen
