@@ -19,6 +19,7 @@ from limen.testing.contracts.grants import GrantsContract, SeparationContract
 from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingContract, RotateContract
 from limen.testing.contracts.mails import MailsContract
 from limen.testing.contracts.messages import MessagesContract
+from limen.testing.contracts.notices import NoticesContract
 from limen.testing.contracts.recovery import ResetContract, VerifyContract
 from limen.testing.contracts.recovery_endings import EndingContract
 from limen.testing.contracts.restoring import RestoringContract
@@ -28,8 +29,11 @@ from limen.testing.contracts.sessions import SessionsContract
 from limen.testing.contracts.signing_keys import SigningKeysContract
 from limen.testing.contracts.sso import SsoFlowsContract, SsoIdentitiesContract, SsoSessionsContract
 from limen.testing.contracts.storage import StorageContract
+from limen.testing.contracts.tampering import TamperingContract
 from limen.testing.contracts.throttles import ThrottlesContract
-from limen.testing.contracts.trail import TamperingContract, TrailContract
+from limen.testing.contracts.trail import TrailContract
+from limen.testing.contracts.trail_checkpoints import CheckpointsContract
+from limen.testing.contracts.trail_sinks import SinksContract
 
 
 class TestOpen(OpenContract):
@@ -180,6 +184,10 @@ class TestMails(MailsContract):
     pass
 
 
+class TestNotices(NoticesContract):
+    pass
+
+
 class TestReset(ResetContract):
     pass
 
@@ -201,4 +209,12 @@ class TestTampering(TamperingContract):
 
 
 class TestThrottles(ThrottlesContract):
+    pass
+
+
+class TestSinks(SinksContract):
+    pass
+
+
+class TestCheckpoints(CheckpointsContract):
     pass

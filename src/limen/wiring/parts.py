@@ -277,6 +277,7 @@ class Parts:
         self.events = EventService(self.storage.trail)
         self.audit = build_audit(
             self.storage.audit,
+            self.storage.sinks,
             [secret.get_secret_value() for secret in self.settings.data_secrets],
             self.settings.audit_key_files,
         )

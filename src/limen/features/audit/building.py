@@ -15,18 +15,21 @@ from limen.features.audit.sinks import FileSink, Sink, file_of
 from limen.features.audit.store import AuditStore, SinkStore
 
 
-def build_audit(store: AuditStore, secrets: Sequence[str], key_files: Sequence[Path]) -> AuditService:
+def build_audit(
+    store: AuditStore, states: SinkStore, secrets: Sequence[str], key_files: Sequence[Path]
+) -> AuditService:
     """Put together what seals.
 
     Args:
         store: where the trail lies.
+        states: how far sinks have been handed it.
         secrets: the texts of ``LIMEN_DATA_SECRETS``.
         key_files: those of ``LIMEN_AUDIT_KEY_FILES``: the first signs checkpoints, every one verifies.
 
     Raises:
         ConfigurationError: a weak secret, or a file that holds no private key.
     """
-    return AuditService(store, secrets, keys=[_key_in(path) for path in key_files])
+    return AuditService(store, secrets, keys=[_key_in(path) for path in key_files], sinks=states)
 
 
 def build_sinks(

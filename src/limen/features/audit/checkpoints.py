@@ -102,9 +102,10 @@ def is_genuine(keys: TrailKeys, known: KeySet, point: Checkpoint, *, only_signed
         point: the checkpoint.
         only_signed: whether one without a signature is none.
     """
-    if point.jws or only_signed:
-        return note_signed_by(known, TYP, point.jws) == _told(point)
-    return keys.knows(point.kid) and hmac.compare_digest(_mac(keys, point).hex().encode(), point.mac.encode())
+    is_signed = note_signed_by(known, TYP, point.jws) == _told(point)
+    if only_signed or (point.jws and not is_signed) or not keys.knows(point.kid):
+        return is_signed
+    return hmac.compare_digest(_mac(keys, point).hex().encode(), point.mac.encode())
 
 
 def keys_in(text: str) -> KeySet:

@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from functools import partial
+from hmac import compare_digest
 from typing import Final
 
 from limen.core import metrics
-from limen.core.errors import ConfigurationError, InputFault, InvalidInput, Unavailable
+from limen.core.errors import ConfigurationError, Conflict, InputFault, InvalidInput, Unavailable
 from limen.core.events import Event, EventName
 from limen.core.ids import is_uuid7
 from limen.crypto.keys import KeySet, SigningKey
-from limen.features.audit.chain import KeyedSealing, TrailKeys, vouched
+from limen.features.audit.chain import KeyedSealing, TrailKeys, link_of, vouched
 from limen.features.audit.checkpoints import Checkpoint, CheckpointKeys, checkpoint_of, line_of
-from limen.features.audit.store import AuditStore, SealedRecord, Sealing, TrailHead
+from limen.features.audit.store import AuditStore, Base, Seal, SealedRecord, Sealing, SinkState, SinkStore, TrailHead
 from limen.features.audit.verification import Verdict, Verification
 
 __all__ = ["AuditService", "SealedRecord"]
@@ -47,6 +47,7 @@ class AuditService:
     Args:
         store: where it lies.
         secrets: the texts of ``LIMEN_DATA_SECRETS``; without one nothing is sealed.
+        sinks: how far sinks have been handed the trail: what they have not taken is not removed.
         keys: the first signs checkpoints, every one verifies them; without any, keys that are derived of the secrets.
 
     Attributes:
@@ -54,11 +55,19 @@ class AuditService:
         is_broken: whether nobody vouches for where the chain stands, when it was looked for the last time.
     """
 
-    def __init__(self, store: AuditStore, secrets: Iterable[str], *, keys: Sequence[SigningKey] = ()) -> None:
+    def __init__(
+        self,
+        store: AuditStore,
+        secrets: Iterable[str],
+        *,
+        keys: Sequence[SigningKey] = (),
+        sinks: SinkStore | None = None,
+    ) -> None:
         texts = list(secrets)
         self._store = store
         self._keys = TrailKeys(texts) if texts else None
         self._signing = CheckpointKeys(texts, keys) if texts else None
+        self._sinks = sinks
         self._told: Checkpoint | None = None
         self.lag_ms = 0
         self.is_broken = False
@@ -198,20 +207,84 @@ class AuditService:
     async def prune(self, before_ms: int, *, actor: str) -> int:
         """Remove records that were sealed before this time, the oldest first; return how many.
 
-        Where the chain begins then is vouched for, so that what is left can be verified; each removal is recorded.
+        Where the chain begins then is vouched for, so that what is left can be verified; each removal is recorded. What
+        is to go is verified first: nobody's traces are removed with it. What a sink has not taken stays.
 
         Raises:
             ConfigurationError: there is no secret.
+            Conflict: what is to go does not hold, or nobody vouches for where the chain begins: `verify`.
             Unavailable: the database does not answer; do it again.
         """
-        vouches = partial(vouched, self._needed())
+        keys = self._needed()
         event = Event(EventName.TRAIL_PRUNED, actor=actor, data={"before": before_ms})
         removed = 0
         while True:
-            count = await self._store.prune(before_ms, vouches, limit=_STRETCH, event=event)
+            head = await self.head()
+            until = await self._sound_until(keys, head, before_ms)
+            if until is None:
+                return removed
+            count = await self._store.prune(head.base, vouched(keys, until.number, until.link), event=event)
             if not count:
                 return removed
             removed += count
+
+    async def _sound_until(self, keys: TrailKeys, head: TrailHead, before_ms: int) -> Seal | None:
+        """Return the last seal of those that may go, at most a stretch of them, once all of these were verified."""
+        kept_for = min((state.place for state in await self._sinks_known()), default=head.number)
+        most = min(head.base.number + _STRETCH, head.number - 1, kept_for)
+        verification = Verification(keys, head)
+        last: Seal | None = None
+        after: int | None = None
+        while not verification.count:
+            part = await self._store.sealed(after, limit=_PAGE)
+            gone = [each for each in part if each.seal.number <= most and each.seal.sealed_at < before_ms]
+            verification.take(gone)
+            if gone:
+                last = gone[-1].seal
+            if not part or len(gone) < len(part):
+                break
+            after = part[-1].seal.number
+        if verification.count:
+            place = verification.findings[0].number
+            _log.error("what was to be removed from the sealed trail does not hold", extra={"place": place})
+            raise Conflict("What is to be removed does not hold, and nothing was removed: limen audit verify.")
+        return last if last is not None and last.number > head.base.number else None
+
+    async def recover(self, *, actor: str) -> TrailHead | None:
+        """Let the chain go on at its last seal where the row that says where it stands is gone or is not vouched for.
+
+        It is vouched for anew, which is a record, ``trail_recovered``: what was cut off before is found by a checkpoint
+        as ever, and by nothing else. Records of meanwhile are sealed as they are.
+
+        Returns:
+            Where the chain stands; None where there was nothing to recover.
+
+        Raises:
+            ConfigurationError: there is no secret.
+            Conflict: the row is gone, and where the chain begins cannot be made out: restore a backup.
+            Unavailable: the database does not answer; do it again.
+        """
+        keys = self._needed()
+        base = Base() if await self._store.head() is not None else await self._beginning(keys)
+        event = Event(EventName.TRAIL_RECOVERED, actor=actor)
+        head = await self._store.recover(base, KeyedSealing(keys), event=event)
+        self._told = None
+        return head
+
+    async def _beginning(self, keys: TrailKeys) -> Base:
+        """Make out where the chain begins from its first seal, and from the record of what was removed before it."""
+        first = await self._store.sealed(0, limit=1)
+        if not first or _follows(keys, first[0].seal, Base()):
+            return Base()
+        async for part in self._parts(0):
+            for each in part:
+                base = _removal(keys, each)
+                if base is not None and _follows(keys, first[0].seal, base):
+                    return base
+        raise Conflict("Where the chain begins cannot be made out: restore a backup.")
+
+    async def _sinks_known(self) -> Sequence[SinkState]:
+        return () if self._sinks is None else await self._sinks.states()
 
     def _after_head(self) -> Sealing:
         return KeyedSealing(self._needed())
@@ -257,3 +330,24 @@ class AuditService:
         if self._keys is None:
             raise ConfigurationError(_NO_SECRET)
         return self._keys
+
+
+def _follows(keys: TrailKeys, seal: Seal, base: Base) -> bool:
+    """Tell whether a seal is the first after a beginning."""
+    if seal.number != base.number + 1 or not keys.knows(seal.kid):
+        return False
+    return compare_digest(link_of(keys, seal, base.link), seal.link)
+
+
+def _removal(keys: TrailKeys, each: SealedRecord) -> Base | None:
+    """Return the beginning that a record of a removal tells of; None where it is another record."""
+    record = each.record
+    if record is None or record.event != EventName.TRAIL_PRUNED:
+        return None
+    until, link = record.data.get("until"), record.data.get("link")
+    if type(until) is not int or not isinstance(link, str) or until < 1:
+        return None
+    try:
+        return vouched(keys, until, bytes.fromhex(link))
+    except (ValueError, OverflowError):
+        return None

@@ -1,6 +1,6 @@
 """What the sealed trail asks of a database."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -121,8 +121,8 @@ class Sealing(Protocol):
         ...
 
 
-Vouches: TypeAlias = Callable[[int, bytes], Base]
-"""Vouches for a number and its link as the chain's new beginning."""
+Recovered: TypeAlias = Base
+"""Where a chain begins, as it was made out from what is left of it."""
 
 
 class AuditStore(Protocol):
@@ -169,11 +169,25 @@ class AuditStore(Protocol):
         """
         ...
 
-    async def prune(self, before_ms: int, vouches: Vouches, *, limit: int, event: Event) -> int:
-        """Remove at most ``limit`` of the oldest seals, made before this time, with their records; return how many.
+    async def prune(self, old: Base, new: Base, *, event: Event) -> int:
+        """Remove the seals that follow one beginning up to another, with their records; return how many.
 
-        The last seal stays. Where any goes, ``event`` is written in the same transaction, with ``records`` and
-        ``until`` added to its data.
+        Nothing is removed, and 0 returned, where the chain does not begin at ``old``, or has no seal with the number
+        and the link of ``new``, or ends there, or where a sink has not taken all of it. Where any goes, ``event`` is
+        written in the same transaction, with ``records``, ``until`` and ``link`` added to its data.
+        """
+        ...
+
+    async def recover(self, found: Recovered, sealing: Sealing, *, event: Event) -> TrailHead | None:
+        """Let the chain stand at its last seal, and vouch for that anew, with the event in the same transaction.
+
+        Args:
+            found: where it begins, which is used only where the row that says so is gone.
+            sealing: vouches.
+            event: gets the new place and what stood there before as ``place`` and ``stood`` in its data.
+
+        Returns:
+            Where it stands; None where it stands there already and was vouched for: nothing is done.
         """
         ...
 

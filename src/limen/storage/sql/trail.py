@@ -14,7 +14,7 @@ from typing import Final
 
 from limen.core.errors import Unavailable
 from limen.core.events import Event, EventName
-from limen.features.audit.store import Base, Due, Mark, Seal, SealedRecord, Sealing, TrailHead, Vouches
+from limen.features.audit.store import Base, Due, Mark, Seal, SealedRecord, Sealing, TrailHead
 from limen.features.events.store import StoredEvent
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import LAST_TIME, lossy, octets, reading, record, stored
@@ -113,9 +113,17 @@ UPDATE limen_trail SET nonce = NULL WHERE seq IN (SELECT seq FROM limen_events W
 
 _ERASE_DETAILS = Statement(f"UPDATE limen_events SET source = '', user_agent = '', data = '{{}}' WHERE {_OF_ACCOUNT}")  # noqa: S608
 
-_OLDEST = Statement("""
-SELECT number, link FROM limen_trail WHERE number > :base AND number <= :most AND sealed_at < :before
- ORDER BY number DESC LIMIT 1
+# What a sink has not taken stays.
+_UNTIL = Statement("""
+SELECT number FROM limen_trail
+ WHERE number = :until AND link = :link AND number < (SELECT max(number) FROM limen_trail)
+   AND number <= COALESCE((SELECT min(place) FROM limen_trail_sinks), number)
+""")
+
+_BEGIN_AGAIN = Statement("""
+INSERT INTO limen_trail_head (id, number, link, floor, base_number, base_link, base_kid, base_mac)
+VALUES (1, :number, :link, :floor, :base_number, :base_link, :base_kid, :base_mac)
+ON CONFLICT (id) DO UPDATE SET number = excluded.number, link = excluded.link, floor = excluded.floor
 """)
 
 _REMOVE_RECORDS = Statement("""
@@ -179,9 +187,13 @@ class SQLAudit:
         """Erase details of records by or about an account; see the Protocol."""
         return await self._database.write(partial(_erased, account_id, seq, limit, event))
 
-    async def prune(self, before_ms: int, vouches: Vouches, *, limit: int, event: Event) -> int:
+    async def prune(self, old: Base, new: Base, *, event: Event) -> int:
         """Remove the oldest seals with their records; see the Protocol."""
-        return await self._database.write(partial(_pruned, before_ms, vouches, limit, event))
+        return await self._database.write(partial(_pruned, old, new, event))
+
+    async def recover(self, found: Base, sealing: Sealing, *, event: Event) -> TrailHead | None:
+        """Let the chain stand at its last seal; see the Protocol."""
+        return await self._database.write(partial(_recovered, found, sealing, event))
 
 
 def _due() -> Steps[Due]:
@@ -318,16 +330,32 @@ def _erased(account_id: str, after: int | None, limit: int, event: Event) -> Ste
     return count, following
 
 
-def _pruned(before: int, vouches: Vouches, limit: int, event: Event) -> Steps[int]:
+def _pruned(old: Base, new: Base, event: Event) -> Steps[int]:
     head = _head((yield from row(_LOCK_HEAD)))
-    base = head.base.number
-    most = min(base + limit, head.number - 1)
-    oldest = yield from row(_OLDEST, base=base, most=most, before=before)
-    if oldest is None:
+    if head.base != old or new.number >= head.number:
         return 0
-    until, link = oldest
-    yield from run(_REMOVE_RECORDS, base=base, until=until)
-    count = yield from run(_REMOVE_SEALS, base=base, until=until)
-    yield from run(_MOVE_BASE, **vouches(until, bytes(link))._asdict())
-    yield from record(replace(event, data={**event.data, "records": count, "until": until}))
+    if (yield from row(_UNTIL, until=new.number, link=new.link)) is None:
+        return 0
+    yield from run(_REMOVE_RECORDS, base=old.number, until=new.number)
+    count = yield from run(_REMOVE_SEALS, base=old.number, until=new.number)
+    yield from run(_MOVE_BASE, **new._asdict())
+    told = {"records": count, "until": new.number, "link": new.link.hex()}
+    yield from record(replace(event, data={**event.data, **told}))
     return count
+
+
+def _recovered(found: Base, sealing: Sealing, event: Event) -> Steps[TrailHead | None]:
+    taken = yield from row(_LOCK_HEAD)
+    stands = None if taken is None else _head(taken)
+    last = yield from row(_LAST)
+    if stands is not None and sealing.is_sound(stands) and (last is None or last[0] <= stands.number):
+        return None
+    base = found if stands is None else stands.base
+    number, link, floor = last or (base.number, base.link, 0)
+    place, end = max(number, 0), _link(link)
+    values = {"number": place, "link": end if place else None, "floor": floor or 0}
+    yield from run(_BEGIN_AGAIN, **values, **{f"base_{name}": value for name, value in base._asdict().items()})
+    yield from run(_VOUCH, **sealing.vouches(place, end, floor or 0)._asdict())
+    stood = None if stands is None else stands.number
+    yield from record(replace(event, data={**event.data, "place": place, "stood": stood}))
+    return _head((yield from row(_READ_HEAD)))

@@ -37,6 +37,7 @@ pytest.register_assert_rewrite(
             "issuing",
             "mails",
             "messages",
+            "notices",
             "recovery",
             "restoring",
             "role_assignment",
@@ -44,6 +45,10 @@ pytest.register_assert_rewrite(
             "sessions",
             "sso",
             "storage",
+            "tampering",
+            "trail",
+            "trail_checkpoints",
+            "trail_sinks",
         )
     )
 )
