@@ -29,10 +29,11 @@ PATIENCE = 60.0
 
 
 class Box:
-    """Where mails arrive; `failing` is raised in their place."""
+    """Where mails arrive; `failing` is raised in their place. Notices of new devices lie apart."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.devices: list[EmailMessage] = []
         self.failing: Exception | None = None
         self._lock = threading.Lock()
 
@@ -41,7 +42,8 @@ class Box:
         if self.failing is not None:
             raise self.failing
         with self._lock:
-            self.mails.append(message)
+            is_of_device = str(message["Subject"]).startswith("A login on a new device")
+            (self.devices if is_of_device else self.mails).append(message)
 
 
 @dataclass

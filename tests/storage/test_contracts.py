@@ -20,6 +20,7 @@ from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingCon
 from limen.testing.contracts.mails import MailsContract
 from limen.testing.contracts.messages import MessagesContract
 from limen.testing.contracts.notices import NoticesContract
+from limen.testing.contracts.notices import NoticesContract
 from limen.testing.contracts.recovery import ResetContract, VerifyContract
 from limen.testing.contracts.recovery_endings import EndingContract
 from limen.testing.contracts.restoring import RestoringContract
@@ -181,6 +182,10 @@ class TestApprovalExecution(ExecutionContract):
 
 
 class TestMails(MailsContract):
+    pass
+
+
+class TestNotices(NoticesContract):
     pass
 
 

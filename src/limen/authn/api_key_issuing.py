@@ -132,7 +132,8 @@ def _require(proof: Proof, grant: Grant) -> None:
 
 
 def _event(proof: Proof, actor: str, key_id: str, origin: Origin, data: Mapping[str, object]) -> Event:
-    return Event(GRANTS[proof.grant].record, actor=actor, target=key_id, origin=origin, data=data)
+    record = GRANTS[proof.grant].record
+    return Event(record, actor=actor, target=key_id, origin=origin, data=data, notice=proof.notice)
 
 
 def _listed(names: tuple[str, ...] | None) -> list[str] | None:

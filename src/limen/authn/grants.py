@@ -7,6 +7,7 @@ from enum import StrEnum
 from limen.authn.records import Vouched
 from limen.core.errors import LimenError
 from limen.core.events import EventName, Origin
+from limen.core.notices import Notice
 
 
 class Grant(StrEnum):
@@ -104,6 +105,7 @@ class Proof:
         client_id: the client that acts.
         origin: where the request came from.
         elsewhere: set where a provider made the proof.
+        notice: a mail to the account's owner about what is issued, written with it.
     """
 
     grant: Grant
@@ -113,6 +115,7 @@ class Proof:
     client_id: str
     origin: Origin
     elsewhere: Elsewhere | None = None
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True, slots=True)

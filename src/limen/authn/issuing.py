@@ -8,6 +8,7 @@ conditional INSERT, which asks for the account as it was when the proof was made
 import hmac
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from limen.authn.cookie import CookieSession, CookieTerms, IssuedCookie, PresentedCookie, value_of
@@ -170,7 +171,7 @@ class Door:
                 auth_time=None if elsewhere is None else elsewhere.auth_time,
                 vouched=None if elsewhere is None else elsewhere.vouched,
             ),
-            self._event(rule, proof.account_id, sid, proof.origin, told),
+            replace(self._event(rule, proof.account_id, sid, proof.origin, told), notice=proof.notice),
         )
         if opened is not None:
             metrics.SESSIONS_OPENED.add(proof.grant.value)

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from limen.core.notices import Notice
+
 
 class EventName(StrEnum):
     """Every act that leaves a record. A record is written in the transaction of its act."""
@@ -14,9 +16,9 @@ class EventName(StrEnum):
     ACCOUNT_BLOCKED = "account_blocked"
     ACCOUNT_UNBLOCKED = "account_unblocked"
     ACCOUNT_DELETED = "account_deleted"
+    ACCOUNTS_IMPORTED = "accounts_imported"
     EMAIL_CHANGED = "email_changed"
     LOGIN_SUCCEEDED = "login_succeeded"
-    ACCOUNTS_IMPORTED = "accounts_imported"
     LOGIN_FAILED = "login_failed"
     PASSWORD_CHANGED = "password_changed"
     PASSWORD_CHANGE_FAILED = "password_change_failed"
@@ -109,6 +111,7 @@ class Event:
         target: what it was done to: an account's or a session's id, or a keyed hash of an unknown name.
         origin: where the request came from.
         data: details: plain JSON values.
+        notice: a mail to whose account it is, written in the same transaction; no part of the record.
     """
 
     name: EventName
@@ -117,6 +120,7 @@ class Event:
     target: str = ""
     origin: Origin = NOWHERE
     data: Mapping[str, object] = field(default_factory=dict)
+    notice: Notice | None = None
 
 
 EventSink = Callable[[Event], Awaitable[None]]

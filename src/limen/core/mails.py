@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from limen.core.events import Origin
+from limen.core.notices import Notice as Notice
 
 
 class MailKind(StrEnum):
@@ -18,6 +19,12 @@ class MailKind(StrEnum):
     PASSWORD_CHANGED = "password_changed"
     PASSWORD_RESET = "password_reset"
     EMAIL_CHANGED = "email_changed"
+    NEW_DEVICE = "new_device"
+    LOGIN_AFTER_FAILURES = "login_after_failures"
+    API_KEY_ISSUED = "api_key_issued"
+    SESSION_STOLEN = "session_stolen"
+    IDENTITY_LINKED = "identity_linked"
+    IDENTITY_UNLINKED = "identity_unlinked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +51,6 @@ class NewMail:
     data: Mapping[str, object] = field(default_factory=dict, repr=False)
     account_epoch: int | None = None
     account_email: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A mail to the verified address of an account, if it has one, about what is done to it in the same transaction.
-
-    Attributes:
-        id: UUIDv7.
-        kind: the name of its template.
-        data: plain JSON values for the template; no secret.
-    """
-
-    id: str
-    kind: str
-    data: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

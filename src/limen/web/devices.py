@@ -18,7 +18,7 @@ class DeviceCookies:
     """Reads and sets the cookie.
 
     Args:
-        devices: makes what is in it; None where nothing is throttled, and no cookie is set.
+        devices: makes what is in it; None where nobody asks for it, and no cookie is set.
         https_only: see `limen.authn.cookie.cookie_name`.
     """
 

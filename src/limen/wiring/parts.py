@@ -313,6 +313,8 @@ class Parts:
             sessions_ended=self.sessions.catch_up,
             throttle=self.throttling.logins,
         )
+        if self.recovery is not None:
+            self.sessions.use_mail(self.recovery)
 
     def _build_messages(self, settings: Settings) -> None:
         self.messages = build_messages(

@@ -81,7 +81,8 @@ class ProtectingGate(RunningGate):
         from limen.web.routes.table import own_routes
 
         certificates, https_only, logins = self.client_certificates, self.cookies.https_only, self.throttling.logins
-        known_devices = logins.devices if logins.counts else None
+        # Also who is only told of new devices, by mail, has to know the old ones.
+        known_devices = logins.devices if logins.counts or self.mail is not None else None
         return own_routes(
             adds.prefix,
             accounts=self.accounts,

@@ -256,7 +256,13 @@ class AccountAdministration:
             account_id,
             new_hash=new_hash,
             lifetime_ms=LIFETIME_SECONDS * 1000,
-            event=Event(EventName.PASSWORD_SET, actor=actor.name, target=account_id, origin=origin),
+            event=Event(
+                EventName.PASSWORD_SET,
+                actor=actor.name,
+                target=account_id,
+                origin=origin,
+                notice=self._accounts.notice_of(account_id, MailKind.PASSWORD_CHANGED, origin),
+            ),
             keep_ended_ms=self._keep_ended_ms,
         )
         if not done:

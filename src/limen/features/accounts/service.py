@@ -1,7 +1,7 @@
 """Accounts: made, found, switched off and on, and their passwords."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from limen.authz.authority import Authority
@@ -99,6 +99,11 @@ class AccountService:
     def notice(self, kind: MailKind, origin: Origin) -> Notice | None:
         """Return a notice about what is done to an account now; None where there is no mail."""
         return None if self._notices is None else self._notices.notice(kind, origin)
+
+    def notice_of(self, account_id: str, kind: MailKind, origin: Origin, **more: object) -> Notice | None:
+        """Return the same for an event of this account to carry, with more values for its template."""
+        notice = self.notice(kind, origin)
+        return None if notice is None else replace(notice, account_id=account_id, data={**notice.data, **more})
 
     async def create(
         self,

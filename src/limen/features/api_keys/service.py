@@ -24,6 +24,7 @@ from limen.core.errors import (
 )
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin
 from limen.core.ids import is_uuid7
+from limen.core.mails import MailKind
 from limen.core.networks import canonical_network
 from limen.core.pages import DEFAULT_PAGE, check_limit, check_place
 from limen.core.principal import Principal
@@ -136,7 +137,7 @@ class ApiKeyService:
         terms = self._terms(wanted)
         _require_held(terms.scopes, principal.permissions)
         state = await self._sessions.live_state(principal)
-        proof = _proof(Grant.API_KEY, principal.sub, state.account_epoch, origin)
+        proof = self._proof(Grant.API_KEY, principal.sub, state.account_epoch, origin)
         issued = await self._door.issue_key(proof, terms, created_by=principal.sub)
         if issued is None:
             raise SessionEnded()
@@ -150,7 +151,7 @@ class ApiKeyService:
             Conflict: it was rotated by somebody else at this moment.
         """
         state = await self._sessions.live_state(principal)
-        proof = _proof(Grant.API_KEY_ROTATION, principal.sub, state.account_epoch, origin)
+        proof = self._proof(Grant.API_KEY_ROTATION, principal.sub, state.account_epoch, origin)
         return await self._rotate(proof, key_id, principal.sub, None)
 
     async def revoke_own(self, principal: Principal, key_id: str, *, origin: Origin = NOWHERE) -> None:
@@ -195,7 +196,7 @@ class ApiKeyService:
         async def attempt(authority: Authority | None) -> IssuedKey:
             account = await self._account(actor, account_id)
             _require_held(terms.scopes, self._permissions_of(account.roles) | account.permissions)
-            proof = _proof(Grant.API_KEY, account.id, account.session_epoch, origin)
+            proof = self._proof(Grant.API_KEY, account.id, account.session_epoch, origin)
             issued = await self._door.issue_key(proof, terms, created_by=_name_of(actor), authority=authority)
             if issued is None:
                 raise Conflict("The account is not active.")
@@ -209,7 +210,7 @@ class ApiKeyService:
 
         async def attempt(authority: Authority | None) -> IssuedKey:
             account = await self._account(actor, account_id)
-            proof = _proof(Grant.API_KEY_ROTATION, account.id, account.session_epoch, origin)
+            proof = self._proof(Grant.API_KEY_ROTATION, account.id, account.session_epoch, origin)
             return await self._rotate(proof, key_id, _name_of(actor), authority)
 
         refused = _event(EventName.API_KEY_ROTATED, account_id, key_id, _name_of(actor), origin)
@@ -254,6 +255,10 @@ class ApiKeyService:
             await self._record(Event(EventName.API_KEY_USED, actor=row.account_id, target=row.id, data=data))
 
     # --- inside
+
+    def _proof(self, grant: Grant, account_id: str, epoch: int, origin: Origin) -> Proof:
+        notice = self._accounts.notice_of(account_id, MailKind.API_KEY_ISSUED, origin)
+        return Proof(grant, account_id, epoch, (), "", origin, notice=notice)
 
     async def _account(self, actor: Actor, account_id: str) -> AccountView:
         account = await self._accounts.by_id(account_id)
@@ -347,10 +352,6 @@ def _require_held(scopes: tuple[str, ...] | None, held: frozenset[str]) -> None:
     missing = [scope for scope in scopes or () if scope not in held]
     if missing:
         raise PermissionRequired(f"The owner of the key does not hold {', '.join(missing[:5])}.")
-
-
-def _proof(grant: Grant, account_id: str, epoch: int, origin: Origin) -> Proof:
-    return Proof(grant, account_id, epoch, (), "", origin)
 
 
 def _no_such_key() -> NotFound:

@@ -13,13 +13,17 @@ from limen.authn.issuing import Door, Grant, Issued, Proof
 from limen.core import metrics
 from limen.core.errors import Busy, InvalidCredentials, InvalidInput, LimenError, PasswordChangeRequired
 from limen.core.events import Event, EventName, EventSink, Origin, Outcome
+from limen.core.mails import MailKind
+from limen.core.notices import Notice
 from limen.features.accounts.service import AccountService, AccountView, PasswordCheck
-from limen.features.throttling.service import LoginThrottle
+from limen.features.throttling.service import Attempt, LoginThrottle
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+MANY_FAILURES = 10
+"""Failures in a row after which a login that succeeds is told to its owner, on a known device as well."""
 PASSWORD_METHODS = ("pwd",)
 """Authentication method references of a password (RFC 8176, section 2)."""
 
@@ -130,6 +134,7 @@ class LoginService:
                     methods=PASSWORD_METHODS,
                     client_id=self._client_id,
                     origin=origin,
+                    notice=self._notice(account, attempt, presented),
                 )
             )
         if issued is None:
@@ -162,6 +167,16 @@ class LoginService:
         if new is None:
             raise PasswordChangeRequired("Log in once more, with a new_password beside it.")
         return await self._accounts.replace_temporary_password(account, password, new, origin=origin)
+
+    def _notice(self, account: AccountView, attempt: Attempt, presented: _Presented) -> Notice | None:
+        """Return what the owner is told of this login: one thing, the more alarming one."""
+        if self._throttle.failures_before(attempt) >= MANY_FAILURES:
+            kind = MailKind.LOGIN_AFTER_FAILURES
+        elif self._throttle.devices.known(presented.device, attempt.identifier) is None:
+            kind = MailKind.NEW_DEVICE
+        else:
+            return None
+        return self._accounts.notice_of(account.id, kind, presented.origin)
 
     def _failure(self, check: PasswordCheck, username: str, origin: Origin, *, reason: str = "") -> Event:
         if check.found is None:

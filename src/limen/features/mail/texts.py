@@ -20,6 +20,7 @@ SAMPLE: Final[Mapping[str, object]] = {
     "time": "2026-01-31 12:00 UTC",
     "address": "192.0.2.1",
     "user_agent": "browser",
+    "provider": "Provider",
 }
 """Every value that a template may name. All of them are there each time; some are empty."""
 

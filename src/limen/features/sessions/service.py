@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from hmac import compare_digest
 
@@ -17,6 +17,8 @@ from limen.core.clock import Clock
 from limen.core.errors import AccountNotActive, InvalidRefreshToken, NotFound, SessionEnded, Unavailable
 from limen.core.events import Event, EventName, Origin, Outcome
 from limen.core.ids import is_uuid7
+from limen.core.mails import MailKind, Notices
+from limen.core.notices import Notice
 from limen.core.pages import DEFAULT_PAGE, check_limit, check_place
 from limen.core.principal import Principal
 from limen.crypto.claims import RefreshClaims
@@ -31,6 +33,8 @@ CLOCK_STEP_MS = 2_000
 """How far the database's clock may have stepped back between a rotation and the retry that follows it."""
 POLL_OVERLAP_MS = 10_000
 """Commits are not ordered by their timestamps: each poll reads this much of the past again."""
+TOLD_GAP = 2
+"""How far behind a spent token is whose return is told: its successor was used as well, so no answer was lost."""
 REFUSALS_REMEMBERED = 1_024
 REFUSAL_SECONDS = 60
 """A dead token can be sent for as long as it likes: its refusal is written down once in this time, not each time."""
@@ -133,6 +137,11 @@ class SessionService:
         self._newest_known_at = 0.0
         self._clock = clock
         self._refused: dict[tuple[str, str], float] = {}
+        self._notices: Notices | None = None
+
+    def use_mail(self, notices: Notices) -> None:
+        """Tell owners by mail, from now on, of sessions that somebody else seems to have had."""
+        self._notices = notices
 
     async def refresh(self, token: str, *, origin: Origin) -> Issued:
         """Exchange a refresh token for new tokens (RFC 6749, section 6; rotation: RFC 9700, section 4.14).
@@ -222,11 +231,18 @@ class SessionService:
             data = {"gap": row.generation - presented.gen, "age": row.now - row.rotated_at}
             _log.warning("a spent refresh token was used again; the session ends", extra={"sid": row.sid, **data})
         metrics.REFRESHES.add("rolled_back" if verdict is Verdict.AHEAD else "reused")
-        event = Event(name, Outcome.FAILURE, "", row.sid, origin, data)
+        notice = self._theft(presented, row, verdict, origin)
+        event = Event(name, Outcome.FAILURE, "", row.sid, origin, data, notice)
         await self._store.end(
             row.sid, account_id=row.account_id, reason=reason, event=event, keep_ended_ms=self._keep_ended_ms
         )
         await self.catch_up()
+
+    def _theft(self, presented: RefreshClaims, row: SessionState, verdict: Verdict, origin: Origin) -> Notice | None:
+        """Return what the owner is told: not of a direct parent that came too late, which is mostly a retry."""
+        if self._notices is None or verdict is not Verdict.REUSE or row.generation - presented.gen < TOLD_GAP:
+            return None
+        return replace(self._notices.notice(MailKind.SESSION_STOLEN, origin), account_id=row.account_id)
 
     async def logout(self, token: str, *, origin: Origin) -> None:
         """End the session of a refresh token: any generation, also an expired one, as long as the signature is ours.

@@ -27,6 +27,7 @@ from limen.core.errors import (
 )
 from limen.core.events import Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import is_uuid7, uuid7
+from limen.core.mails import MailKind
 from limen.core.principal import BY_PROVIDER, Principal
 from limen.crypto.encoding import b64url_encode
 from limen.crypto.sealing import Sealer
@@ -349,6 +350,7 @@ class SsoService:
             target=account_id,
             origin=origin,
             data={"provider": provider.name},
+            notice=self._accounts.notice_of(account_id, MailKind.IDENTITY_LINKED, origin, provider=provider.title),
         )
         done = await self._store.link(
             account_id, epoch, assertion.identity, sid=flow.session_id, provider=provider.name, event=event
@@ -370,7 +372,13 @@ class SsoService:
             NotFound: there is no such identity of this account.
             Conflict: it is the last way in.
         """
-        event = Event(EventName.IDENTITY_UNLINKED, actor=principal.sub, target=principal.sub, origin=origin)
+        event = Event(
+            EventName.IDENTITY_UNLINKED,
+            actor=principal.sub,
+            target=principal.sub,
+            origin=origin,
+            notice=self._accounts.notice_of(principal.sub, MailKind.IDENTITY_UNLINKED, origin),
+        )
         done = None
         if is_uuid7(identity_id):
             done = await self._store.unlink(identity_id, account_id=principal.sub, event=event)

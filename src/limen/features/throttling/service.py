@@ -98,6 +98,12 @@ class LoginThrottle:
                     raise
         return Attempt(identifier, await self._throttle.count(*self._of_strangers(identifier, address)))
 
+    @staticmethod
+    def failures_before(attempt: Attempt) -> int:
+        """Return how many attempts in a row came before this one, from where it was tried: strangers, or devices."""
+        counted = zip(attempt.counted.limits, attempt.counted.held, strict=True)
+        return max((held.taken - 1 for limit, held in counted if limit.name in (ACCOUNT_ROW, DEVICE_ROW)), default=0)
+
     async def succeeded(self, attempt: Attempt, *, account_id: str) -> None:
         """Begin the account's counts anew. Of the network's, no more than this one attempt is taken out.
 

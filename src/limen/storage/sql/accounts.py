@@ -13,7 +13,8 @@ from limen.features.sessions.store import EndReason
 from limen.storage.sql.authority import actor_locked, locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
-from limen.storage.sql.mails import notify, queue
+from limen.storage.sql.mails import queue
+from limen.storage.sql.notices import notify
 from limen.storage.sql.proofs import take_proofs
 from limen.storage.sql.reach import end_reach
 from limen.storage.sql.roles import HELD_BY_ACCOUNT, list_changed_roles, refuse_last_administrator, role_names

@@ -9,6 +9,7 @@ import msgspec
 from limen.core.events import Event
 from limen.features.events.store import EventFilter, StoredEvent, Stretch
 from limen.storage.sql.database import Database
+from limen.storage.sql.notices import notify
 from limen.storage.sql.statement import Row, Statement, Steps, row, rows, run
 
 LOOKED_AT: Final = 20_000
@@ -84,8 +85,10 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def record(event: Event) -> Steps[None]:
-    """Insert the event, in the transaction of its act."""
+    """Insert the event, in the transaction of its act, and the notice that goes with it."""
     yield from run(_INSERT, **columns_of(event))
+    if event.notice is not None:
+        yield from notify(event.notice.account_id, event.notice)
 
 
 def columns_of(event: Event) -> dict[str, Any]:

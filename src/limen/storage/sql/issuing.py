@@ -9,6 +9,7 @@ from limen.core.events import Event
 from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import columns_of, record
+from limen.storage.sql.notices import notify
 from limen.storage.sql.roles import HELD_BY_SESSION, role_names
 from limen.storage.sql.statement import Row, Statement, Steps, row, run
 
@@ -157,7 +158,8 @@ class SQLIssuing:
         """Insert the session by one conditional INSERT … SELECT from its account, and the event with it."""
         opening = partial(self._recorded, _OPEN, _columns_of_session(session), event)
         if session.vouched is None:
-            found = await self._write(opening)
+            write = self._write if event.notice is None else self._database.write
+            found = await write(opening)
         else:
             found = await self._database.write(partial(_vouched, session.sid, session.vouched, opening))
         return None if found is None else current(session.sid, session.account_id, found)
@@ -200,7 +202,10 @@ def _bound(session: NewSession, registration: str, event: Event) -> Steps[Row | 
 
 
 def _in_one(statement: Statement, columns: dict[str, object], event: Event) -> Steps[Row | None]:
-    return (yield from row(statement, **columns, **columns_of(event)))
+    found = yield from row(statement, **columns, **columns_of(event))
+    if found is not None and event.notice is not None:
+        yield from notify(event.notice.account_id, event.notice)
+    return found
 
 
 def _in_two(statement: Statement, columns: dict[str, object], event: Event) -> Steps[Row | None]:

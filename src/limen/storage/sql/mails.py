@@ -3,20 +3,16 @@
 import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
 
 from limen.authz.authority import Authority
 from limen.core import metrics
 from limen.core.events import Event
 from limen.core.ids import uuid7
-from limen.core.mails import ClaimedMail, NewMail, Notice
+from limen.core.mails import ClaimedMail, NewMail
 from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.statement import Row, Statement, Steps, row, run
-
-NOTICE_LIFETIME_MS: Final = 3 * 24 * 60 * 60 * 1000
-"""Milliseconds after which a notice is not sent any more: what it tells of is no news by then."""
 
 _QUEUE = Statement("""
 INSERT INTO limen_mails (id, kind, recipient, data, status, created_at, expires_at, next_at)
@@ -33,14 +29,6 @@ SELECT :id, :kind, a.id, a.session_epoch, CAST(:roles_version AS integer), :reci
   FROM limen_accounts a
  WHERE a.id = :account_id AND a.session_epoch = :epoch
    AND COALESCE(a.email, '') = COALESCE(CAST(:account_email AS text), '')
-""")
-
-# To an address that was proved, and is the account's own at this moment; to nobody otherwise.
-_NOTICE = Statement("""
-INSERT INTO limen_mails (id, kind, account_id, recipient, data, status, created_at, expires_at, next_at)
-SELECT :id, :kind, a.id, a.email, :data, 'queued', @now, @now + :lifetime, @now
-  FROM limen_accounts a JOIN limen_verified_emails v ON v.account_id = a.id AND v.email = a.email
- WHERE a.id = :account_id AND a.status <> 'deleted'
 """)
 
 _COLUMNS = "id, kind, recipient, account_id, data, sealed, attempts, created_at, expires_at, expires_at <= @now, lease"
@@ -117,21 +105,6 @@ def queue(mail: NewMail, *, roles_version: int | None = None) -> Steps[bool]:
         return _counted((yield from run(_QUEUE, **values)))
     seen = {"epoch": mail.account_epoch, "account_email": mail.account_email, "roles_version": roles_version}
     return _counted((yield from run(_QUEUE_FOR_ACCOUNT, account_id=mail.account_id, **seen, **values)))
-
-
-def notify(account_id: str, notice: Notice | None) -> Steps[None]:
-    """Insert a notice to the account's verified address as it is now, in the transaction of what it tells of."""
-    if notice is None:
-        return
-    queued = yield from run(
-        _NOTICE,
-        id=notice.id,
-        kind=notice.kind,
-        account_id=account_id,
-        data=_json(notice.data),
-        lifetime=NOTICE_LIFETIME_MS,
-    )
-    _counted(queued)
 
 
 def _counted(queued: int) -> bool:

@@ -9,7 +9,7 @@ from limen.features.recovery.store import NewProof, Prepared, Preparing, ProofOw
 from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
-from limen.storage.sql.mails import notify
+from limen.storage.sql.notices import notify
 from limen.storage.sql.proofs import take_proofs
 from limen.storage.sql.reach import end_reach
 from limen.storage.sql.statement import NOBODY, Statement, Steps, row, run

@@ -38,6 +38,7 @@ pytest.register_assert_rewrite(
             "mails",
             "messages",
             "notices",
+            "notices",
             "recovery",
             "restoring",
             "role_assignment",
