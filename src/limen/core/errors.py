@@ -400,7 +400,16 @@ class BodyTooLarge(LimenError):
     status = 413
     code = "body_too_large"
     title = "The body is too large."
-    hint = "limen's own routes read at most 64 KiB."
+    hint = "limen's own routes read at most 64 KiB, the application's what LIMEN_MAX_BODY says, if anything."
+
+
+class HostNotAllowed(LimenError):
+    """The request is for a host that is not answered for (RFC 9110, section 15.5.20)."""
+
+    status = 421
+    code = "host_not_allowed"
+    title = "This server does not answer for that host."
+    hint = "LIMEN_ALLOWED_HOSTS lists the hosts that are answered for."
 
 
 class UnsupportedMediaType(LimenError):

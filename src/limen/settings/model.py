@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     smtp_url: Annotated[SecretStr | None, _read(parsing.smtp_url)] = None
     cors_origins: OriginList = ()
     allowed_hosts: HostList = ()
-    max_body: int | None = Field(None, ge=65_536)
+    max_body: int | None = Field(None, ge=65_536, le=1_073_741_824)
     body_timeout: int | None = Field(None, ge=1, le=3_600)
     opener_policy: Annotated[
         Literal["unsafe-none", "same-origin-allow-popups", "same-origin"], BeforeValidator(_lower)

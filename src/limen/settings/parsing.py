@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from limen.core.networks import canonical_network
+from limen.core.networks import canonical_address, canonical_network
 from limen.core.rates import Rate
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -69,6 +69,29 @@ def canonical_origin(text: str) -> str:
     if port is None or port == _DEFAULT_PORTS.get(parts.scheme):
         return f"{parts.scheme}://{host}"
     return f"{parts.scheme}://{host}:{port}"
+
+
+def allowed_host(text: str) -> str:
+    """Return a host that is answered for: a name, an address, or ``*.`` before a name, as they are compared.
+
+    IPv6 addresses lose their brackets, names their capitals and the dot at their end.
+    """
+    host = text.strip().casefold().removesuffix(".")
+    if host == "*":
+        raise ValueError("must name each host; leave it out where any is answered for")
+    address = canonical_address(host.removeprefix("[").removesuffix("]"))
+    if address:
+        return address
+    if not _HOST.match(host.removeprefix("*.")) or host.startswith("["):
+        raise ValueError(
+            "must be a host such as app.example, *.app.example, 10.0.0.5 or ::1, without scheme and port"
+        )
+    return host
+
+
+def host_of(url: str) -> str:
+    """Return the host of an address that was read, as `allowed_host` writes it."""
+    return allowed_host(urlsplit(url).hostname or "")
 
 
 def public_url(text: str) -> str:

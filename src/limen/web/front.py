@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from limen.web.headers import USUAL, AnswerHeaders
+from limen.web.hosts import AllowedHosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,9 +13,20 @@ class Front:
 
     Attributes:
         headers: the security headers of the application's answers.
+        hosts: the hosts that are answered for; None for any.
+        most_body_bytes: of a request to the application's own routes; None for any number.
+        body_seconds: how long such a body may take; None for any time.
     """
 
     headers: AnswerHeaders = USUAL
+    hosts: AllowedHosts | None = None
+    most_body_bytes: int | None = None
+    body_seconds: int | None = None
+
+    @property
+    def bounds_bodies(self) -> bool:
+        """Whether bodies are bounded in any way."""
+        return self.most_body_bytes is not None or self.body_seconds is not None
 
 
 USUAL_FRONT: Final = Front()

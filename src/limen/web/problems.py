@@ -14,7 +14,7 @@ from starlette.types import Scope, Send
 
 from limen.core import metrics
 from limen.core.errors import LimenError, LimitHit, RateLimited, Unauthenticated
-from limen.web.headers import OWN_JSON_HEADERS, RawHeaders
+from limen.web.headers import OWN_JSON_HEADERS, USUAL, RawHeaders, is_https
 
 BEARER: Final = "Bearer"
 TYPE_PREFIX: Final = "urn:limen:error:"
@@ -143,7 +143,10 @@ async def send_answer(scope: Scope, send: Send, answer: Answer) -> None:
     else:
         start, body = "http.response.start", "http.response.body"
     content = b"" if scope.get("method") == "HEAD" else answer.body
-    await send({"type": start, "status": answer.status, "headers": list(answer.headers)})
+    headers = list(answer.headers)
+    # What is answered before the guard has nobody else who adds them.
+    USUAL.add(headers, is_https(scope))
+    await send({"type": start, "status": answer.status, "headers": headers})
     await send({"type": body, "body": content, "more_body": False})
 
 

@@ -148,8 +148,15 @@ class Parts:
         """What answers carry, and what is asked of a request before anything else."""
         from limen.web.front import Front
         from limen.web.headers import AnswerHeaders
+        from limen.web.hosts import AllowedHosts
 
-        return Front(headers=AnswerHeaders(self.settings.opener_policy, self.settings.resource_policy))
+        settings = self.settings
+        return Front(
+            AnswerHeaders(settings.opener_policy, settings.resource_policy),
+            AllowedHosts(settings.hosts) if settings.allowed_hosts else None,
+            settings.max_body,
+            settings.body_timeout,
+        )
 
     @cached_property
     def proxies(self) -> "TrustedProxies":

@@ -91,6 +91,11 @@ class OwnRoutes(BaseRoute):
                     return self._matched(scope, each, named)
         return Match.NONE, {}
 
+    def methods_at(self, scope: Scope) -> str | None:
+        """Return the methods that there are at a path, as Allow has them; None where it is none of limen's own."""
+        resource: _Resource | None = self.matches(scope)[1].get("limen.resource")
+        return None if resource is None else resource.allow
+
     def _matched(self, scope: Scope, resource: _Resource, named: Mapping[str, object]) -> tuple[Match, Scope]:
         if scope["type"] != "http":
             return Match.NONE, {}
