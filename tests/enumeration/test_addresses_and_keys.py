@@ -133,8 +133,8 @@ async def bearer_of(world: World, username: str) -> dict[str, str]:
 async def test_an_api_key(world: World) -> None:
     """Another secret under a known id, a revoked one, one of a disabled account: alike, and like an id of nobody's.
 
-    A row that is found is read, which takes some hundredths of a millisecond more. An id is no secret, and has 74 random
-    bits, so nobody comes upon one by trying.
+    A row that is found is read, which takes some hundredths of a millisecond more. An id is no secret, and has 74
+    random bits, so nobody comes upon one by trying.
     """
     for kind in ("known", "revoked", "off"):
         await world.add(kind, 1, email=False)
