@@ -78,7 +78,7 @@ def test_the_migrations_build_what_the_code_declares(migrated: Path, tmp_path: P
     engine = create_engine(f"sqlite:///{declared}")
     METADATA.create_all(engine)
     engine.dispose()
-    assert len(_schema(migrated)) == len(METADATA.tables) == 33
+    assert len(_schema(migrated)) == len(METADATA.tables) == 34
     assert _schema(migrated) == _schema(declared)
     assert _checks(migrated) == _checks(declared)
     assert sum(len(checks) for checks in _checks(migrated).values()) == 20

@@ -220,7 +220,8 @@ def delete(
 ) -> None:
     """Delete an account for good: its name, address, password and roles are erased, and its sessions end.
 
-    The id stays, so that what refers to it still refers to something; the name is free again. Nothing undoes it.
+    So are the details of what it did in the audit trail. The id stays, so that what refers to it still refers to
+    something; the name is free again. Nothing undoes it.
     """
     from limen.features.roles.service import OPERATOR
 
@@ -230,6 +231,7 @@ def delete(
     async def act(gate: "Limen") -> "AccountView":
         account = await gate.accounts.by_username(name)
         await gate.administration.delete(OPERATOR, account.id)
+        await gate.erasures.work_now()
         return account
 
     account = with_gate(act, env_file)

@@ -11,6 +11,7 @@ from limen.authn.message_records import MessageIssuingStore
 from limen.authn.records import IssuingStore
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import ConfigurationError
+from limen.features.accounts.erasing import ErasureStore
 from limen.features.accounts.importing import ImportStore
 from limen.features.accounts.store import AccountAdministrationStore, AccountStore
 from limen.features.api_keys.store import ApiKeyStore
@@ -114,6 +115,12 @@ class Storage(Protocol):
     def imports(self) -> ImportStore:
         """Accounts that are brought in from elsewhere."""
         ...
+    @property
+    def erasures(self) -> ErasureStore:
+        """What deleted accounts left in the audit trail."""
+        ...
+
+    @property
 
     def maintenance(self) -> MaintenanceStore:
         """Work on the data as a whole."""

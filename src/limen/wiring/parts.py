@@ -33,6 +33,7 @@ from limen.crypto.keys import KeySet, SigningKey, hkdf_sha256
 from limen.crypto.passwords import PasswordHasher
 from limen.crypto.refresh import RefreshKeys
 from limen.features.accounts.administration import AccountAdministration
+from limen.features.accounts.erasing import ErasureService
 from limen.features.accounts.existing import ExistingAccounts, TakingOver
 from limen.features.accounts.importing import ImportService
 from limen.features.accounts.password_policy import host_words
@@ -287,6 +288,9 @@ class Parts:
             self.storage.sinks,
             [secret.get_secret_value() for secret in self.settings.data_secrets],
             self.settings.audit_key_files,
+        )
+        self.erasures = ErasureService(
+            self.storage.erasures, erase=lambda account_id, actor: self.audit.erase_details(account_id, actor=actor)
         )
         self.sinks = build_sinks(
             self.settings.audit_sinks,

@@ -195,12 +195,22 @@ class AuditService:
         """
         self._needed()
         if not is_uuid7(account_id):  # «system» is an actor, too, and an empty name most of all
+        return await self.erase_details(account_id, actor=actor)
+
+    async def erase_details(self, account_id: str, *, actor: str) -> int:
+        """Do as `erase` does, also where nothing is sealed: a deleted account is erased wherever it left anything.
+
+        Raises:
+            InvalidInput: that is no account's id.
+            Unavailable: the database does not answer; do it again.
+        """
             message = "An account is named by its id."
             raise InvalidInput(message, errors=[InputFault(("account",), "malformed", message)])
         event = Event(EventName.DETAILS_ERASED, actor=actor, target=account_id)
-        erased, seq = await self._store.erase(account_id, None, limit=_STRETCH, event=event)
+        sessions = await self._store.sessions_of(account_id)
+        erased, seq = await self._store.erase(account_id, None, limit=_STRETCH, event=event, sessions=sessions)
         while seq is not None:
-            count, seq = await self._store.erase(account_id, seq, limit=_STRETCH, event=event)
+            count, seq = await self._store.erase(account_id, seq, limit=_STRETCH, event=event, sessions=sessions)
             erased += count
         return erased
 

@@ -159,8 +159,16 @@ class AuditStore(Protocol):
         """
         ...
 
-    async def erase(self, account_id: str, seq: int | None, *, limit: int, event: Event) -> tuple[int, int | None]:
+    async def sessions_of(self, account_id: str) -> Sequence[str]:
+        """Return the ids of what an account did something with: its sessions are among them."""
+        ...
+
+    async def erase(
+        self, account_id: str, seq: int | None, *, limit: int, event: Event, sessions: Sequence[str] = ()
+    ) -> tuple[int, int | None]:
         """Erase the details of records by or about an account, among the ``limit`` that follow this number.
+
+        What was done with one of ``sessions`` by somebody who had proved nothing, with a spent token, is theirs too.
 
         Where there was one, ``event`` is written in the same transaction, with ``records`` added to its data.
 

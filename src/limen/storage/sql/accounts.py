@@ -12,6 +12,7 @@ from limen.features.accounts.store import Account, AccountStatus, NewAccount, St
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.authority import actor_locked, locked
 from limen.storage.sql.database import Database
+from limen.storage.sql.erasures import take_what_is_personal
 from limen.storage.sql.events import record
 from limen.storage.sql.mails import queue
 from limen.storage.sql.notices import notify
@@ -270,6 +271,7 @@ def _deleted(account_id: str, event: Event, keep_ended_ms: int, authority: Autho
     yield from run(_TAKE_IDENTITIES, id=account_id)
     yield from run(_TAKE_FORMER_IDENTITIES, id=account_id)
     yield from take_proofs(account_id)
+    yield from take_what_is_personal(account_id, event)
     yield from run(_TAKE_MAILS, id=account_id)
     yield from run(_TAKE_ADDRESSES, id=account_id)
     yield from run(_BURY, id=account_id, tombstone=f"deleted {account_id}")

@@ -25,6 +25,7 @@ from limen.storage.sql.borrowed_hosts import BorrowedPostgres, place
 from limen.storage.sql.client_certificates import SQLClientCertificates
 from limen.storage.sql.cookies import SQLCookies
 from limen.storage.sql.database import Operation
+from limen.storage.sql.erasures import SQLErasures
 from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.housekeeping import Housekeeping
 from limen.storage.sql.mails import SQLMails
@@ -98,6 +99,7 @@ class PostgresStorage:
         self.audit = SQLAudit(self)
         self.sinks = SQLTrailSinks(self)
         self.imports = SQLAccountImports(self)
+        self.erasures = SQLErasures(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)

@@ -25,6 +25,7 @@ from limen.storage.sql.client_certificates import SQLClientCertificates
 from limen.storage.sql.connection import Connection
 from limen.storage.sql.cookies import SQLCookies
 from limen.storage.sql.database import Operation
+from limen.storage.sql.erasures import SQLErasures
 from limen.storage.sql.events import SQLEvents
 from limen.storage.sql.group_commit import QUEUE_SIZE, Reader, Writer
 from limen.storage.sql.housekeeping import Housekeeping
@@ -80,6 +81,7 @@ class SQLiteStorage:
         self.audit = SQLAudit(self)
         self.sinks = SQLTrailSinks(self)
         self.imports = SQLAccountImports(self)
+        self.erasures = SQLErasures(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)

@@ -545,6 +545,19 @@ THROTTLES = Table(
 
 # The code of which revision works with the schema as it is (`limen.storage.sql.migrations`).
 SCHEMA_COMPATIBLE = Table(
+# Deleted accounts of which the audit trail still has details.
+ERASURES = Table(
+    "limen_erasures",
+    METADATA,
+    # No foreign key: it is about what is no account any more.
+    Column("account_id", IDENTIFIER, primary_key=True),
+    Column("actor", String(64), nullable=False),
+    Column("requested_at", BigInteger, nullable=False),
+    # Until then one process works on it.
+    Column("lease_until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
     "limen_schema_compatible",
     METADATA,
     Column("revision", String(32), primary_key=True),

@@ -6,7 +6,9 @@ for each until it ends), and moves the floor, below which it does not look again
 lower number have ended. SQLite has one writer: there nothing comes late.
 """
 
+import json
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -101,6 +103,10 @@ SELECT {record} FROM limen_events e
    AND NOT EXISTS (SELECT 1 FROM limen_trail t WHERE t.seq = e.seq) ORDER BY e.seq
 """)
 
+_SESSIONS_OF = Statement("""
+SELECT DISTINCT target FROM limen_events WHERE actor = :account_id AND target <> :account_id AND target <> ''
+""")
+
 # What says that something was erased stays as it is.
 _OF_ACCOUNT: Final = f"""
 seq >= :first AND seq <= :until AND (actor = :account_id OR target = :account_id)
@@ -112,6 +118,30 @@ UPDATE limen_trail SET nonce = NULL WHERE seq IN (SELECT seq FROM limen_events W
 """)  # noqa: S608
 
 _ERASE_DETAILS = Statement(f"UPDATE limen_events SET source = '', user_agent = '', data = '{{}}' WHERE {_OF_ACCOUNT}")  # noqa: S608
+
+# Somebody who had proved nothing came with a spent token of one of these sessions.
+_OF_SESSIONS: Final = f"""
+seq >= :first AND seq <= :until AND actor = '' AND (source <> '' OR user_agent <> '')
+   AND event <> '{EventName.DETAILS_ERASED.value}'
+"""
+_LISTED: Final = "AND target IN (SELECT value FROM json_each(:sids))"
+_LISTED_PG: Final = "AND target IN (SELECT json_array_elements_text(CAST(:sids AS json)))"
+
+_ERASE_SESSION_NONCES = Statement(
+    f"UPDATE limen_trail SET nonce = NULL WHERE seq IN (SELECT seq FROM limen_events WHERE {_OF_SESSIONS} {_LISTED})",  # noqa: S608
+    postgres=f"""
+UPDATE limen_trail SET nonce = NULL WHERE seq IN (SELECT seq FROM limen_events WHERE {_OF_SESSIONS} {_LISTED_PG})
+""",  # noqa: S608
+)
+
+_ERASE_SESSIONS = Statement(
+    f"""
+UPDATE limen_events SET source = '', user_agent = '', data = '{{}}' WHERE {_OF_SESSIONS} {_LISTED} RETURNING target
+""",  # noqa: S608
+    postgres=f"""
+UPDATE limen_events SET source = '', user_agent = '', data = '{{}}' WHERE {_OF_SESSIONS} {_LISTED_PG} RETURNING target
+""",  # noqa: S608
+)
 
 # What a sink has not taken stays.
 _UNTIL = Statement("""
@@ -183,9 +213,15 @@ class SQLAudit:
         """Return records without a seal among those that follow; see the Protocol."""
         return await self._database.read(partial(_without_seal, seq, limit))
 
-    async def erase(self, account_id: str, seq: int | None, *, limit: int, event: Event) -> tuple[int, int | None]:
+    async def sessions_of(self, account_id: str) -> Sequence[str]:
+        """Return the ids of what an account did something with: its sessions are among them."""
+        return await self._database.read(partial(_sessions_of, account_id))
+
+    async def erase(
+        self, account_id: str, seq: int | None, *, limit: int, event: Event, sessions: Sequence[str] = ()
+    ) -> tuple[int, int | None]:
         """Erase details of records by or about an account; see the Protocol."""
-        return await self._database.write(partial(_erased, account_id, seq, limit, event))
+        return await self._database.write(partial(_erased, account_id, seq, limit, event, sessions))
 
     async def prune(self, old: Base, new: Base, *, event: Event) -> int:
         """Remove the oldest seals with their records; see the Protocol."""
@@ -318,7 +354,13 @@ def _without_seal(after: int | None, limit: int) -> Steps[tuple[list[StoredEvent
     return stored((yield from rows(_WITHOUT_SEAL, first=first, until=until))), following
 
 
-def _erased(account_id: str, after: int | None, limit: int, event: Event) -> Steps[tuple[int, int | None]]:
+def _sessions_of(account_id: str) -> Steps[list[str]]:
+    return [str(target) for (target,) in (yield from rows(_SESSIONS_OF, account_id=account_id))]
+
+
+def _erased(
+    account_id: str, after: int | None, limit: int, event: Event, sessions: Sequence[str]
+) -> Steps[tuple[int, int | None]]:
     yield from row(_LOCK_HEAD)
     first = _following(after)
     until, following = yield from _stretch(first, limit)
@@ -327,7 +369,19 @@ def _erased(account_id: str, after: int | None, limit: int, event: Event) -> Ste
     count = yield from run(_ERASE_DETAILS, **chosen)
     if count:
         yield from record(replace(event, data={**event.data, "records": count}))
-    return count, following
+    return count + (yield from _sessions_erased(sessions, first, until, event)), following
+
+
+def _sessions_erased(sessions: Sequence[str], first: int, until: int, event: Event) -> Steps[int]:
+    """Erase what was done with these sessions by nobody, and say so of each: what is erased has to be accounted for."""
+    if not sessions:
+        return 0
+    chosen = {"first": first, "until": until, "sids": json.dumps(list(sessions))}
+    yield from run(_ERASE_SESSION_NONCES, **chosen)
+    targets = Counter(str(target) for (target,) in (yield from rows(_ERASE_SESSIONS, **chosen)))
+    for target, count in sorted(targets.items()):
+        yield from record(replace(event, target=target, data={**event.data, "records": count}))
+    return targets.total()
 
 
 def _pruned(old: Base, new: Base, event: Event) -> Steps[int]:

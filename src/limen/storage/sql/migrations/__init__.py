@@ -36,6 +36,7 @@ REVISIONS = (
     "0016",
     "0019",
     "0024",
+    "0023",
 )
 """Every revision this version knows, oldest first; a test compares them with the files."""
 
