@@ -140,6 +140,15 @@ class Server:
         """End the process as a loss of power would, for it: nothing is finished, nothing is said (SIGKILL)."""
         self._end(signal.SIGKILL)
 
+    def stop(self) -> None:
+        """End the process as an operator does (SIGTERM): what is under way is finished."""
+        self._end(signal.SIGTERM)
+
+    def move_to(self, nursery: Nursery) -> None:
+        """Let the next process come from another nursery, which has another clock or another version of the code."""
+        assert not self.pid
+        self._nursery = nursery
+
     def _end(self, how: int) -> None:
         os.kill(self.pid, how)
         self._nursery.tell(f"gone {self.pid}")

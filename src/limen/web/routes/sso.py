@@ -323,6 +323,10 @@ def sso_routes(sso: Sso, cookies: Cookies, throttle: RequestThrottle, *, prefix:
     @endpoint
     async def ask_logout(request: Request) -> Response:
         """Ask whether to log out."""
+        rejection = state_of(request.scope).rejection
+        # Whether there is a session cannot be told: that there was none would be a lie.
+        if rejection is not None and rejection.status >= 500:
+            raise rejection
         return await routes.ask_logout(request)
 
     @public
