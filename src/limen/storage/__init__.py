@@ -111,17 +111,16 @@ class Storage(Protocol):
         ...
 
     @property
-    @property
     def imports(self) -> ImportStore:
         """Accounts that are brought in from elsewhere."""
         ...
+
     @property
     def erasures(self) -> ErasureStore:
         """What deleted accounts left in the audit trail."""
         ...
 
     @property
-
     def maintenance(self) -> MaintenanceStore:
         """Work on the data as a whole."""
         ...

@@ -110,9 +110,9 @@ class RunningGate(KnowingGate):
             ("roles", self._follow_roles, POLL_SECONDS),
             ("housekeeping", self.storage.sweep, SWEEP_SECONDS),
             ("approved actions", self.approvals.work, POLL_SECONDS),
+            ("erasures", self.erasures.work, POLL_SECONDS),
         ]
         if self.mail is not None:
-            ("erasures", self.erasures.work, POLL_SECONDS),
             work.append(("mails", self.mail.work, POLL_SECONDS))
         if self.signing_keys is not None:
             work.append(("signing keys", self.signing_keys.catch_up, POLL_SECONDS))

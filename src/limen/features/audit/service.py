@@ -194,7 +194,6 @@ class AuditService:
             Unavailable: the database does not answer; do it again.
         """
         self._needed()
-        if not is_uuid7(account_id):  # «system» is an actor, too, and an empty name most of all
         return await self.erase_details(account_id, actor=actor)
 
     async def erase_details(self, account_id: str, *, actor: str) -> int:
@@ -204,6 +203,7 @@ class AuditService:
             InvalidInput: that is no account's id.
             Unavailable: the database does not answer; do it again.
         """
+        if not is_uuid7(account_id):  # «system» is an actor, too, and an empty name most of all
             message = "An account is named by its id."
             raise InvalidInput(message, errors=[InputFault(("account",), "malformed", message)])
         event = Event(EventName.DETAILS_ERASED, actor=actor, target=account_id)

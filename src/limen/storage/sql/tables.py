@@ -543,8 +543,6 @@ THROTTLES = Table(
     sqlite_with_rowid=False,
 )
 
-# The code of which revision works with the schema as it is (`limen.storage.sql.migrations`).
-SCHEMA_COMPATIBLE = Table(
 # Deleted accounts of which the audit trail still has details.
 ERASURES = Table(
     "limen_erasures",
@@ -558,6 +556,8 @@ ERASURES = Table(
     sqlite_with_rowid=False,
 )
 
+# The code of which revision works with the schema as it is (`limen.storage.sql.migrations`).
+SCHEMA_COMPATIBLE = Table(
     "limen_schema_compatible",
     METADATA,
     Column("revision", String(32), primary_key=True),
