@@ -26,6 +26,7 @@ from limen.testing.contracts.recovery_endings import EndingContract
 from limen.testing.contracts.restoring import RestoringContract
 from limen.testing.contracts.role_assignment import AssignRolesContract
 from limen.testing.contracts.roles import RoleDefinitionsContract, RolesContract
+from limen.testing.contracts.session_cap import SessionCapContract
 from limen.testing.contracts.sessions import SessionsContract
 from limen.testing.contracts.signing_keys import SigningKeysContract
 from limen.testing.contracts.sso import SsoFlowsContract, SsoIdentitiesContract, SsoSessionsContract
@@ -211,6 +212,10 @@ class TestTrail(TrailContract):
 
 class TestTampering(TamperingContract):
     pass
+
+
+class TestSessionCap(SessionCapContract):
+    """Never more sessions than may be."""
 
 
 class TestThrottles(ThrottlesContract):

@@ -24,10 +24,10 @@ from limen.authn.grants import (
     Proof,
     TokenTerms,
 )
-from limen.authn.records import CurrentSession, IssuingStore, NewSession, Renewal, Rotation
+from limen.authn.records import CurrentSession, IssuingStore, NewSession, Renewal, Rotation, SessionCap
 from limen.core import metrics
 from limen.core.errors import Unavailable
-from limen.core.events import Event, Origin
+from limen.core.events import Event, EventName, Origin, Outcome
 from limen.core.held import ends_of, held_at, split
 from limen.core.ids import uuid7
 from limen.core.principal import Principal
@@ -79,6 +79,8 @@ class Door:
             a token that is stated again is stated under the secret it was made with.
         cookie_terms: how long cookie sessions last.
         told_roles: told which roles an account holds, each time that a token of it is about to state them.
+        most_sessions: how many sessions of people an account may have at a time; 0 for any number.
+        keep_ended_ms: how long a session that has ended is listed as such.
     """
 
     def __init__(
@@ -91,8 +93,11 @@ class Door:
         refresh_signing_keys: Iterable[SigningKey],
         cookie_terms: CookieTerms = CookieTerms(),  # noqa: B008 - it cannot be changed
         told_roles: Callable[[str, frozenset[str]], None] = lambda _account_id, _roles: None,
+        most_sessions: int = 0,
+        keep_ended_ms: int = 0,
     ) -> None:
         self._store = store
+        self._most_sessions, self._keep_ended_ms = most_sessions, keep_ended_ms
         self._told_roles = told_roles
         self._terms = terms
         self.use_access_key(access_key)
@@ -170,12 +175,20 @@ class Door:
                 address=proof.origin.address,
                 auth_time=None if elsewhere is None else elsewhere.auth_time,
                 vouched=None if elsewhere is None else elsewhere.vouched,
+                cap=self._cap(proof, sid),
             ),
             replace(self._event(rule, proof.account_id, sid, proof.origin, told), notice=proof.notice),
         )
         if opened is not None:
             metrics.SESSIONS_OPENED.add(proof.grant.value)
         return opened
+
+    def _cap(self, proof: Proof, sid: str) -> SessionCap | None:
+        if not self._most_sessions:
+            return None
+        data = {"reason": "displaced", "by": sid}
+        event = Event(EventName.SESSION_ENDED, Outcome.SUCCESS, proof.account_id, "", proof.origin, data)
+        return SessionCap(self._most_sessions, self._keep_ended_ms, event)
 
     async def open_bound(self, proof: Proof, *, registration: str, certificate: str) -> BoundToken | None:
         """Open a session for a service that proved itself by a client certificate, for as long as its token lives.

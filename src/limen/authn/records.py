@@ -30,6 +30,21 @@ class Vouched:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionCap:
+    """How many sessions an account may have at a time; the one that is opened ends the oldest of too many.
+
+    Attributes:
+        most: living ones, the new one among them; at least 1.
+        keep_ended_ms: how long the list of ended sessions names those that end.
+        event: the record of one that ends; its target is yet to be filled in.
+    """
+
+    most: int
+    keep_ended_ms: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class NewSession:
     """A session to be inserted, if the account still is as it was when the proof was made.
 
@@ -41,6 +56,7 @@ class NewSession:
         max_ttl_ms: how long the session lives at most.
         auth_time: when the person proved who they are, if that was elsewhere; never later than now.
         vouched: the provider's login that it comes about by.
+        cap: how many the account may have; None for any number.
     """
 
     sid: str
@@ -59,6 +75,7 @@ class NewSession:
     address: str
     auth_time: int | None = None
     vouched: Vouched | None = None
+    cap: SessionCap | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     login_limit: Annotated[str, _read(parsing.rate)] = "10/15 minutes"
     login_network_limit: Annotated[str, _read(parsing.rate)] = "300/15 minutes"
     register_limit: Annotated[str, _read(parsing.rate)] = "100/hour"
+    max_sessions: int = Field(0, ge=0, le=100_000)
     registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
     # Stand behind what mail cannot do without.
     mail_from: Annotated[str | None, _read(parsing.mail_from)] = None

@@ -83,9 +83,7 @@ def allowed_host(text: str) -> str:
     if address:
         return address
     if not _HOST.match(host.removeprefix("*.")) or host.startswith("["):
-        raise ValueError(
-            "must be a host such as app.example, *.app.example, 10.0.0.5 or ::1, without scheme and port"
-        )
+        raise ValueError("must be a host such as app.example, *.app.example, 10.0.0.5 or ::1, without scheme and port")
     return host
 
 

@@ -227,6 +227,8 @@ class Parts:
             refresh_signing_keys=refresh_signing_keys,
             cookie_terms=self._cookie_terms,
             told_roles=self.changed.correct,
+            most_sessions=settings.max_sessions,
+            keep_ended_ms=self._keep_ended_ms,
         )
         self.sessions = SessionService(
             self.storage.sessions,

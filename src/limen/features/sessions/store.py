@@ -27,6 +27,7 @@ class EndReason(StrEnum):
     PASSWORD_CHANGED = "password_changed"
     ACCOUNT_STATUS = "account_status"
     SSO_LOGOUT = "sso_logout"
+    DISPLACED = "displaced"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,19 @@
 """The statements that bring a credential into being. Nobody but `limen.authn.issuing` has a use for them."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
-from limen.authn.records import CurrentSession, NewSession, Renewal, Rotation, Vouched
+from limen.authn.records import CurrentSession, NewSession, Renewal, Rotation, SessionCap
 from limen.core.events import Event
+from limen.features.sessions.store import EndReason
 from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database
 from limen.storage.sql.events import columns_of, record
 from limen.storage.sql.notices import notify
 from limen.storage.sql.roles import HELD_BY_SESSION, role_names
-from limen.storage.sql.statement import Row, Statement, Steps, row, run
+from limen.storage.sql.sessions import list_as_ended
+from limen.storage.sql.statement import Row, Statement, Steps, row, rows, run
 
 COLUMNS = "generation, kid, rotated_at, idle_until, ends_at, auth_time, amr, acr, client_id"
 
@@ -62,6 +64,16 @@ done AS (
 {_RECORDED}
 """,  # noqa: S608
 )
+
+# Whatever opens a session of the account holds the account's row by now, so no two of them count the same ones.
+_DISPLACE = Statement("""
+DELETE FROM limen_sessions WHERE id IN (
+    SELECT s.id FROM limen_sessions s JOIN limen_accounts a ON a.id = s.account_id
+     WHERE s.account_id = :account_id AND s.id <> :sid AND s.kind <> 'bound' AND s.account_epoch = a.session_epoch
+       AND @now < s.idle_until AND @now < s.ends_at
+     ORDER BY s.created_at DESC, s.id DESC LIMIT 1000000 OFFSET :others)
+RETURNING id
+""")
 
 _VOUCH = Statement("""
 INSERT INTO limen_sso_sessions (session_id, provider, issuer, subject, provider_sid, hint)
@@ -157,11 +169,11 @@ class SQLIssuing:
     async def open(self, session: NewSession, event: Event) -> CurrentSession | None:
         """Insert the session by one conditional INSERT … SELECT from its account, and the event with it."""
         opening = partial(self._recorded, _OPEN, _columns_of_session(session), event)
-        if session.vouched is None:
+        if session.vouched is None and session.cap is None:
             write = self._write if event.notice is None else self._database.write
             found = await write(opening)
         else:
-            found = await self._database.write(partial(_vouched, session.sid, session.vouched, opening))
+            found = await self._database.write(partial(_opened, session, opening))
         return None if found is None else current(session.sid, session.account_id, found)
 
     async def open_bound(self, session: NewSession, registration: str, event: Event) -> CurrentSession | None:
@@ -180,12 +192,31 @@ class SQLIssuing:
         return None if found is None else current(renewal.sid, renewal.account_id, found)
 
 
-def _vouched(sid: str, vouched: Vouched, opening: Callable[[], Steps[Row | None]]) -> Steps[Row | None]:
-    """Open a session together with the login that it comes about by: no logout at the provider may miss it."""
+def _opened(session: NewSession, opening: Callable[[], Steps[Row | None]]) -> Steps[Row | None]:
+    """Open a session together with the login that it comes about by, and end the oldest ones that are too many.
+
+    No logout at the provider may miss it.
+    """
+    if session.cap is not None:
+        yield from locked(session.account_id, None)
     found = yield from opening()
-    if found is not None:
-        yield from run(_VOUCH, sid=sid, **asdict(vouched))
+    if found is None:
+        return None
+    if session.vouched is not None:
+        yield from run(_VOUCH, sid=session.sid, **asdict(session.vouched))
+    if session.cap is not None:
+        yield from _displaced(session, session.cap)
     return found
+
+
+def _displaced(session: NewSession, cap: SessionCap) -> Steps[None]:
+    ended = yield from rows(_DISPLACE, account_id=session.account_id, sid=session.sid, others=cap.most - 1)
+    sids = [str(sid) for (sid,) in ended]
+    yield from list_as_ended(
+        sids, account_id=session.account_id, reason=EndReason.DISPLACED, keep_ended_ms=cap.keep_ended_ms
+    )
+    for sid in sids:
+        yield from record(replace(cap.event, target=sid))
 
 
 def _bound(session: NewSession, registration: str, event: Event) -> Steps[Row | None]:
