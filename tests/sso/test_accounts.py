@@ -16,6 +16,7 @@ from tests.support.gates import PASSWORD
 OWN = {"Sec-Fetch-Site": "same-origin", "Origin": HOST}
 EMAIL = "ann@example.org"
 TRUSTED: dict[str, Any] = {"trusted_email": True}
+KNOWN = {"current_password": PASSWORD}
 
 
 def with_password(browser: TestClient, username: str = "ann", email: str | None = EMAIL) -> str:
@@ -34,7 +35,7 @@ def log_in_here(browser: TestClient, username: str = "ann") -> dict[str, str]:
 
 def link(browser: TestClient, provider: Provider, proof: dict[str, str], name: str = "corp") -> Any:
     """Link the provider's identity to the account that is logged in; the callback's answer."""
-    begun = browser.post(f"/auth/sso/{name}/link", json={"next": "/account"}, headers=proof)
+    begun = browser.post(f"/auth/sso/{name}/link", json={"next": "/account", **KNOWN}, headers=proof)
     assert begun.status_code == 200, begun.text
     return browser.get(callback(provider.authorize(begun.json()["location"]), name))
 
@@ -220,7 +221,7 @@ def test_a_link_is_not_ended_by_somebody_else(browser: TestClient, provider: Pro
     """Where another account has logged in to the browser meanwhile, nothing is linked."""
     with_password(browser)
     with_password(browser, "bob", None)
-    location = browser.post("/auth/sso/corp/link", json={}, headers=log_in_here(browser)).json()["location"]
+    location = browser.post("/auth/sso/corp/link", json=KNOWN, headers=log_in_here(browser)).json()["location"]
     log_in_here(browser, "bob")
     assert code_of(browser.get(callback(provider.authorize(location)))) == (400, "sso_state_invalid")
 
@@ -233,7 +234,7 @@ def test_a_link_ends_with_the_session_it_was_begun_in(
     """Whoever logged out meanwhile, there or everywhere, has ended it too, also after another login."""
     with_password(browser)
     proof = log_in_here(browser)
-    location = browser.post("/auth/sso/corp/link", json={}, headers=proof).json()["location"]
+    location = browser.post("/auth/sso/corp/link", json=KNOWN, headers=proof).json()["location"]
     assert browser.post(f"/auth/{out}", headers=proof).status_code == 204
     if again:
         log_in_here(browser)

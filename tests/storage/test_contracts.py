@@ -21,6 +21,7 @@ from limen.testing.contracts.mails import MailsContract
 from limen.testing.contracts.messages import MessagesContract
 from limen.testing.contracts.notices import NoticesContract
 from limen.testing.contracts.notices import NoticesContract
+from limen.testing.contracts.reach import ReachContract
 from limen.testing.contracts.recovery import ResetContract, VerifyContract
 from limen.testing.contracts.recovery_endings import EndingContract
 from limen.testing.contracts.restoring import RestoringContract
@@ -187,6 +188,10 @@ class TestMails(MailsContract):
 
 
 class TestNotices(NoticesContract):
+    pass
+
+
+class TestReach(ReachContract):
     pass
 
 

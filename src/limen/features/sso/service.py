@@ -24,6 +24,7 @@ from limen.core.errors import (
     SsoCodeInvalid,
     SsoLinkRequired,
     SsoStateInvalid,
+    StepUpRequired,
 )
 from limen.core.events import Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import is_uuid7, uuid7
@@ -54,6 +55,8 @@ from limen.features.sso.told import Told, hint_row
 
 CODE_SECONDS: Final = 60
 """How long a one-time code holds."""
+FRESH_MS: Final = 10 * 60 * 1000
+"""How long after a login an account without a password may link an identity (milliseconds)."""
 HINT_BYTES: Final = 8_192
 """An ID token that is longer is not kept for the logout: addresses have their bounds."""
 
@@ -314,22 +317,49 @@ class SsoService:
     # --- linking
 
     async def begin_link(
-        self, principal: Principal, name: str, *, following: str, redirect_uri: str, browser: str | None
+        self, principal: Principal, epoch: int, name: str, *, following: str, redirect_uri: str, browser: str | None
     ) -> Begun:
         """Begin to link an identity at a provider to the principal's account; it ends with the principal's session.
 
+        Args:
+            principal: whose account.
+            epoch: what `prove_again` answered.
+            name: the provider.
+            following, redirect_uri, browser: as `Flows.begin`.
+
         Raises:
-            SessionEnded, AccountNotActive: who asks is not there any more.
             NotFound, Unavailable: as `Flows.begin`.
         """
-        state = await self._sessions.live_state(principal)
         return await self._flows.begin(
             name,
             following=following,
             redirect_uri=redirect_uri,
             browser=browser,
-            account=(principal.sub, state.account_epoch, principal.sid),
+            account=(principal.sub, epoch, principal.sid),
         )
+
+    async def prove_again(self, principal: Principal, password: str | None, *, origin: Origin) -> int:
+        """Ask once more who is there before something that lasts; return the epoch of the account as it was then.
+
+        Whoever has no more than a session that was left open, or stolen, would keep a way in for ever by an identity of
+        their own. So it takes the account's password or, where it has none, a login of the last minutes.
+
+        Raises:
+            SessionEnded, AccountNotActive: who asks is not there any more.
+            StepUpRequired: there is no password beside it, or the login of an account that has none is too old.
+            InvalidCredentials: the password is not the account's.
+            Busy: too many passwords wait to be hashed.
+        """
+        # As it is before the password is checked, which takes long enough for somebody to end what it opens.
+        state = await self._sessions.live_state(principal)
+        account = await self._accounts.by_id(principal.sub)
+        if password is not None:
+            await self._accounts.confirm_password(account.id, password, origin=origin)
+        elif account.password_hash is not None:
+            raise StepUpRequired("Send the account's password beside it, as current_password.")
+        elif not await self._store.is_fresh(principal.sid or "", account_id=account.id, within_ms=FRESH_MS):
+            raise StepUpRequired("Log in at the provider once more, and link within ten minutes.")
+        return state.account_epoch
 
     async def _link(
         self,

@@ -206,6 +206,10 @@ class IdentityStore(Protocol):
         """
         ...
 
+    async def is_fresh(self, sid: str, *, account_id: str, within_ms: int) -> bool:
+        """Tell whether the account's session began, or its holder proved who they are, within this time."""
+        ...
+
     async def of_account(self, account_id: str) -> Sequence[LinkedIdentity]:
         """List the identities of an account, the oldest first."""
         ...

@@ -303,7 +303,7 @@ def _temporary_password_set(
     changed = yield from run(_SET_TEMPORARY_PASSWORD, id=account_id, new_hash=new_hash, lifetime=lifetime_ms)
     if not changed:
         return False
-    yield from end_reach(account_id, keep_ended_ms=keep_ended_ms)
+    yield from end_reach(account_id, keep_ended_ms=keep_ended_ms, lost=True)
     yield from record(event)
     return True
 

@@ -191,7 +191,7 @@ def _reset(
     # The proof came to this address, so whoever has it reads there: also where an administrator had written it.
     if (yield from row(_VERIFY, email=email, account_id=account_id)) is not None:
         yield from run(_FORGET_OTHERS, account_id=account_id, email=email)
-    yield from end_reach(account_id, keep_ended_ms=keep_ended_ms, keys=True)
+    yield from end_reach(account_id, keep_ended_ms=keep_ended_ms, lost=True)
     yield from notify(account_id, notice)
     yield from record(replace(event, actor=account_id, target=account_id))
     return account_id

@@ -25,7 +25,7 @@ from limen.storage.sql.database import Database
 from limen.storage.sql.events import record
 from limen.storage.sql.holdings import HELD_BY_ACCOUNT, role_names
 from limen.storage.sql.sessions import list_as_ended
-from limen.storage.sql.statement import Statement, Steps, row, rows, run
+from limen.storage.sql.statement import Row, Statement, Steps, row, rows, run
 
 _BEGIN = Statement("""
 INSERT INTO limen_sso_flows (
@@ -67,7 +67,7 @@ INSERT INTO limen_accounts (id, username, email, status, created_at) VALUES (:id
 ON CONFLICT (username) DO NOTHING RETURNING id
 """)
 
-_INTO = "INSERT INTO limen_sso_identities (issuer, subject, id, account_id, provider, created_at)"
+_INTO = "INSERT INTO limen_sso_identities (issuer, subject, id, account_id, provider, created_at, was_linked)"
 _ACCOUNT = """
   FROM limen_accounts a
  WHERE a.id = :account_id AND a.status = 'active' AND a.session_epoch = :epoch AND a.account_kind = 'person'
@@ -78,17 +78,23 @@ _ALIVE = """
                 WHERE s.id = :sid AND s.account_id = a.id AND s.account_epoch = :epoch
                   AND @now < s.idle_until AND @now < s.ends_at)
 """
-_DIRECTLY = f"{_INTO} SELECT :issuer, :subject, :id, a.id, :provider, @now {_ACCOUNT}"
+_DIRECTLY = f"{_INTO} SELECT :issuer, :subject, :id, a.id, :provider, @now, CAST(:linked AS boolean) {_ACCOUNT}"
 # The account's row is locked on PostgreSQL, as the door does: one that is disabled meanwhile is not linked.
 _BEFORE = f"WITH account AS (SELECT a.id {_ACCOUNT}"
 _LOCKED = f"""FOR SHARE)
 {_INTO}
-SELECT CAST(:issuer AS text), CAST(:subject AS text), CAST(:id AS uuid), account.id, CAST(:provider AS text), @now
+SELECT CAST(:issuer AS text), CAST(:subject AS text), CAST(:id AS uuid), account.id, CAST(:provider AS text), @now,
+       CAST(:linked AS boolean)
   FROM account
 """  # noqa: S608
 _ONCE = "ON CONFLICT DO NOTHING RETURNING id"
 _LINK = Statement(_DIRECTLY + _ALIVE + _ONCE, postgres=_BEFORE + _ALIVE + _LOCKED + _ONCE)
 _LINK_NEW = Statement(_DIRECTLY + _ONCE, postgres=_BEFORE + _LOCKED + _ONCE)
+
+_FRESH = Statement("""
+SELECT 1 FROM limen_sessions
+ WHERE id = :sid AND account_id = :account_id AND (created_at > @now - :within OR auth_time > @now - :within)
+""")
 
 _HOLDER = Statement("SELECT account_id FROM limen_sso_identities WHERE issuer = :issuer AND subject = :subject")
 
@@ -100,6 +106,15 @@ _LOCK_ACCOUNT = Statement("SELECT password_hash IS NOT NULL FROM limen_accounts 
 
 _UNLINK = Statement("""
 DELETE FROM limen_sso_identities WHERE id = :id AND account_id = :account_id RETURNING issuer, subject
+""")
+
+# Not those that the account came about by. In rows that do not say it, one comes with its account within a second.
+_UNLINK_LINKED = Statement("""
+DELETE FROM limen_sso_identities
+ WHERE account_id = :account_id
+   AND COALESCE(was_linked, created_at > 1000 + (
+           SELECT a.created_at FROM limen_accounts a WHERE a.id = limen_sso_identities.account_id))
+RETURNING issuer, subject
 """)
 
 # What it asks for from now on is still theirs, and what it has asked for as well: otherwise whoever unlinks it could
@@ -198,6 +213,11 @@ class SQLSso:
         """Link the identity to an active account of this epoch, while its session lives."""
         return await self._database.write(partial(_linked, account_id, account_epoch, identity, sid, provider, event))
 
+    async def is_fresh(self, sid: str, *, account_id: str, within_ms: int) -> bool:
+        """Tell whether the account's session began, or its holder proved who they are, within this time."""
+        fresh = partial(row, _FRESH, sid=sid, account_id=account_id, within=within_ms)
+        return await self._database.read(fresh) is not None
+
     async def of_account(self, account_id: str) -> Sequence[LinkedIdentity]:
         """List the identities of an account, the oldest first."""
         return await self._database.read(partial(_of_account, account_id))
@@ -252,7 +272,7 @@ def _created(person: NewPerson, identity: Identity, provider: str, event: Event)
     made = yield from row(_CREATE, id=person.id, username=person.username, email=person.email)
     if made is None:
         return Created.NAME_TAKEN
-    linked = yield from row(_LINK_NEW, **_link_of(person.id, 0, identity, provider))
+    linked = yield from row(_LINK_NEW, linked=False, **_link_of(person.id, 0, identity, provider))
     if linked is None:
         raise _IdentityTaken
     yield from record(event)
@@ -262,7 +282,7 @@ def _created(person: NewPerson, identity: Identity, provider: str, event: Event)
 def _linked(
     account_id: str, epoch: int, identity: Identity, sid: str | None, provider: str, event: Event
 ) -> Steps[Linked]:
-    linked = yield from row(_LINK, sid=sid, **_link_of(account_id, epoch, identity, provider))
+    linked = yield from row(_LINK, sid=sid, linked=True, **_link_of(account_id, epoch, identity, provider))
     if linked is not None:
         yield from record(event)
         return Linked.DONE
@@ -298,12 +318,23 @@ def _unlinked(identity_id: str, account_id: str, event: Event) -> Steps[bool | N
         return False
     unlinked = yield from row(_UNLINK, id=identity_id, account_id=account_id)
     if unlinked is not None:
-        yield from run(_KEEP_IDENTITY, account_id=account_id, issuer=unlinked[0], subject=unlinked[1])
-        yield from run(_KEEP_AS_MAKER, account_id=account_id, issuer=unlinked[0], subject=unlinked[1])
-        # A code that it was handed a moment ago would open a session of this account for a minute more.
-        yield from run(_DELETE_CODES, issuer=unlinked[0], subject=unlinked[1], provider_sid=None)
+        yield from _forgotten(account_id, unlinked)
     yield from record(event)
     return True
+
+
+def _forgotten(account_id: str, unlinked: Row) -> Steps[None]:
+    issuer, subject = unlinked
+    yield from run(_KEEP_IDENTITY, account_id=account_id, issuer=issuer, subject=subject)
+    yield from run(_KEEP_AS_MAKER, account_id=account_id, issuer=issuer, subject=subject)
+    # A code that it was handed a moment ago would open a session of this account for a minute more.
+    yield from run(_DELETE_CODES, issuer=issuer, subject=subject, provider_sid=None)
+
+
+def unlink_linked(account_id: str) -> Steps[None]:
+    """Unlink every identity that was linked from inside; to be called with the account's row locked."""
+    for unlinked in (yield from rows(_UNLINK_LINKED, account_id=account_id)):
+        yield from _forgotten(account_id, unlinked)
 
 
 def _login_of(sid: str) -> Steps[ProviderLogin | None]:

@@ -322,6 +322,8 @@ SSO_IDENTITIES = Table(
     Column("account_id", IDENTIFIER, ForeignKey("limen_accounts.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("provider", String(32), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    # From inside the account, by who had its password; otherwise the account came about by it. NULL in old rows.
+    Column("was_linked", Boolean),
     sqlite_with_rowid=False,
 )
 

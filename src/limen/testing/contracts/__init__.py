@@ -39,6 +39,7 @@ pytest.register_assert_rewrite(
             "messages",
             "notices",
             "notices",
+            "reach",
             "recovery",
             "restoring",
             "role_assignment",

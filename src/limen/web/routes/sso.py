@@ -1,6 +1,7 @@
 """``/auth/sso/…``: logging in, linking and logging out by a provider of single sign-on."""
 
 import re
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -26,9 +27,11 @@ from limen.features.sso.building import Sso
 from limen.features.sso.flows import FLOW_SECONDS, Answer, Begun
 from limen.features.sso.providers import SSOProvider
 from limen.features.sso.redirects import is_own_path, next_of
-from limen.features.throttling.requests import Purpose, RequestThrottle
+from limen.features.throttling.building import Throttling
+from limen.features.throttling.requests import Purpose
 from limen.web.body import read_body, read_json
 from limen.web.cookies import clear_cookie, cookie_session_of, set_cookie
+from limen.web.disconnect import while_connected
 from limen.web.guard.state import state_of
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
 from limen.web.routes.lists import rfc3339
@@ -51,9 +54,10 @@ class Exchange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Linking(msgspec.Struct, forbid_unknown_fields=True):
-    """Where the browser is to go in the end."""
+    """Where the browser is to go in the end, and the account's password, where it has one."""
 
     next: str | None = None
+    current_password: str | None = None
 
 
 class Location(msgspec.Struct):
@@ -84,12 +88,12 @@ class SsoRoutes:
     Args:
         sso: the use cases.
         cookies: sessions by cookie.
-        throttle: counts what is begun, and what comes back.
+        throttling: counts what is begun, what comes back, and guesses at a password.
         prefix: what the paths begin with.
     """
 
-    def __init__(self, sso: Sso, cookies: Cookies, throttle: RequestThrottle, *, prefix: str) -> None:
-        self._throttle = throttle
+    def __init__(self, sso: Sso, cookies: Cookies, throttling: Throttling, *, prefix: str) -> None:
+        self._throttling = throttling
         self._sso = sso
         self._cookies = cookies
         self._prefix = prefix
@@ -107,7 +111,7 @@ class SsoRoutes:
         else:
             self._require_client(request, given, challenge)
             following = given or ""
-        await self._throttle.count(Purpose.SSO, address=origin_of(request).address)
+        await self._throttling.requests.count(Purpose.SSO, address=origin_of(request).address)
         begun = await self._sso.service.begin(
             name,
             following=following,
@@ -129,7 +133,7 @@ class SsoRoutes:
         _refuse_head(request)
         name = _name(request)
         before = read_cookie(request.scope, https_only=self._cookies.https_only)
-        await self._throttle.count(Purpose.SSO, address=origin_of(request).address)
+        await self._throttling.requests.count(Purpose.SSO, address=origin_of(request).address)
         done = await self._sso.service.complete(
             name,
             Answer(_one(request, "state"), _one(request, "code"), _one(request, "iss"), _one(request, "error")),
@@ -156,9 +160,17 @@ class SsoRoutes:
         """Begin to link an identity to one's own account."""
         name = _name(request)
         body = await read_json(request.scope, request.receive, Linking)
-        await self._throttle.count(Purpose.SSO, address=origin_of(request).address)
+        principal, origin = principal_of(request), origin_of(request)
+        await self._throttling.requests.count(Purpose.SSO, address=origin.address)
+        prove = partial(self._sso.service.prove_again, principal, body.current_password, origin=origin)
+        if body.current_password is None:
+            epoch = await prove()
+        else:
+            async with self._throttling.logins.guess(principal.sub):
+                epoch = await while_connected(request.receive, prove())
         begun = await self._sso.service.begin_link(
-            principal_of(request),
+            principal,
+            epoch,
             name,
             following=next_of(body.next, self._allowed_pages),
             redirect_uri=self._redirect_uri(request, name),
@@ -274,9 +286,9 @@ class SsoRoutes:
         return response
 
 
-def sso_routes(sso: Sso, cookies: Cookies, throttle: RequestThrottle, *, prefix: str) -> Routes:
+def sso_routes(sso: Sso, cookies: Cookies, throttling: Throttling, *, prefix: str) -> Routes:
     """Make the endpoints under ``prefix``."""
-    routes = SsoRoutes(sso, cookies, throttle, prefix=prefix)
+    routes = SsoRoutes(sso, cookies, throttling, prefix=prefix)
     at = f"{prefix}/sso"
 
     @public

@@ -53,7 +53,14 @@ def sso_paths(prefix: str, tokens: Schema) -> Paths:
                 429,
                 503,
                 parameters=(provider,),
-                body=object_of({"next": {"type": ["string", "null"]}}, "next"),
+                body=object_of(
+                    {
+                        "next": {"type": ["string", "null"]},
+                        "current_password": {"type": ["string", "null"], "maxLength": 1024},
+                    },
+                    "next",
+                    "current_password",
+                ),
                 security=BEARER,
             )
         },

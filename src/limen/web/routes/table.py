@@ -87,7 +87,7 @@ def own_routes(
         **jwks_routes(keys, max_age=JWKS_MAX_AGE),
         **(own_key_routes(api_keys, limited, prefix=prefix) if api_keys is not None else {}),
         **(certificate_token_routes(certificates, prefix=prefix) if certificates is not None else {}),
-        **(sso_routes(sso, cookies, limited, prefix=prefix) if sso is not None else {}),
+        **(sso_routes(sso, cookies, throttling, prefix=prefix) if sso is not None else {}),
         **(approval_routes(approvals) if approvals is not None else {}),
         **(recovery_routes(recovery, throttling, prefix=prefix) if recovery is not None else {}),
         **(health_routes(ready) if ready is not None else {}),

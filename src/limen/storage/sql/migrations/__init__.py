@@ -37,6 +37,7 @@ REVISIONS = (
     "0019",
     "0024",
     "0023",
+    "0022",
 )
 """Every revision this version knows, oldest first; a test compares them with the files."""
 
