@@ -195,6 +195,7 @@ SECRET_TEXTS = [
     "redirected to https://a.example/?next=/%3Fcode%3Dcanary",
     "https://a.example/reset?token=canary",
     "https://a.example/reset#token=canary",
+    "https://a.example/auth/password/reset#canary-canary-canary-canary-canary-canary-c",
     "a body of '{\\\"password\\\": \\\"canary and canary\\\"}'",
     "UPDATE x SET y ('client_secret', 'a') secret='canary'",
 ]  # fmt: skip
@@ -348,7 +349,7 @@ def test_values_without_json(lines: Read) -> None:
 HOSTILE = [
     "eyJ", "://a:", "://", "token ", "token=", "pwd", "-----BEGIN ", "bearer ", 'password="', "a-", "cookie:\n",
     'token\\"', 'token":', "?code=", "__Host-", "lim_", "$2b$", "secret-", "-----BEGIN PRIVATE KEY-----", "passwordpwd",
-    "api_key  ", "://a@b:c@", 'password=\\"',
+    "api_key  ", "a#", "://a@b:c@", 'password=\\"',
 ]  # fmt: skip
 
 

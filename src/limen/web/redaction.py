@@ -27,6 +27,8 @@ _SHAPES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
         re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"),
         MASK,
     ),
+    # What a link in a mail proves stands behind the # of its address.
+    (("#",), re.compile(r"(?<=[\w/]#)[\w-]{40,}"), MASK),
     # As far as the last @ of the authority: a password that was not encoded may hold one.
     (("://",), re.compile(r"(?<=://)[^\s/:@\"'<>]{0,256}:[^\s/\"'<>]{1,256}(?=@)"), MASK),
     # Headers, as text and as pairs; then name=value and 'name': value.
