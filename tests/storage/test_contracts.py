@@ -20,7 +20,6 @@ from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingCon
 from limen.testing.contracts.mails import MailsContract
 from limen.testing.contracts.messages import MessagesContract
 from limen.testing.contracts.notices import NoticesContract
-from limen.testing.contracts.notices import NoticesContract
 from limen.testing.contracts.reach import ReachContract
 from limen.testing.contracts.recovery import ResetContract, VerifyContract
 from limen.testing.contracts.recovery_endings import EndingContract
@@ -192,10 +191,6 @@ class TestNotices(NoticesContract):
 
 
 class TestReach(ReachContract):
-    pass
-
-
-class TestNotices(NoticesContract):
     pass
 
 

@@ -38,7 +38,6 @@ pytest.register_assert_rewrite(
             "mails",
             "messages",
             "notices",
-            "notices",
             "reach",
             "recovery",
             "restoring",
