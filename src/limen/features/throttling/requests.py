@@ -19,6 +19,8 @@ class Purpose(StrEnum):
     RESET = "reset"
     VERIFY = "verify"
     LINK = "link"
+    EXCHANGE = "sso-exchange"
+    PROVIDER_LOGOUT = "sso-logout"
 
 
 _QUARTER: Final = 900
@@ -31,6 +33,8 @@ BY_NETWORK: Final[Mapping[Purpose, Rate]] = MappingProxyType(
         Purpose.RESET: Rate(60, _HOUR),
         Purpose.VERIFY: Rate(120, _HOUR),
         Purpose.LINK: Rate(600, _QUARTER),
+        Purpose.EXCHANGE: Rate(600, _QUARTER),
+        Purpose.PROVIDER_LOGOUT: Rate(600, _QUARTER),
     }
 )
 """How often one network may ask."""
@@ -77,17 +81,18 @@ class RequestThrottle:
             limits.append(Limit(purpose.value, key, BY_KEY[purpose]))
         await self._throttle.count(*limits)
 
-    async def admit_refresh(self, address: str) -> Counted:
-        """Count a refresh in this process; `refreshed` takes it out again, so that only refusals count.
+    async def admit(self, purpose: Purpose, address: str) -> Counted:
+        """Count in this process what only counts where it is refused: `granted` takes it out again.
 
-        Nobody guesses 256 bits: this keeps what is over from being asked for without end.
+        Nobody guesses 256 bits: this keeps what is over from being asked for without end. And one address may be all
+        there is: of a provider, or of a server that asks for many people.
 
         Raises:
             RateLimited: there were too many.
         """
-        limit = Limit(f"{Purpose.REFRESH}-network", network_of(address), self._by_network[Purpose.REFRESH])
+        limit = Limit(f"{purpose}-network", network_of(address), self._by_network[purpose])
         return await self._nearby.count(limit)
 
-    async def refreshed(self, counted: Counted) -> None:
-        """Take out a refresh that was granted."""
+    async def granted(self, counted: Counted) -> None:
+        """Take out what was granted."""
         await self._nearby.give_back(counted.backs)

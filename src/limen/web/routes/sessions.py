@@ -9,7 +9,7 @@ from limen.core.errors import CredentialMalformed, CredentialsConflict, SessionE
 from limen.core.events import Origin
 from limen.features.sessions.devices import warm_up
 from limen.features.sessions.service import ListedSession, SessionService
-from limen.features.throttling.requests import RequestThrottle
+from limen.features.throttling.requests import Purpose, RequestThrottle
 from limen.web.body import read_json, read_optional_json
 from limen.web.guard.state import state_of
 from limen.web.routes.endpoint import Routes, endpoint, no_content, origin_of, principal_of
@@ -106,9 +106,9 @@ def session_routes(
 
 
 async def _refreshed(sessions: SessionService, throttle: RequestThrottle, token: str, origin: Origin) -> Issued:
-    counted = await throttle.admit_refresh(origin.address)
+    counted = await throttle.admit(Purpose.REFRESH, origin.address)
     issued = await sessions.refresh(token, origin=origin)
-    await throttle.refreshed(counted)
+    await throttle.granted(counted)
     return issued
 
 
