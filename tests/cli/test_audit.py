@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from limen.crypto.keys import SigningKey
 from tests.cli.conftest import Run
 from tests.cli.test_db_restored import read_all
 
@@ -136,6 +137,81 @@ def test_pruned(run: Run, sealed: Path) -> None:
     assert run("audit", "prune", "--older-than", "0", "--yes").code == 2
     assert run("audit", "prune", "--older-than", "1").code == 2
     assert run("audit", "verify").code == 0
+
+
+def test_keys_and_checkpoints_for_others(run: Run, sealed: Path) -> None:
+    """What signs is printed as public keys; by these alone a checkpoint is believed, and by others it is not."""
+    keys, points = sealed / "keys.json", sealed / "points.jsonl"
+    told = run("audit", "keys")
+    assert [(key["kty"], key["alg"]) for key in json.loads(told.out)["keys"]] == [("OKP", "EdDSA")]
+    assert "d" not in json.loads(told.out)["keys"][0]
+    keys.write_text(told.out)
+    assert run("audit", "checkpoint", "--to", str(points)).code == 0
+    assert run("audit", "verify", "--checkpoint", str(points), "--jwks", str(keys)).code == 0
+    others = SigningKey.generate("EdDSA").verification_key.public_jwk()
+    keys.write_text(json.dumps({"keys": [others]}))
+    done = run("audit", "verify", "--checkpoint", str(points), "--jwks", str(keys), "--json")
+    assert (done.code, [finding["fault"] for finding in done.json["findings"]]) == (1, ["no_checkpoint"])
+    for none in ("none", '{"keys": []}', '{"keys": [{"kty": "oct", "k": "AAAA"}]}'):
+        keys.write_text(none)
+        assert run("audit", "verify", "--checkpoint", str(points), "--jwks", str(keys)).code == 2
+    assert run("audit", "verify", "--jwks", str(sealed / "nowhere")).code == 2
+
+
+def test_a_key_of_its_own(run: Run, sealed: Path) -> None:
+    """A private key in a file signs in the place of the derived one, whose checkpoints of before still verify."""
+    points = sealed / "points.jsonl"
+    assert run("audit", "checkpoint", "--to", str(points)).code == 0
+    (sealed / "own.pem").write_bytes(SigningKey.generate("ES256").private_pem_in_the_clear())
+    with (sealed / ".env").open("a") as settings:
+        settings.write(f"LIMEN_AUDIT_KEY_FILES={sealed / 'own.pem'}\n")
+    assert run("audit", "checkpoint", "--to", str(points)).code == 0
+    assert [key["alg"] for key in json.loads(run("audit", "keys").out)["keys"]] == ["ES256", "EdDSA"]
+    done = run("audit", "verify", "--checkpoint", str(points), "--json")
+    assert (done.code, done.json["checkpoints"]) == (0, 2)
+
+
+def test_a_lost_place_is_recovered(run: Run, sealed: Path) -> None:
+    """It is asked first, it is said in the trail, and a second time there is nothing to do."""
+    by_hand(sealed, "DELETE FROM limen_trail_head")
+    assert run("audit", "verify").code == 1
+    assert run("audit", "recover").code == 2
+    done = run("audit", "recover", "--yes", "--json")
+    assert (done.code, done.json["recovered"]) == (0, True)
+    assert run("audit", "recover", "--yes", "--json").json == {"recovered": False, "place": None}
+    assert run("audit", "checkpoint").code == 0
+    assert run("audit", "verify").code == 0
+    told = run("audit", "list", "--event", "trail_recovered", "--json").json["items"]
+    assert [(record["actor"], record["data"]["place"]) for record in told] == [("cli", done.json["place"])]
+
+
+def test_sinks_are_told(run: Run, sealed: Path) -> None:
+    """How far each is, one that is not set any more too; it is forgotten by its name, which is a record."""
+    assert run("audit", "sinks", "--json").json == {"items": []}
+    with (sealed / ".env").open("a") as settings:
+        settings.write(f"LIMEN_AUDIT_SINKS=file://{sealed}/trail.jsonl\n")
+    (told,) = run("audit", "sinks", "--json").json["items"]
+    assert (told["sink"], told["is_set"], told["place"]) == (f"file://{sealed}/trail.jsonl", True, 0)
+    by_hand(
+        sealed,
+        "INSERT INTO limen_trail_sinks (name, place, checkpoint_at, lease_until, next_at, attempts, failure)"
+        " VALUES ('file:///old', 2, 0, 0, 0, 3, 'it is down')",
+    )
+    shown = run("audit", "sinks")
+    assert "it is down (3 times)" in shown.out
+    assert "limen audit forget file:///old" in shown.err
+    assert run("audit", "forget", "file:///nobody", "--yes").code == 1
+    assert run("audit", "forget", "file:///old").code == 2
+    assert run("audit", "forget", "file:///old", "--yes", "--json").json == {"sink": "file:///old"}
+    told = run("audit", "list", "--event", "trail_sink_forgotten", "--json").json["items"]
+    assert [record["data"] for record in told] == [{"place": 2, "sink": "file:///old"}]
+
+
+def test_what_does_not_hold_is_not_removed(run: Run, sealed: Path) -> None:
+    """Removing what is old refuses where what is to go was changed, with the exit code of a refusal."""
+    by_hand(sealed, "UPDATE limen_trail_head SET base_number = 1, base_link = link")
+    assert run("audit", "prune", "--older-than", "1", "--yes").code == 1
+    assert run("audit", "verify").code == 1
 
 
 def test_without_a_secret(run: Run, sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

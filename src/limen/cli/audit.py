@@ -1,23 +1,22 @@
 """``limen audit``: the trail is listed, exported, verified and signed off; details are erased, what is old removed."""
 
-import asyncio
-import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from limen.cli.accounts import ACTOR, rfc3339
-from limen.cli.configuration import EnvFile, Json, load
-from limen.cli.exits import Exit, Refused, UsageError
+from limen.cli.accounts import rfc3339
+from limen.cli.audit_upkeep import erase, forget, keys, prune, recover, sinks, with_storage
+from limen.cli.configuration import EnvFile, Json
+from limen.cli.exits import Exit, UsageError
 from limen.cli.terminal import note, say, show_json, table
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
+    from limen.crypto.keys import KeySet
     from limen.features.audit.checkpoints import Checkpoint
     from limen.features.audit.service import SealedRecord
     from limen.features.audit.verification import Finding, Verdict
@@ -26,13 +25,13 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
 
 T = TypeVar("T")
 
-DAY_MS = 86_400_000
 LATE_MS = 60_000
 """Records that wait for longer tell that nobody seals."""
 
 app = typer.Typer(no_args_is_help=True, help="The audit trail: list, export and verify it, sign where it stands.")
 
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+for upkeep in (erase, prune, recover, keys, sinks, forget):
+    app.command()(upkeep)
 
 
 @app.command("list")
@@ -51,7 +50,7 @@ def list_records(
     async def act(gate: "Limen") -> "EventPage":
         return await gate.events.page(limit=limit, after=after, event=event, actor=actor, target=target)
 
-    page = _with_storage(act, env_file)
+    page = with_storage(act, env_file)
     if json:
         show_json({"items": [_as_json(record) for record in page.items], "next": page.next})
         return
@@ -82,7 +81,7 @@ def export(
             print(_exported(each))
         sys.stdout.flush()
 
-    _with_storage(act, env_file)
+    with_storage(act, env_file)
 
 
 @app.command()
@@ -90,6 +89,10 @@ def verify(
     checkpoint: Annotated[
         list[Path] | None,
         typer.Option("--checkpoint", metavar="FILE", help="A file of checkpoints to compare with; may be repeated."),
+    ] = None,
+    jwks: Annotated[
+        Path | None,
+        typer.Option("--jwks", metavar="FILE", help="Believe only checkpoints that these public keys have signed."),
     ] = None,
     env_file: EnvFile = None,
     json: Json = False,
@@ -99,12 +102,13 @@ def verify(
     Nothing is changed. What was cut off the very end is found by a checkpoint from before: limen audit checkpoint.
     """
     points = [point for path in checkpoint or () for point in _read(path)]
+    known = None if jwks is None else _read_keys(jwks)
 
     async def act(gate: "Limen") -> "Verdict":
         with _progress() as on_part:
-            return await gate.audit.verify(points, on_part=on_part)
+            return await gate.audit.verify(points, signed_by=known, on_part=on_part)
 
-    verdict = _with_storage(act, env_file)
+    verdict = with_storage(act, env_file)
     if json:
         show_json(_verdict_as_json(verdict))
     else:
@@ -127,7 +131,7 @@ def sign(
         await gate.audit.seal()
         return await gate.audit.checkpoint()
 
-    point = _with_storage(act, env_file)
+    point = with_storage(act, env_file)
     if to is None:
         say(line_of(point))
         return
@@ -136,75 +140,6 @@ def sign(
         show_json({"place": point.number, "file": str(to)})
     else:
         say(f"The chain stands at place {point.number}: {to}")
-
-
-@app.command()
-def erase(
-    account_id: Annotated[str, typer.Argument(metavar="ACCOUNT_ID", help="The account's id; it may be deleted.")],
-    *,
-    yes: Yes = False,
-    env_file: EnvFile = None,
-    json: Json = False,
-) -> None:
-    """Erase addresses, clients and details of what an account did, and of what was done to it.
-
-    Who did what to whom, when, and how it ended stays, and the chain stays whole. That it was done is a record.
-    """
-    _confirm("These details cannot be brought back.", yes=yes)
-
-    async def act(gate: "Limen") -> int:
-        return await gate.audit.erase(account_id, actor=ACTOR)
-
-    count = _with_storage(act, env_file)
-    if json:
-        show_json({"id": account_id, "records": count})
-    else:
-        say(f"The details of {count} records were erased.")
-
-
-@app.command()
-def prune(
-    older_than: Annotated[
-        int, typer.Option("--older-than", metavar="DAYS", min=1, help="Remove what was sealed earlier than this.")
-    ],
-    *,
-    yes: Yes = False,
-    env_file: EnvFile = None,
-    json: Json = False,
-) -> None:
-    """Remove the oldest records of the trail for good; what is left is verified from where it begins then.
-
-    Export them first: limen audit export.
-    """
-    _confirm("These records cannot be brought back.", yes=yes)
-
-    async def act(gate: "Limen") -> int:
-        head = await gate.audit.head()
-        return await gate.audit.prune(head.now - older_than * DAY_MS, actor=ACTOR)
-
-    count = _with_storage(act, env_file)
-    if json:
-        show_json({"records": count})
-    else:
-        say(f"{count} records were removed.")
-
-
-def _with_storage(act: Callable[["Limen"], Awaitable[T]], env_file: Path | None) -> T:
-    """Open the database alone: nothing works in the background, and nothing is written that was not asked for."""
-    from limen.wiring import Limen
-
-    settings = load(env_file)
-    logging.getLogger("limen").setLevel(logging.WARNING)
-
-    async def run() -> T:
-        gate = Limen(settings)
-        await gate.storage.start(migrate=settings.migrate == "start")
-        try:
-            return await act(gate)
-        finally:
-            await gate.storage.stop()
-
-    return asyncio.run(run())
 
 
 def _as_json(record: "RecordView") -> dict[str, object]:
@@ -222,20 +157,9 @@ def _as_json(record: "RecordView") -> dict[str, object]:
 
 
 def _exported(each: "SealedRecord") -> str:
-    seal, record = each.seal, each.record
-    told: dict[str, object] = {"seq": seal.seq, "missing": True} if record is None else _as_json(record)
-    if record is not None:
-        told["user_agent"] = record.user_agent
-    told["seal"] = {
-        "place": seal.number,
-        "time": rfc3339(seal.sealed_at),
-        "kid": seal.kid,
-        "nonce": None if seal.nonce is None else seal.nonce.hex(),
-        "details": seal.details.hex(),
-        "digest": seal.digest.hex(),
-        "link": seal.link.hex(),
-    }
-    return dumps(told, ensure_ascii=False)
+    from limen.features.audit.lines import as_line, sealed_as_json
+
+    return as_line(sealed_as_json(each))
 
 
 def _read(path: Path) -> "list[Checkpoint]":
@@ -250,6 +174,17 @@ def _read(path: Path) -> "list[Checkpoint]":
     if not found:
         raise UsageError(f"There is no checkpoint in {path}.", "limen audit checkpoint makes one.")
     return found
+
+
+def _read_keys(path: Path) -> "KeySet":
+    from limen.core.errors import ConfigurationError
+    from limen.features.audit.checkpoints import keys_in
+
+    try:
+        return keys_in(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, ConfigurationError) as error:
+        told = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} holds no public keys: {told}", "limen audit keys prints them.") from None
 
 
 def _append(path: Path, line: str) -> None:
@@ -293,15 +228,6 @@ def _tell(verdict: "Verdict", *, compared: bool) -> None:
         note(f"{verdict.waiting} records are not sealed, the oldest for {late} s: does a server with a secret run?")
     if not compared:
         note("without --checkpoint FILE it is not seen whether the end was cut off")
-
-
-def _confirm(what: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(what, "There is no terminal to ask on; --yes says that it is meant.")
-    if not typer.confirm(f"{what} Go on?", default=False, err=True):
-        raise Refused("Nothing was done.")
 
 
 @contextmanager

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     audit_sinks: UrlList = Field((), repr=False)
     audit_sink_secrets: SecretList = ()
     audit_key_files: PathList = ()
+    # Days; 0 stands for ever.
+    audit_retention: int = Field(0, ge=0, le=36_500)
     signing_key_files: PathList = ()
     signing_alg: Literal["HS256", "ES256", "RS256", "EdDSA"] = "HS256"
     # Stands before the issuer, which is derived from it.

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from limen.authz.roles import separated_pairs
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """How often a process reads what ended elsewhere; the promise is two seconds."""
 SWEEP_SECONDS = 600.0
+RETENTION_SECONDS = 3_600.0
 
 
 class RunningGate(KnowingGate):
@@ -118,6 +120,8 @@ class RunningGate(KnowingGate):
             work.append(("signing keys", self.signing_keys.catch_up, POLL_SECONDS))
         if self.audit.seals:
             work.append(("sealed trail", self.audit.seal, SEAL_SECONDS))
+            if self.settings.audit_retention:
+                work.append(("retention", partial(self.audit.retain, self.settings.audit_retention), RETENTION_SECONDS))
         work += [(f"trail sink {number}", each.work, LOOK_SECONDS) for number, each in enumerate(self.sinks.each)]
         return tuple(
             asyncio.create_task(self._repeat(act, seconds), name=f"limen: {name}") for name, act, seconds in work
@@ -156,8 +160,8 @@ class RunningGate(KnowingGate):
             this process ran, until ``limen db restored`` was run; ``{"policies": "refused"}`` where policies were to be
             replaced, and those of before stay in use; ``{"shadow_policies": "refused"}`` where those for the shadow
             cannot be loaded; ``{"trail": "behind"}`` where records of the audit trail wait for more than a minute to be
-            sealed, ``{"trail": "broken"}`` where nobody vouches for where its chain stands; ``{"trail_sinks": "behind"}``
-            where a sink has not taken what was sealed five minutes ago; otherwise nothing.
+            sealed, ``{"trail": "broken"}`` where nobody vouches for where its chain stands;
+            ``{"trail_sinks": "behind"}`` where a sink has not taken what was sealed five minutes ago; or nothing.
 
         Raises:
             Unavailable: not started, about to end, the database does not answer, its schema is behind this version, or

@@ -125,6 +125,31 @@ async def test_without_a_secret_nothing_is_sealed(tmp_path: Path) -> None:
         assert (await gate.audit.head()).number == 0
 
 
+async def test_retention_is_kept(tmp_path: Path) -> None:
+    """With LIMEN_AUDIT_RETENTION a gate removes what is older by itself; without it nothing ever goes."""
+    now = [1_700_000_000.0]
+    gate = gate_for(tmp_path, clock=lambda: now[0], audit_retention=30)
+    async with gate.running():
+        assert [task for task in gate._background if "retention" in task.get_name()]
+        await gate.accounts.create("ann", PASSWORD)
+        await gate.audit.seal()
+        last = (await gate.audit.head()).number
+        now[0] += 29 * 86_400
+        await gate.accounts.create("eve", PASSWORD)
+        await gate.audit.seal()
+        assert await gate.audit.retain(30) == 0
+        now[0] += 2 * 86_400
+        assert await gate.audit.retain(30) == last
+        await gate.audit.seal()
+        verdict = await gate.audit.verify()
+        removed = [record for record in await gate.storage.events() if record.event == "trail_pruned"]
+    assert (verdict.removed, verdict.count) == (last, 0)
+    assert [record.actor for record in removed] == ["system"]
+    (tmp_path / "other").mkdir()
+    async with gate_for(tmp_path / "other").running() as other:
+        assert not [task for task in other._background if "retention" in task.get_name()]
+
+
 async def test_a_checkpoint_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Where the chain stands goes to the log, signed: logs are kept elsewhere, and verify by the same command."""
     storage = SQLiteStorage(tmp_path / "limen.db")

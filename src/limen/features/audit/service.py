@@ -33,6 +33,7 @@ _NO_SECRET: Final = (
     "LIMEN_DATA_SECRETS is not set: the audit trail is sealed under a secret that the database does not hold. Make one:"
     " limen secrets new"
 )
+_DAY_MS: Final = 86_400_000
 _PAGE: Final = 2_000
 _STRETCH: Final = 20_000
 
@@ -237,6 +238,10 @@ class AuditService:
             if not count:
                 return removed
             removed += count
+
+    async def retain(self, days: int) -> int:
+        """Remove what was sealed more than so many days ago; return how many records. As `prune`, by ``system``."""
+        return await self.prune((await self.head()).now - days * _DAY_MS, actor="system")
 
     async def _sound_until(self, keys: TrailKeys, head: TrailHead, before_ms: int) -> Seal | None:
         """Return the last seal of those that may go, at most a stretch of them, once all of these were verified."""
