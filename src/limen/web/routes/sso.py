@@ -152,7 +152,11 @@ class SsoRoutes:
     async def exchange(self, request: Request) -> Response:
         """Exchange a one-time code for tokens."""
         body = await read_json(request.scope, request.receive, Exchange)
-        return tokens_answer(await self._sso.service.exchange(body.code, body.code_verifier, origin=origin_of(request)))
+        origin = origin_of(request)
+        counted = await self._throttling.requests.admit(Purpose.EXCHANGE, origin.address)
+        issued = await self._sso.service.exchange(body.code, body.code_verifier, origin=origin)
+        await self._throttling.requests.granted(counted)
+        return tokens_answer(issued)
 
     # --- linking
 
@@ -239,7 +243,10 @@ class SsoRoutes:
         token = (await _form(request)).get("logout_token")
         if token is None:
             raise BadRequest("There is no logout_token.")
-        await self._sso.logout.heard(name, token, origin=origin_of(request))
+        origin = origin_of(request)
+        counted = await self._throttling.requests.admit(Purpose.PROVIDER_LOGOUT, origin.address)
+        await self._sso.logout.heard(name, token, origin=origin)
+        await self._throttling.requests.granted(counted)
         # 200 and nothing else (section 2.8); some providers do not take 204.
         response = Response(status_code=200)
         response.headers["Cache-Control"] = "no-store"
