@@ -1,5 +1,6 @@
 """What a FastAPI application imports: ``from limen.fastapi import CurrentPrincipal, public, roles``, and the others."""
 
+from limen.web.docs import add_docs
 from limen.web.fastapi import (
     CurrentPrincipal,
     ResponseStart,
@@ -22,6 +23,7 @@ from limen.web.fastapi import (
 __all__ = [
     "CurrentPrincipal",
     "ResponseStart",
+    "add_docs",
     "answer_invalid_input",
     "client_certificate",
     "current_principal",

@@ -114,7 +114,11 @@ def test_pages_cannot_be_framed(tmp_path: Path) -> None:
     policy = {part.split()[0]: part.split()[1:] for part in answer.headers["content-security-policy"].split(";")}
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == ["'none'"]
     assert "object-src" not in policy  # so that default-src stands for it
-    assert policy["script-src"] == ["'self'"]
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == ["'self'"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert "camera=()" in answer.headers["permissions-policy"]
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"]

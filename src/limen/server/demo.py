@@ -16,10 +16,11 @@ from fastapi import FastAPI
 
 from limen.core.errors import ConfigurationError, NotFound, UsernameTaken
 from limen.server.addresses import bind
-from limen.server.docs import add_docs
 from limen.server.private_file import require_own_file, require_own_folder, write_private
 from limen.server.process import serve
 from limen.settings import Settings
+from limen.web.docs import add_docs
+from limen.web.starlette import public
 from limen.wiring import Limen
 
 ACCOUNTS = ("maker", "checker", "super-checker", "admin")
@@ -109,7 +110,7 @@ def application(settings: Settings, orders: Path) -> FastAPI:
         policy_resources={example.Order: store.order},
     )
     app: FastAPI = example.create_app(gate, store, title="limen demo: orders")
-    add_docs(app)
+    add_docs(app, public)
     return app
 
 

@@ -6,9 +6,10 @@ from fastapi import FastAPI
 
 from limen.authz.administration import DEFAULT_ROLES
 from limen.server.addresses import bind
-from limen.server.docs import add_docs
 from limen.server.process import serve
 from limen.settings import Settings
+from limen.web.docs import add_docs
+from limen.web.starlette import public
 from limen.wiring import Limen
 
 
@@ -21,7 +22,7 @@ def application(settings: Settings) -> FastAPI:
     """
     app = FastAPI(title="limen", docs_url=None, redoc_url=None, openapi_url=None)
     if settings.docs:
-        add_docs(app)
+        add_docs(app, public)
     Limen(settings, default_roles=DEFAULT_ROLES).protect(app, health=True, administration=True)
     return app
 
