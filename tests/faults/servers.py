@@ -108,6 +108,7 @@ class Server:
         # A pipe, and no file: a test takes the right to write files away from the server.
         self._pipe = folder / "output"
         os.mkfifo(self._pipe)
+        self._log = self._pipe
         self._output = os.open(self._pipe, os.O_RDWR)
         self._written: list[bytes] = []
         self._reading = threading.Thread(target=self._read_output, daemon=True)
@@ -122,7 +123,7 @@ class Server:
         told = {
             "port": self.port,
             "environment": self.environment,
-            "output": str(self._pipe),
+            "output": str(self._log),
             "one_core": self._one_core,
             "application": self._application,
         }
@@ -143,6 +144,10 @@ class Server:
     def stop(self) -> None:
         """End the process as an operator does (SIGTERM): what is under way is finished."""
         self._end(signal.SIGTERM)
+
+    def write_to(self, log: Path) -> None:
+        """Let the next process write its log somewhere else, where this does not read it."""
+        self._log = log
 
     def move_to(self, nursery: Nursery) -> None:
         """Let the next process come from another nursery, which has another clock or another version of the code."""

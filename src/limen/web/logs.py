@@ -17,6 +17,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -138,7 +139,9 @@ class _Handler(logging.StreamHandler[TextIO]):
         """Say that a record was lost, and why, without any of it."""
         error = sys.exc_info()[0]
         lost = {"level": "error", "logger": __name__, "event": "a record could not be written", "from": record.name}
-        sys.stderr.write(json.dumps({**lost, "error": error.__name__ if error else ""}) + "\n")
+        # On a full disk there is nowhere left to say it, and no request may fail for that.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(json.dumps({**lost, "error": error.__name__ if error else ""}) + "\n")
 
 
 def _attach(logger: logging.Logger, handler: _Handler, level: str | int) -> Callable[[], None]:
