@@ -10,6 +10,8 @@ KEEP_ALIVE_SECONDS = 15
 """How long a connection may be idle after an answer."""
 MOST_HEAD_BYTES = 64 * 1024
 """Of the head of a request."""
+MOST_FIELDS = 200
+"""Header fields of a request: 64 KiB have room for thousands, each of which everybody behind walks through again."""
 MOST_WEBSOCKET_BYTES = 1024 * 1024
 """Of one message."""
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import uvicorn
 
 from limen.core import metrics
-from limen.core.errors import Busy
+from limen.core.errors import BadRequest, Busy
 from limen.server.addresses import url_of
 from limen.server.bounds import (
     BACKLOG,
@@ -21,6 +21,7 @@ from limen.server.bounds import (
     INTERRUPTED,
     KEEP_ALIVE_SECONDS,
     MOST_CONNECTIONS,
+    MOST_FIELDS,
     MOST_WEBSOCKET_BYTES,
     SHUTDOWN_SECONDS,
     SIGNALS,
@@ -49,7 +50,7 @@ class Leash(Protocol):
 
 
 class _Front:
-    """Stands before the application: keeps why it did not start or end well, and refuses connections beyond the bound.
+    """Stands before the application: keeps why it did not start or end well, and refuses what is beyond the bounds.
 
     uvicorn would print the reason with its traceback, and refuse without saying when to come back.
     """
@@ -70,6 +71,9 @@ class _Front:
                 new_request_id(),
                 headers=[(b"connection", b"close")],
             )
+        if len(scope["headers"]) > MOST_FIELDS:
+            refused = BadRequest(f"There are more than {MOST_FIELDS} header fields.")
+            return send_problem(scope, send, refused, new_request_id(), headers=[(b"connection", b"close")])
         answer: Awaitable[None] = self._app(scope, receive, send)
         return answer
 
