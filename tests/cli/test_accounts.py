@@ -247,3 +247,19 @@ def test_a_database_that_does_not_answer_is_4(run: Run, installation: Path) -> N
     assert done.code == 4
     assert json.loads(done.err.splitlines()[-1])["code"] == "unavailable"
     assert "Traceback" not in done.err
+
+
+@pytest.mark.usefixtures("installation")
+def test_export_prints_what_there_is_about_one_account(run: Run) -> None:
+    """``export`` prints JSON about that account alone, without its hash, and leaves a record; nobody's is exit 1."""
+    make(run, "alice", "--email", "alice@example.org")
+    make(run, "bob")
+    done = run("accounts", "export", "alice")
+    assert done.code == 0
+    assert (done.json["account"]["username"], done.json["account"]["email"]) == ("alice", "alice@example.org")
+    assert [each["event"] for each in done.json["events"]] == ["account_created"]
+    assert "bob" not in done.out
+    assert "$2b$" not in done.out
+    again = run("accounts", "export", "alice").json["events"]
+    assert [(each["event"], each["by"]) for each in again][1:] == [("account_exported", "operator")]
+    assert run("accounts", "export", "nobody").code == 1

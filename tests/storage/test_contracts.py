@@ -20,6 +20,7 @@ from limen.testing.contracts.issuing import OpenContract, RotateAgainstEndingCon
 from limen.testing.contracts.mails import MailsContract
 from limen.testing.contracts.messages import MessagesContract
 from limen.testing.contracts.notices import NoticesContract
+from limen.testing.contracts.personal_data import ErasureContract, PersonalDataContract
 from limen.testing.contracts.reach import ReachContract
 from limen.testing.contracts.recovery import ResetContract, VerifyContract
 from limen.testing.contracts.recovery_endings import EndingContract
@@ -83,6 +84,14 @@ class TestCreate(CreateContract):
 
 
 class TestImport(ImportContract):
+    pass
+
+
+class TestErasure(ErasureContract):
+    pass
+
+
+class TestPersonalData(PersonalDataContract):
     pass
 
 

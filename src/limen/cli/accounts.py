@@ -24,6 +24,8 @@ ACTOR = "cli"
 """Who did it, in the audit trail."""
 
 MAX_PASSWORD_LINE = 4096
+EXPORTED_PAGES = 10_000
+"""Pages of the audit trail, of 20 000 records each, that an export looks through."""
 
 app = typer.Typer(no_args_is_help=True, help="Accounts: make, list, show, import, and switch them off and on.")
 app.command("import")(import_accounts)
@@ -239,6 +241,20 @@ def delete(
         show_json({"id": account.id, "username": account.username, "status": "deleted"})
         return
     say(f"{account.username} was deleted; the id {account.id} stays.")
+
+
+@app.command()
+def export(name: Name, env_file: EnvFile = None) -> None:
+    """Print everything that lies here about an account, as JSON, for whoever it is about; no secret is in it.
+
+    That it was done is a record of the audit trail.
+    """
+
+    async def act(gate: "Limen") -> dict[str, object]:
+        account = await gate.accounts.by_username(name)
+        return await gate.personal_data.of_account(account.id, actor=ACTOR, pages=EXPORTED_PAGES)
+
+    show_json(with_gate(act, env_file))
 
 
 @app.command("end-sessions")

@@ -17,6 +17,7 @@ class EventName(StrEnum):
     ACCOUNT_UNBLOCKED = "account_unblocked"
     ACCOUNT_DELETED = "account_deleted"
     ACCOUNTS_IMPORTED = "accounts_imported"
+    ACCOUNT_EXPORTED = "account_exported"
     EMAIL_CHANGED = "email_changed"
     LOGIN_SUCCEEDED = "login_succeeded"
     LOGIN_FAILED = "login_failed"

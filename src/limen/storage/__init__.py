@@ -22,6 +22,7 @@ from limen.features.events.store import EventStore, StoredEvent
 from limen.features.mail.store import MailStore
 from limen.features.maintenance.store import MaintenanceStore
 from limen.features.messages.store import MessageStore
+from limen.features.personal_data.store import PersonalDataStore
 from limen.features.recovery.store import RecoveryStore
 from limen.features.roles.store import RoleStore
 from limen.features.sessions.store import SessionStore
@@ -113,6 +114,11 @@ class Storage(Protocol):
     @property
     def imports(self) -> ImportStore:
         """Accounts that are brought in from elsewhere."""
+        ...
+
+    @property
+    def personal_data(self) -> PersonalDataStore:
+        """What lies in the tables about an account."""
         ...
 
     @property

@@ -50,6 +50,7 @@ from limen.features.mail.building import build_mail
 from limen.features.maintenance.service import MaintenanceService
 from limen.features.maintenance.watch import RollbackWatch
 from limen.features.messages.building import Verifying, build_messages
+from limen.features.personal_data.service import PersonalDataService
 from limen.features.recovery.building import build_recovery
 from limen.features.roles.permissions import PermissionService
 from limen.features.roles.service import RoleService
@@ -290,6 +291,9 @@ class Parts:
             self.storage.sinks,
             [secret.get_secret_value() for secret in self.settings.data_secrets],
             self.settings.audit_key_files,
+        )
+        self.personal_data = PersonalDataService(
+            self.storage.personal_data, self.events, record=self.sessions.record, clock=self._clock
         )
         self.erasures = ErasureService(
             self.storage.erasures, erase=lambda account_id, actor: self.audit.erase_details(account_id, actor=actor)

@@ -99,6 +99,7 @@ class ProtectingGate(RunningGate):
             forwarding=self.forwarding,
             proxies=self.proxies,
             throttling=self.throttling,
+            personal_data=self.personal_data,
             registration_open=self.settings.registration == "open",
             ready=self.ready if adds.health else None,
             administration=self._administered() if adds.administration else None,

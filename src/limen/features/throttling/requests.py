@@ -21,6 +21,7 @@ class Purpose(StrEnum):
     LINK = "link"
     EXCHANGE = "sso-exchange"
     PROVIDER_LOGOUT = "sso-logout"
+    EXPORT = "export"
 
 
 _QUARTER: Final = 900
@@ -41,6 +42,7 @@ BY_NETWORK: Final[Mapping[Purpose, Rate]] = MappingProxyType(
 BY_KEY: Final[Mapping[Purpose, Rate]] = MappingProxyType(
     {
         Purpose.KEYS: Rate(100, _HOUR),
+        Purpose.EXPORT: Rate(10, _HOUR),
         Purpose.RESET: Rate(5, _HOUR),
         Purpose.VERIFY: Rate(20, _HOUR),
     }

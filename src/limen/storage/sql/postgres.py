@@ -32,6 +32,7 @@ from limen.storage.sql.mails import SQLMails
 from limen.storage.sql.maintenance import SQLMaintenance
 from limen.storage.sql.messages import SQLMessages
 from limen.storage.sql.migrations import Schema, Standing
+from limen.storage.sql.personal_data import SQLPersonalData
 from limen.storage.sql.postgres_faults import (
     CONNECTION_IS_LOST,
     TRIED_AGAIN,
@@ -100,6 +101,7 @@ class PostgresStorage:
         self.sinks = SQLTrailSinks(self)
         self.imports = SQLAccountImports(self)
         self.erasures = SQLErasures(self)
+        self.personal_data = SQLPersonalData(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)

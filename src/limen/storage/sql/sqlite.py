@@ -34,6 +34,7 @@ from limen.storage.sql.mails import SQLMails
 from limen.storage.sql.maintenance import SQLMaintenance
 from limen.storage.sql.messages import SQLMessages
 from limen.storage.sql.migrations import Schema, Standing
+from limen.storage.sql.personal_data import SQLPersonalData
 from limen.storage.sql.recovery import SQLRecovery
 from limen.storage.sql.roles import SQLRoles
 from limen.storage.sql.sessions import SQLSessions
@@ -82,6 +83,7 @@ class SQLiteStorage:
         self.sinks = SQLTrailSinks(self)
         self.imports = SQLAccountImports(self)
         self.erasures = SQLErasures(self)
+        self.personal_data = SQLPersonalData(self)
         self.maintenance = SQLMaintenance(self)
         self.signing_keys = SQLSigningKeys(self)
         self.sso = SQLSso(self)

@@ -10,6 +10,7 @@ from limen.features.approvals.service import ApprovalService
 from limen.features.client_certificates.service import ClientCertificateService
 from limen.features.forwarding.service import ForwardingService
 from limen.features.login.service import LoginService
+from limen.features.personal_data.service import PersonalDataService
 from limen.features.recovery.service import RecoveryService
 from limen.features.sessions.feed import EndedFeed
 from limen.features.sessions.service import SessionService
@@ -27,6 +28,7 @@ from limen.web.routes.ended import ended_paths, ended_routes
 from limen.web.routes.health import health_routes
 from limen.web.routes.jwks import JWKS_PATH, jwks_routes
 from limen.web.routes.login import login_routes
+from limen.web.routes.personal_data import personal_data_paths, personal_data_routes
 from limen.web.routes.recovery import recovery_paths, recovery_routes
 from limen.web.routes.refresh_cookie import RefreshCookies
 from limen.web.routes.schema import BEARER, BODY_PROBLEMS, Paths, array, object_of, operation, text
@@ -49,6 +51,7 @@ def own_routes(
     forwarding: ForwardingService,
     proxies: TrustedProxies,
     throttling: Throttling,
+    personal_data: PersonalDataService,
     registration_open: bool,
     ready: Callable[[], Awaitable[Mapping[str, str]]] | None,
     administration: Administered | None = None,
@@ -81,6 +84,7 @@ def own_routes(
         ),
         **session_routes(sessions, cookies, refresh_cookies, limited, prefix=prefix),
         **account_routes(accounts, cookies, throttling.logins, prefix=prefix),
+        **personal_data_routes(personal_data, limited, prefix=prefix),
         **cookie_routes(cookies, prefix=prefix),
         **ended_routes(ended, prefix=prefix),
         **verify_routes(forwarding, cookies.csrf, proxies, prefix=prefix),
@@ -209,6 +213,7 @@ def paths_of_schema(
         **described,
         **session_paths(prefix),
         **cookie_paths(prefix),
+        **personal_data_paths(prefix),
         **ended_paths(prefix),
         **verify_paths(prefix),
         **(own_key_paths(prefix) if api_keys else {}),
