@@ -21,6 +21,8 @@ _SHAPES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
     # A JSON Web Token, also a part of one; an API key; the hash of a password; a private key; user:password@ in a URL.
     (("eyj",), re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*"), MASK),
     (("lim_",), re.compile(r"lim_[\w.-]{8,}"), MASK),
+    # The secret of a webhook.
+    (("whsec_",), re.compile(r"whsec_[\w+/=-]{8,}"), MASK),
     (("$",), re.compile(r"\$(?:2[abxy]|argon2\w*|scrypt|pbkdf2[\w-]*|limen[\w-]*)\$[^\s\"']+"), MASK),
     (
         ("-----begin",),
