@@ -14,6 +14,7 @@ import asyncpg
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import Unavailable
 from limen.features.events.store import StoredEvent
+from limen.features.sessions.store import SessionStore
 from limen.features.throttling.store import ThrottleStore
 from limen.storage.sql import events, migrations
 from limen.storage.sql.account_imports import SQLAccountImports
@@ -42,9 +43,9 @@ from limen.storage.sql.postgres_faults import (
 )
 from limen.storage.sql.postgres_issuing import PostgresIssuing
 from limen.storage.sql.postgres_pool import PostgresConnection, PostgresPool
+from limen.storage.sql.postgres_records import PostgresSessions
 from limen.storage.sql.recovery import SQLRecovery
 from limen.storage.sql.roles import SQLRoles
-from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.signing_keys import SQLSigningKeys
 from limen.storage.sql.sso import SQLSso
 from limen.storage.sql.statement import Steps, row
@@ -86,9 +87,9 @@ class PostgresStorage:
         self._pools: dict[asyncio.AbstractEventLoop, PostgresPool] = {}
         self._started = False
         self.accounts = SQLAccounts(self)
-        self.sessions = SQLSessions(self)
-        self.cookies = SQLCookies(self)
         self._borrowings = Borrowings()
+        self.sessions: SessionStore = PostgresSessions(self, borrowed=self._borrowings.here)
+        self.cookies = SQLCookies(self)
         self._host = BorrowedPostgres(partial(self._reading, place), self._clock_shift)
         self.issuing = PostgresIssuing(Committed(self, self._borrowings), borrowed=self._borrowings.here)
         self.api_keys = SQLApiKeys(self)
