@@ -1,12 +1,14 @@
-"""Acts a second while their records are sealed, how long one waits for its seal, and how fast a chain is verified."""
+"""Acts and refreshes a second while they are sealed, how long a record waits, and how fast a chain is verified."""
 
 import asyncio
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.postgres import durable_server, where
@@ -15,17 +17,26 @@ from limen.core.events import Event, EventName, Origin
 from limen.core.ids import uuid7
 from limen.features.audit.service import SEAL_SECONDS, AuditService
 from limen.storage import Storage, open_storage
+from limen.testing.contracts.contract import Opened, a_session, an_account, rotate
 
 WRITERS = 64
 TARGET = 2_000
 
 
 def trail(effort: Effort) -> Sequence[Row]:
-    """Measure on both engines; the acts are records alone, each of them durable when it is answered."""
+    """Measure records alone, and refreshes, which write one, on both engines; each is on disk when it is answered."""
     with tempfile.TemporaryDirectory() as folder:
         rows = asyncio.run(_measured(f"sqlite:///{Path(folder) / 'limen.db'}", "SQLite", "", effort))
     with durable_server() as cluster:
         return [*rows, *asyncio.run(_measured(cluster.create(), "PostgreSQL", where(cluster), effort))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """Acts a second of each round, with a sealer beside and without one."""
+
+    sealed: list[float]
+    alone: list[float]
 
 
 async def _measured(url: str, engine: str, note: str, effort: Effort) -> Sequence[Row]:
@@ -33,20 +44,10 @@ async def _measured(url: str, engine: str, note: str, effort: Effort) -> Sequenc
     await storage.start()
     try:
         audit = AuditService(storage.audit, [os.urandom(32).hex()])
-        sealed: list[float] = []
-        alone: list[float] = []
         lags: list[float] = []
-        for _ in range(effort.rounds(5)):
-            alone.append(await _acts(storage, effort.seconds(3)))
-            while await audit.seal():
-                pass
-            sealing = asyncio.create_task(_sealing(storage, audit, lags))
-            sealed.append(await _acts(storage, effort.seconds(3)))
-            sealing.cancel()
-            with suppress(asyncio.CancelledError):
-                await sealing
-        while await audit.seal():
-            pass
+        sessions = [await a_session(storage, await an_account(storage)) for _ in range(WRITERS)]
+        acts = await _rounds(storage, audit, lags, partial(_acts, storage), effort)
+        refreshes = await _rounds(storage, audit, lags, partial(_refreshes, storage, sessions), effort)
         start = time.perf_counter()
         verdict = await audit.verify()
         spent = time.perf_counter() - start
@@ -54,23 +55,72 @@ async def _measured(url: str, engine: str, note: str, effort: Effort) -> Sequenc
         await storage.stop()
     if verdict.count or verdict.waiting:
         raise RuntimeError("the chain does not hold")
-    acts = Row(
-        "trail",
-        f"Acts on {engine}, durable, sealed beside",
-        "acts/s",
-        statistics.median(sealed),
-        statistics.median(alone),
-        "without a sealer",
-        median_ratio(sealed, alone),
-        Target("at least", TARGET),
-        len(sealed),
-        f"{WRITERS} at once in one process, sealing included; {note}".removesuffix("; "),
-    )
+    told = f"{WRITERS} at once in one process, sealing included; {note}".removesuffix("; ")
     waited = max(lags, default=0.0)
     longest = Row("trail", f"The longest that a record waited for its seal on {engine}", "ms", waited, rounds=len(lags))
     speed = verdict.sealed / spent
     verified = Row("trail", f"Verifying on {engine}", "records/s", speed, note=f"{verdict.sealed} records, one process")
-    return [acts, longest, verified]
+    return [
+        _row(f"Acts on {engine}, durable, sealed beside", "acts/s", acts, told),
+        _row(f"Refreshes on {engine}, durable, sealed beside", "refreshes/s", refreshes, told),
+        longest,
+        verified,
+    ]
+
+
+def _row(what: str, unit: str, rates: _Rates, note: str) -> Row:
+    return Row(
+        "trail",
+        what,
+        unit,
+        statistics.median(rates.sealed),
+        statistics.median(rates.alone),
+        "without a sealer",
+        median_ratio(rates.sealed, rates.alone),
+        Target("at least", TARGET),
+        len(rates.sealed),
+        note,
+    )
+
+
+async def _rounds(
+    storage: Storage,
+    audit: AuditService,
+    lags: list[float],
+    work: Callable[[float], Awaitable[float]],
+    effort: Effort,
+) -> _Rates:
+    rates = _Rates([], [])
+    for _ in range(effort.rounds(5)):
+        rates.alone.append(await work(effort.seconds(3)))
+        while await audit.seal():
+            pass
+        sealing = asyncio.create_task(_sealing(storage, audit, lags))
+        rates.sealed.append(await work(effort.seconds(3)))
+        sealing.cancel()
+        with suppress(asyncio.CancelledError):
+            await sealing
+        while await audit.seal():
+            pass
+    return rates
+
+
+async def _refreshes(storage: Storage, sessions: list[Opened], seconds: float) -> float:
+    end = time.monotonic() + seconds
+    done = 0
+
+    async def refresh(number: int) -> None:
+        nonlocal done
+        while time.monotonic() < end:
+            secret = os.urandom(32)
+            if await rotate(storage, sessions[number], secret) is None:
+                raise RuntimeError("a refresh was refused")
+            sessions[number] = sessions[number].after(secret)
+            done += 1
+
+    start = time.monotonic()
+    await asyncio.gather(*(refresh(number) for number in range(len(sessions))))
+    return done / (time.monotonic() - start)
 
 
 async def _acts(storage: Storage, seconds: float) -> float:
