@@ -92,6 +92,7 @@ def test_no_database_at_all_fails(run: Run, used: Path) -> None:
         ("LIMEN_SMTP_URL", "", "mail"),
         ("LIMEN_DOCS", "on", "documentation"),
         ("LIMEN_PUBLIC_URL", "http://app.example", "public address"),
+        ("LIMEN_PUBLIC_URL", "https://app.example", "hosts"),
     ],
 )
 def test_what_is_allowed_but_unwise_is_a_warning(

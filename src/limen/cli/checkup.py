@@ -81,6 +81,9 @@ def _settings(settings: Settings, env_file: Path | None) -> Iterator[Finding]:
         )
     elif settings.public_url.startswith("http://"):
         yield Finding(WARN, "public address", "http", "without TLS every token can be read on the way; use https")
+    if settings.public_url is not None and not settings.allowed_hosts:
+        advice = "LIMEN_ALLOWED_HOSTS lists the hosts that are; that of LIMEN_PUBLIC_URL always is"
+        yield Finding(WARN, "hosts", "any host is answered for", advice)
 
 
 def _mail(settings: Settings) -> Finding:
