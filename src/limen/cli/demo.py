@@ -59,6 +59,8 @@ def demo(
             heading(section.heading)
             say(*section.lines, "")
         say(f"Try it in a browser: {address}/docs")
+        if is_loopback(host):
+            say(f"Read its mails, such as links to choose another password: {address}/demo/mails")
         command = f"{shlex.quote(sys.executable)} -m limen.cli accounts list"
         say(f"Manage its accounts: LIMEN_ENV_FILE={shlex.quote(str(prepared.settings_file))} {command}")
         say(f"limen demo listens on {address} (Ctrl-C ends it)")

@@ -15,7 +15,8 @@ from dotenv import dotenv_values
 from fastapi import FastAPI
 
 from limen.core.errors import ConfigurationError, NotFound, UsernameTaken
-from limen.server.addresses import bind
+from limen.server.addresses import bind, is_loopback, url_of
+from limen.server.demo_mails import DemoMails, add_mails, settings_with_mail
 from limen.server.private_file import require_own_file, require_own_folder, write_private
 from limen.server.process import serve
 from limen.settings import Settings
@@ -91,16 +92,24 @@ def run(
     try:
         prepared = prepare(folder)
         on_prepared(prepared)
-        app = application(prepared.settings, prepared.settings_file.parent / "orders.db")
+        here = url_of(listener) if is_loopback(host) else None
+        app = application(prepared.settings, prepared.settings_file.parent / "orders.db", here=here)
     except BaseException:
         listener.close()
         raise
     serve(app, listener, prepared.settings, lambda address: on_ready(prepared, address))
 
 
-def application(settings: Settings, orders: Path) -> FastAPI:
-    """Make the demo's application: the orders example, limen's routes, ``/healthz``, ``/readyz`` and ``/docs``."""
+def application(settings: Settings, orders: Path, *, here: str | None = None) -> FastAPI:
+    """Make the demo's application: the orders example, limen's routes, ``/healthz``, ``/readyz`` and ``/docs``.
+
+    Its mails are shown at ``/demo/mails`` where it is reached at ``here`` alone, a loopback address, and where the
+    settings name no mail server.
+    """
     example = orders_example()
+    mails = None if here is None or settings.smtp_url is not None else DemoMails()
+    if mails is not None:
+        settings = settings_with_mail(settings, here or "")
     store = example.Database(orders)
     gate = Limen(
         settings,
@@ -108,9 +117,12 @@ def application(settings: Settings, orders: Path) -> FastAPI:
         policies=example.POLICIES,
         # For whoever asks why somebody may not: GET /admin/api/explain.
         policy_resources={example.Order: store.order},
+        mail=mails,
     )
     app: FastAPI = example.create_app(gate, store, title="limen demo: orders")
     add_docs(app, public)
+    if mails is not None:
+        add_mails(app, mails, settings.public_url or "")
     return app
 
 

@@ -26,6 +26,23 @@ DELETE FROM limen_mails
 """)
 
 
+_TAKE_QUEUED_STARTED = Statement("""
+DELETE FROM limen_mails WHERE status = 'queued' AND kind = 'reset' AND roles_version IS NOT NULL
+""")
+
+_TAKE_STARTED = Statement("DELETE FROM limen_mail_proofs WHERE roles_version IS NOT NULL")
+
+
+def take_started() -> Steps[None]:
+    """Delete every link that an administrator started: an account may be able to do more now than they held then.
+
+    To be called with the catalogue's row locked, as whoever starts one locks it. Mails first: whoever makes a link from
+    one holds its row until the proof can be seen.
+    """
+    yield from run(_TAKE_QUEUED_STARTED)
+    yield from run(_TAKE_STARTED)
+
+
 def take_proofs(account_id: str) -> Steps[None]:
     """Delete every proof of the account, and every mail that carries one or is to carry one.
 

@@ -33,6 +33,7 @@ from limen.storage.sql.holdings import (
     refuse_last_administrator,
     role_names,
 )
+from limen.storage.sql.proofs import take_started
 from limen.storage.sql.separation import separate, separated, violations, violators
 from limen.storage.sql.statement import NOBODY, Statement, Steps, row, rows, run, run_each
 
@@ -277,6 +278,7 @@ def _synced(wanted: Mapping[str, frozenset[str]], event: Event) -> Steps[bool]:
             yield from _given(name, permissions)
             yield from run(_LIST_HOLDERS_AGAIN, name=name)
     yield from run(_RAISE_VERSION)
+    yield from take_started()
     _, is_one = yield from administrators(NOBODY)
     if was_one and not is_one:
         _log.warning("no administrator is left: no active account holds a role that gives roles:assign")
@@ -293,6 +295,7 @@ def _separated(pairs: frozenset[tuple[str, str]], event: Event) -> Steps[int]:
         if was_one and not (yield from administrators(NOBODY))[1]:
             raise Conflict(LAST_BY_SEPARATION)
         yield from run(_RAISE_VERSION)
+        yield from take_started()
         yield from record(event)
     return (yield from violators())
 
@@ -336,6 +339,7 @@ def _put(role: Definition, seen: Seen, event: Event) -> Steps[Change]:
     if (yield from row(_EXTENDS_ITSELF, name=role.name)) is not None:
         raise Conflict(f"The role {role.name} would extend itself.")
     yield from require_administrator(was_one=was_one)
+    yield from take_started()
     if role.extends and (yield from violators()) > violating:
         raise Conflict(f"Accounts would hold two roles by {role.name} that nobody may hold at once.")
     yield from record(event)

@@ -26,6 +26,7 @@ from limen.testing.contracts.recovery import (
     verified,
     verify,
 )
+from limen.testing.contracts.roles import put
 
 EVIL = "eve@example.org"
 ENDINGS = ["password", "temporary", "email", "same-email", "all-out", "disabled", "restored", "reset", "address"]
@@ -113,6 +114,54 @@ class EndingContract(Contract):
                 token = await prepare(storage)
             is_alive = isinstance(token, bytes) and await reset(storage, token) is not None
             assert is_alive is not is_administrators
+
+    @pytest.mark.parametrize("how", ["definition", "code", "separation"])
+    @pytest.mark.parametrize("state", ["queued", "claimed", "prepared"])
+    async def test_an_administrators_link_ends_with_what_roles_mean(
+        self, storage: Storage, state: str, how: str
+    ) -> None:
+        """A role that the account holds gives more, without being given anew; the owner's own link stays."""
+        await storage.roles.sync(ADMINISTRATORS, event())
+        await put(storage, "clerk", "order:read")
+        administrator = await an_account(storage, roles=frozenset({"chief"}))
+        account = await verified(storage)
+        for is_administrators in (True, False):
+            read = await storage.roles.read([administrator.id, account.id])
+            actor_version, target_version = (read.holders[each].version for each in (administrator.id, account.id))
+            authority = Authority(read.version, administrator.id, actor_version, target_version)
+            mail = mail_for(await now(storage, account), MailKind.RESET, ADDRESS)
+            assert await storage.mails.queue(mail, event(), authority=authority if is_administrators else None)
+            claimed = None if state == "queued" else await storage.mails.claim(lease_ms=LEASE)
+            token = await prepare(storage, claimed=claimed) if state == "prepared" else None
+            permission = f"order:{'one' if is_administrators else 'two'}"
+            if how == "definition":
+                await put(storage, "clerk", permission)
+            elif how == "code":
+                await storage.roles.sync({**ADMINISTRATORS, "maker": frozenset({permission})}, event())
+            else:
+                pairs = [frozenset({("clerk", "maker")}), frozenset[tuple[str, str]]()]
+                await storage.roles.separate(pairs[not is_administrators], event())
+            if state == "queued":
+                claimed = await storage.mails.claim(lease_ms=LEASE)
+            if token is None and claimed is not None:
+                token = await prepare(storage, claimed=claimed)
+            is_alive = isinstance(token, bytes) and await reset(storage, token) is not None
+            assert is_alive is not is_administrators
+
+    async def test_a_start_of_the_same_version_ends_no_link(self, storage: Storage) -> None:
+        """Each process declares its roles; where nothing of them has changed, an administrator's link stays."""
+        await storage.roles.sync(ADMINISTRATORS, event())
+        administrator = await an_account(storage, roles=frozenset({"chief"}))
+        account = await verified(storage)
+        read = await storage.roles.read([administrator.id, account.id])
+        actor_version, target_version = (read.holders[each].version for each in (administrator.id, account.id))
+        mail = mail_for(await now(storage, account), MailKind.RESET, ADDRESS)
+        authority = Authority(read.version, administrator.id, actor_version, target_version)
+        assert await storage.mails.queue(mail, event(), authority=authority)
+        token = await prepare(storage)
+        await storage.roles.sync(ADMINISTRATORS, event())
+        assert isinstance(token, bytes)
+        assert await reset(storage, token) == account.id
 
     async def test_the_old_address_is_told(self, storage: Storage) -> None:
         """Where it was verified, and is another one now; who writes the same one tells nobody."""
