@@ -281,3 +281,22 @@ def test_for_people_there_is_a_table_and_a_bar(run: Run, installation: Path, mon
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert run("accounts", "import", str(path), "--from", "jsonl").code == 1
     assert set(names(run)) == {"ann"}
+
+
+def test_the_line_of_the_guide_is_imported(run: Run, bring: Any) -> None:
+    """The example of limen's own format is one, with each field that there is."""
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "moving-accounts.md").read_text()
+    line = guide.split("```json\n")[1].split("```")[0]
+    assert set(json.loads(line)) == {
+        "username",
+        "email",
+        "email_verified",
+        "password_hash",
+        "roles",
+        "disabled",
+        "created_at",
+        "key",
+    }
+    done = bring(line)
+    assert (done.code, done.json["imported"]) == (0, 1)
+    assert names(run)["ann"]["created_at"] == "2020-05-01T12:00:00Z"
