@@ -126,16 +126,14 @@ def test_paths_of_machines_would_be_found() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_named_settings_exist(path: Path) -> None:
-    """Each LIMEN_ name on a page is a setting, or one that the page says does not exist."""
+    """Each LIMEN_ name on a page is a setting."""
     named = set(re.findall(r"\bLIMEN_[A-Z][A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
     # The settings of a provider of single sign-on bear its name: LIMEN_SSO_<NAME>_ISSUER.
     named = {name for name in named if name_and_key(name) is None and name != "LIMEN_SSO"}
     # What names a file of settings, or an application, is none; the last ones are for the tests themselves.
     others = {"LIMEN_APP", "LIMEN_ENV_FILE", "LIMEN_TEST_POSTGRES_URL", "LIMEN_TEST_VALKEY_PROGRAM"}
     known = {*Settings.environment_names(), *others}
-    refused = {"LIMEN_ALLOWED_HOSTS"}
-    assert named - known <= (refused if path.name.startswith("0009-") else set())
-    assert not refused & known
+    assert named <= known
 
 
 def errors_in_code() -> dict[str, tuple[str, int]]:
