@@ -12,6 +12,7 @@ from benchmarks import (
     certificates,
     cookies,
     guarded,
+    headers,
     imports,
     keys,
     live,
@@ -36,6 +37,7 @@ from tests.support.postgres import Lacking
 
 BENCHMARKS: dict[str, Benchmark] = {
     "guarded": guarded.in_process,
+    "headers": headers.headers,
     "cookies": cookies.cookies,
     "keys": keys.keys,
     "certificates": certificates.certificates,
