@@ -7,9 +7,7 @@ often is told when to come again, with the right password as with a wrong one.
 import hmac
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
@@ -40,8 +38,7 @@ class Limit(NamedTuple):
     renewed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """An attempt that was counted.
 
     Attributes:
@@ -95,15 +92,15 @@ class Throttle:
         if self._store is None or not limits:
             return NOT_COUNTED
         takes = [
-            Take(self.bucket(each.name, each.key), each.rate.most, each.rate.seconds * 1000, each.renewed)
-            for each in limits
+            Take(self.bucket(name, key), rate.most, rate.seconds * 1000, renewed) for name, key, rate, renewed in limits
         ]
         verdict = await self._store.take(takes)
         if not verdict.admitted:
             raise _refusal(limits, takes, verdict)
-        held = [verdict.held[take.bucket] for take in takes]
+        found = verdict.held
+        held = [found[take[0]] for take in takes]
         # A window that each attempt begins anew has another end by the time this one is taken out.
-        backs = [Back(take.bucket, 0 if take.renewed else each.ends_at) for take, each in zip(takes, held, strict=True)]
+        backs = [Back(take[0], 0 if take[3] else each[1]) for take, each in zip(takes, held, strict=True)]
         return Counted(limits, held, backs)
 
     async def give_back(self, backs: Sequence[Back]) -> None:
@@ -118,7 +115,7 @@ class Throttle:
 
     def bucket(self, name: str, key: str) -> str:
         """Return the name of a bucket: an HMAC, from which neither can be read."""
-        digest = hmac.digest(self._key, f"{name}\0{key}".encode("utf-8", "replace"), sha256)
+        digest = hmac.digest(self._key, f"{name}\0{key}".encode("utf-8", "replace"), "sha256")
         return b64url_encode(digest[:18]).decode("ascii")
 
 

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import Final
 
 from limen.core.clock import Clock, system_clock
-from limen.features.throttling.store import Back, Held, Take, Verdict
+from limen.features.throttling.store import NOTHING, Back, Held, Take, Verdict
 
 MOST_BUCKETS: Final = 200_000
 """Buckets at most, of some 200 bytes each; beyond, the oldest ones are forgotten, which is logged."""
@@ -47,30 +47,33 @@ class MemoryThrottles:
         """Count one in each, or none in any; nothing is waited for."""
         now = round(self._clock() * 1000)
         with self._lock:
-            full = {}
+            full, present, living = {}, self._held, []
             for bucket, most, window, _ in takes:
-                taken, ends_at = self._living(bucket, now, window)
+                found = present.get(bucket)
+                # An end that far away was written while the clock was wrong.
+                if found is None or not now < found[1] <= now + 2 * window:
+                    living.append(0)
+                    continue
+                taken, ends_at = found
+                living.append(taken)
                 if taken >= most:
                     full[bucket] = Held(taken, ends_at, ends_at - now)
             if full:
-                return Verdict(False, full=full)
-            return Verdict(True, held={take.bucket: self._count(take, now) for take in takes})
+                return Verdict(False, NOTHING, full)
+            return Verdict(True, {take[0]: self._count(take, n, now) for take, n in zip(takes, living, strict=True)})
 
-    def _living(self, bucket: str, now: int, window: int) -> tuple[int, int]:
-        found = self._held.get(bucket)
-        # An end that far away was written while the clock was wrong.
-        if found is None or not now < found[1] <= now + 2 * window:
-            return 0, now + window
-        return found
-
-    def _count(self, take: Take, now: int) -> Held:
-        taken, ends_at = self._living(take.bucket, now, take.window_ms)
-        if taken == 0 or take.renewed:
-            ends_at = now + take.window_ms
-            self._held.pop(take.bucket, None)
+    def _count(self, take: Take, taken: int, now: int) -> Held:
+        bucket, _, window, renewed = take
+        # It may have been forgotten a moment ago, to make room for another one of the same attempt.
+        found = self._held.get(bucket) if taken and not renewed else None
+        if found is None:
+            ends_at = now + window
+            self._held.pop(bucket, None)
             if len(self._held) >= self._most:
                 self._make_room(now)
-        self._held[take.bucket] = (taken + 1, ends_at)
+        else:
+            ends_at = found[1]
+        self._held[bucket] = (taken + 1, ends_at)
         return Held(taken + 1, ends_at, ends_at - now)
 
     def _make_room(self, now: int) -> None:

@@ -26,6 +26,9 @@ DEVICES_IN_A_ROW: Final = 25
 CHANGES_IN_A_ROW: Final = 10
 """Guesses at the present password by who has a session, where it or the address is changed. The three together: 95."""
 
+_STRANGERS: Final = Rate(STRANGERS_IN_A_ROW, FORGOTTEN_SECONDS)
+_DEVICES: Final = Rate(DEVICES_IN_A_ROW, FORGOTTEN_SECONDS)
+
 ACCOUNT: Final = "login-account"
 ACCOUNT_ROW: Final = "login-account-row"
 NETWORK: Final = "login-network"
@@ -147,16 +150,14 @@ class LoginThrottle:
         await self._throttle.give_back([Back(self._throttle.bucket(CHANGE, account_id), 0, emptied=True)])
 
     def _on(self, device: str, identifier: str) -> list[Limit]:
-        row = Rate(DEVICES_IN_A_ROW, FORGOTTEN_SECONDS)
         return [
             Limit(DEVICE, f"{device}\0{identifier}", self._limits.account),
-            Limit(DEVICE_ROW, identifier, row, renewed=True),
+            Limit(DEVICE_ROW, identifier, _DEVICES, True),
         ]
 
     def _of_strangers(self, identifier: str, address: str) -> list[Limit]:
-        row = Rate(STRANGERS_IN_A_ROW, FORGOTTEN_SECONDS)
         return [
             Limit(ACCOUNT, identifier, self._limits.account),
-            Limit(ACCOUNT_ROW, identifier, row, renewed=True),
+            Limit(ACCOUNT_ROW, identifier, _STRANGERS, True),
             Limit(NETWORK, network_of(address), self._limits.network),
         ]

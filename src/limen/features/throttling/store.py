@@ -1,8 +1,8 @@
 """What throttling asks of the store that counts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 
 class Take(NamedTuple):
@@ -49,8 +49,11 @@ class Back(NamedTuple):
     emptied: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+NOTHING: Final[Mapping[str, Held]] = MappingProxyType({})
+"""No bucket."""
+
+
+class Verdict(NamedTuple):
     """Whether all were counted.
 
     Attributes:
@@ -60,8 +63,8 @@ class Verdict:
     """
 
     admitted: bool
-    held: Mapping[str, Held] = field(default_factory=dict)
-    full: Mapping[str, Held] = field(default_factory=dict)
+    held: Mapping[str, Held] = NOTHING
+    full: Mapping[str, Held] = NOTHING
 
 
 class ThrottleStore(Protocol):
