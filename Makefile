@@ -11,7 +11,7 @@ PICK = for python in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3
 	echo 'limen: Python 3.11 or newer is needed and no Python 3 was found' >&2; exit 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint bench setup lock clean
+.PHONY: help run test coverage lint bench fuzz setup lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -32,6 +32,9 @@ lint: ## ruff, mypy and import-linter
 
 bench: ## run the benchmarks
 	@$(call PICK,bench)
+
+fuzz: ## look for inputs that do harm; ARGS="token -max_total_time=600"
+	@$(call PICK,fuzz)
 
 setup: ## only make .venv ready
 	@$(call PICK,setup)

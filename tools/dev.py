@@ -370,7 +370,7 @@ def summary(report: Path, *codes: int) -> int:
 def lint(environment: Environment, arguments: list[str]) -> int:
     """Run ruff, mypy and import-linter, all of them even after the first complaint."""
     environment.ensure("test")
-    checked = [name for name in ("src", "tests", "tools", "examples", "benchmarks") if holds_python(environment, name)]
+    checked = [name for name in ("src", "tests", "tools", "examples", "benchmarks", "fuzz") if holds_python(environment, name)]
     codes = []
     for command in (
         ["ruff", "check", "."],
@@ -392,6 +392,20 @@ def bench(environment: Environment, arguments: list[str]) -> int:
     """Run the benchmarks; arguments go to `python -m benchmarks`."""
     environment.ensure("test")
     return in_environment(environment, ["python", "-m", "benchmarks", *arguments])
+
+
+def fuzz(environment: Environment, arguments: list[str]) -> int:
+    """Let a fuzzer look for inputs that a target does not bear; arguments are a target and options of libFuzzer.
+
+    The fuzzer is installed beside the environment when it is first asked for: only this needs it.
+    """
+    environment.ensure("test")
+    place = environment.place / "fuzz"
+    if not place.is_dir():
+        options = ("--require-hashes", "--only-binary", ":all:", "--no-deps", "--quiet", "--target", str(place))
+        pip = [str(environment.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", *options]
+        environment.call([*pip, "-r", str(environment.requirements("fuzz"))])
+    return in_environment(environment, ["python", "-m", "fuzz", *arguments], {"PYTHONPATH": str(place)})
 
 
 def setup(environment: Environment, arguments: list[str]) -> int:
@@ -425,6 +439,7 @@ COMMANDS = {
     "coverage": coverage,
     "lint": lint,
     "bench": bench,
+    "fuzz": fuzz,
     "setup": setup,
     "lock": lock,
     "clean": clean,
