@@ -20,6 +20,7 @@ BOUNDS: dict[str, float] = {
     "connections": bounds.MOST_CONNECTIONS,
     "connections that wait to be accepted": bounds.BACKLOG,
     "request head, size": bounds.MOST_HEAD_BYTES,
+    "request head, fields": bounds.MOST_FIELDS,
     "request head, time": HeadLimits().seconds,
     "connections of one peer without a whole head": HeadLimits().patient,
     "connections of one peer without a whole head, at most": HeadLimits().most,
@@ -39,7 +40,12 @@ BOUNDS: dict[str, float] = {
     "shutdown: idle connections": bounds.IDLE_SECONDS,
     "readers of the metrics": exposition.MOST_READERS,
 }
-IN_WORDS = {"passwords that are hashed at a time", "PostgreSQL: connections", "attempts"}
+IN_WORDS = {
+    "passwords that are hashed at a time",
+    "PostgreSQL: connections",
+    "attempts",
+    "request body of the application's routes, size and time",
+}
 
 
 def section(heading: str) -> str:
@@ -86,4 +92,4 @@ def test_every_metric_is_told() -> None:
         assert labels <= told[name], name
     for counter in (metrics.LOGINS, metrics.REFRESHES):
         values = {value for labels, _ in counter.read().samples for value in labels}
-        assert values | {"outcome"} == told[counter.name]
+        assert values | set(counter.labels) == told[counter.name]
