@@ -44,7 +44,7 @@ async def test_what_waits_shares_a_statement(storage: PostgresStorage) -> None:
         for number in range(30)
     ]
     await asyncio.gather(*map(storage.sessions.record, asked))
-    assert await storage.read(_uses) == 2
+    assert await storage.read(_uses) == 1
     found = await all_events(storage, EventName.LOGIN_FAILED)
     told = [(each.actor, each.request_id, each.source, each.user_agent, each.outcome, each.data) for each in found]
     assert told == [

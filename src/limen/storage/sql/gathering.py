@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from itertools import islice
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from limen.core.errors import Busy, LimenError, Unavailable
@@ -37,13 +38,17 @@ class Gathering(Generic[Act, Found]):
     Args:
         together: does several acts, all of them or none, and answers each in its place.
         alone: does one.
+        most: how many acts go together at most.
     """
 
     def __init__(
         self,
         together: Callable[[Sequence[Act]], Awaitable[Sequence[Found | Alone]]],
         alone: Callable[[Act], Awaitable[Found]],
+        *,
+        most: int = MOST_TOGETHER,
     ) -> None:
+        self._most = most
         self._together = together
         self._alone = alone
         self._waiting: dict[Hashable, tuple[Act, _Waiter[Found]]] = {}
@@ -88,7 +93,7 @@ class Gathering(Generic[Act, Found]):
         """Begin with those that wait."""
         self._busy = bool(self._waiting)
         if self._busy:
-            keys = list(self._waiting)[:MOST_TOGETHER]
+            keys = list(islice(self._waiting, self._most))
             batch = [self._waiting.pop(key) for key in keys]
             self._since = time.monotonic()
             self._task = asyncio.ensure_future(self._run(batch))

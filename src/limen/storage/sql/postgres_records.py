@@ -18,6 +18,8 @@ from limen.storage.sql.gathering import Gathering
 from limen.storage.sql.sessions import SQLSessions
 from limen.storage.sql.statement import Statement, Steps, run
 
+_MOST_TOGETHER: Final = 256
+"""Records of one statement: new rows hold up nobody else's, so the more the better."""
 _EACH: Final = ("event", "outcome", "actor", "source", "user_agent", "target", "request_id", "data")
 
 # In the order in which they came: a number says which was first.
@@ -56,7 +58,7 @@ class PostgresSessions(SQLSessions):
         loop = asyncio.get_running_loop()
         gathering = self._gatherings.get(loop)
         if gathering is None:
-            gathering = self._gatherings[loop] = Gathering(self._together, self._alone)
+            gathering = self._gatherings[loop] = Gathering(self._together, self._alone, most=_MOST_TOGETHER)
         await gathering.run(next(self._keys), event)
 
     async def _alone(self, event: Event) -> None:
