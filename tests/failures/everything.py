@@ -201,6 +201,23 @@ async def take_credentials(made: Everything) -> None:
 
 
 @asynccontextmanager
+async def lifespan_of(app: Starlette) -> AsyncIterator[None]:
+    """Start an application and stop it, as a server does: one that is only asked starts by itself, for ever."""
+    said: asyncio.Queue[Any] = asyncio.Queue()
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    running = asyncio.ensure_future(app(scope, said.get, heard.put))
+    await said.put({"type": "lifespan.startup"})
+    assert (await heard.get())["type"] == "lifespan.startup.complete"
+    try:
+        yield
+    finally:
+        await said.put({"type": "lifespan.shutdown"})
+        assert (await heard.get())["type"] == "lifespan.shutdown.complete"
+        await running
+
+
+@asynccontextmanager
 async def everything(settings: Settings) -> AsyncIterator[Everything]:
     """Run it, with all that can be switched on; every credential is taken while nothing is amiss."""
     provider = SSOProvider(name="corp", issuer="https://idp.example", client_id="limen", client_secret="s" * 32)
@@ -219,7 +236,7 @@ async def everything(settings: Settings) -> AsyncIterator[Everything]:
         ]
     )
     gate.protect(app, health=True, administration=True, approvals=True)
-    async with gate.running():
+    async with lifespan_of(app):
         made = Everything(gate, app)
         await gate.accounts.create("ann", PASSWORD, roles=frozenset({ROLE}))
         await take_credentials(made)
