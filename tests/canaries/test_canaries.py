@@ -27,6 +27,7 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 from tests.sso.provider import CLIENT_ID, CLIENT_SECRET, running_provider
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.timeout(600)  # a thousand requests to a process that writes down everything
 LIMEN: Final = Path(sys.executable).parent / "limen"
 PATIENCE: Final = 60.0
 ADDRESS: Final = "ada@example.org"
