@@ -16,7 +16,7 @@ from limen.cli.exits import Refused, UsageError
 from limen.cli.terminal import note, say, show_json, table
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
-    from limen.features.audit.store import SinkState, TrailHead
+    from limen.features.audit.service import SinkState, TrailHead
     from limen.wiring import Limen
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from limen.features.audit.checkpoints import Checkpoint, CheckpointKeys, checkpo
 from limen.features.audit.store import AuditStore, Base, Seal, SealedRecord, Sealing, SinkState, SinkStore, TrailHead
 from limen.features.audit.verification import Verdict, Verification
 
-__all__ = ["AuditService", "SealedRecord"]
+__all__ = ["AuditService", "SealedRecord", "SinkState", "TrailHead"]
 
 _log = logging.getLogger(__name__)
 
