@@ -229,7 +229,14 @@ def test_what_was_done_is_in_the_audit_trail(run: Run, installation: Path) -> No
     connection.close()
     assert [row for row in rows if row[1] == "cli"] == [
         (name, "cli")
-        for name in ("account_created", "account_disabled", "sessions_ended", "password_set", "account_deleted")
+        for name in (
+            "account_created",
+            "account_disabled",
+            "sessions_ended",
+            "password_set",
+            "account_deleted",
+            "details_erased",
+        )
     ]
 
 

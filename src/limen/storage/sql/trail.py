@@ -107,10 +107,10 @@ _SESSIONS_OF = Statement("""
 SELECT DISTINCT target FROM limen_events WHERE actor = :account_id AND target <> :account_id AND target <> ''
 """)
 
-# What says that something was erased stays as it is.
+# What says that something was erased stays as it is, and so does who deleted an account, and from where: others did.
 _OF_ACCOUNT: Final = f"""
 seq >= :first AND seq <= :until AND (actor = :account_id OR target = :account_id)
-   AND event <> '{EventName.DETAILS_ERASED.value}'
+   AND event NOT IN ('{EventName.DETAILS_ERASED.value}', '{EventName.ACCOUNT_DELETED.value}')
 """
 
 _ERASE_NONCES = Statement(f"""
