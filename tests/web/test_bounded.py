@@ -204,3 +204,22 @@ def test_deep_json_is_a_refusal_and_no_failure(client: TestClient, depth: int) -
     answer = client.post("/json", content=body, headers={"Content-Type": "application/json"})
     assert 400 <= answer.status_code < 500
     assert client.post("/json", json=1).json() == 1
+
+
+@pytest.mark.parametrize(("parts", "status"), [(16, 200), (17, 413), (1_000, 413)])
+async def test_small_parts_add_up(parts: int, status: int) -> None:
+    """However small the parts are that a server hands on, they are counted together, and no more are asked for."""
+    asked, sent = 0, list[Message]()
+
+    async def receive() -> Message:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"x" * 4096, "more_body": asked < parts}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "http", "method": "POST", "path": "/", "http_version": "1.1", "headers": []}
+    await BoundedBodies(reading, MOST, None)(scope, receive, send)
+    assert sent[0]["status"] == status
+    assert asked <= 17
