@@ -16,6 +16,7 @@ from tests.storage.test_contracts import (  # noqa: F401 - they are the tests
     TestRestoring,
     TestRotate,
     TestRotateAgainstEnding,
+    TestSessionCap,
     TestSessions,
     TestStorage,
 )
