@@ -123,6 +123,7 @@ async def test_a_mail_server_that_is_silent(making: Making, clock: Clock) -> Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a device that is always full (/dev/full) is Linux's")
+@pytest.mark.timeout(300)
 def test_a_log_that_cannot_be_written(nursery: Nursery, tmp_path: Path) -> None:
     """The disk of the log is full: what is refused stays refused, what is done is done, and is in the trail."""
     server = Server(nursery, tmp_path, log_level="debug")

@@ -182,6 +182,7 @@ def test_an_upgrade_under_load_loses_no_session(
     assert {each["to"] for each in upgrades} == {NEXT}
 
 
+@pytest.mark.timeout(300)
 def test_a_version_that_the_schema_does_not_suit_is_refused(
     nursery: Nursery, next_version: Version, tmp_path: Path, postgres_url: str
 ) -> None:
