@@ -43,6 +43,7 @@ def application() -> typer.Typer:
         api_keys,
         audit,
         certificates,
+        check,
         db,
         demo,
         doctor,
@@ -66,7 +67,7 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    commands: list[Callable[..., Any]] = [serve.serve, demo.demo, init.init, doctor.doctor, explain.explain]
+    commands: list[Callable[..., Any]] = [serve.serve, demo.demo, init.init, doctor.doctor, check.check, explain.explain]
     for command in commands:
         app.command()(command)
     app.add_typer(accounts.app, name="accounts")

@@ -1,0 +1,91 @@
+"""The whole check: look, judge, sift. What the command line prints is made of its `Report`."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from limen.checklist.accepting import Acceptance, acceptances_of, sift
+from limen.checklist.facts import Application, Broken, Place
+from limen.checklist.findings import Finding
+from limen.checklist.judging import judge, named_public
+from limen.checklist.looking import look_at
+from limen.checklist.source.reading import read_files
+
+
+class Report(Struct, frozen=True):
+    """What a check found.
+
+    Attributes:
+        application: what was looked at.
+        findings: what stands, the worst first.
+        accepted: what somebody accepted, with the comment that does.
+    """
+
+    application: Application
+    findings: tuple[Finding, ...]
+    accepted: tuple[tuple[Finding, Acceptance], ...] = ()
+
+
+def check(
+    target: str, *, timeout: float = 60.0, today: date | None = None, with_source: bool = True
+) -> Report | Broken:
+    """Check an application.
+
+    Args:
+        target: ``MODULE:NAME``; the current folder is on the path.
+        timeout: seconds that importing it may take.
+        today: the day by which acceptances are judged; today's in UTC by default.
+        with_source: ask the rules about source text, too.
+
+    Returns:
+        the report; or why the application could not be looked at. One without any route is broken too: nothing would
+        have been checked.
+    """
+    in_files: list[Finding] = []
+
+    def read_meanwhile(files: tuple[str, ...]) -> None:
+        in_files.extend(found for _, listed in read_files(files) for found in listed)
+
+    application = look_at(target, timeout=timeout, meanwhile=read_meanwhile if with_source else None)
+    if isinstance(application, Broken):
+        return replace(application, place=_relative(application.place))
+    if not application.routes:
+        return Broken(f"{target} has no route: nothing was checked", said=application.said)
+    application = named_public(application)
+    findings = [*judge(application), *in_files]
+    files = {each.place.file for each in findings} | set(application.files)
+    acceptances = {file: acceptances_of(file) for file in sorted(files) if file}
+    standing, accepted = sift(_once(findings), acceptances, today or datetime.now(UTC).date())
+    ordered = sorted(standing, key=_order)
+    return Report(
+        application,
+        tuple(replace(each, place=_relative(each.place)) for each in ordered),
+        tuple((replace(each, place=_relative(each.place)), reason) for each, reason in accepted),
+    )
+
+
+def _once(findings: Iterable[Finding]) -> list[Finding]:
+    """Leave out what was found twice at one place: a model that two routes share is one finding for each route."""
+    return list(dict.fromkeys(findings))
+
+
+def _order(finding: Finding) -> tuple[int, str, str, str, int]:
+    return -finding.severity, finding.rule.id, finding.route, finding.place.file, finding.place.line
+
+
+def _relative(place: Place) -> Place:
+    """Return a place below the current folder relative to it; a baseline is the same on another machine."""
+    if not place.file:
+        return place
+    here = Path.cwd()
+    path = Path(place.file)
+    if path.is_absolute() and path.is_relative_to(here):
+        return Place(path.relative_to(here).as_posix(), place.line)
+    parts = path.parts
+    for folder in ("site-packages", "dist-packages"):
+        if folder in parts:
+            return Place(PurePosixPath(*parts[parts.index(folder) + 1 :]).as_posix(), place.line)
+    return place

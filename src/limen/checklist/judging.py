@@ -1,0 +1,229 @@
+"""The questions about routes: facts go in, findings come out."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec.structs import replace
+
+from limen.checklist import catalogue as rules
+from limen.checklist.facts import Application, Field, Guard, Place, Route
+from limen.checklist.findings import Finding, Rule, Severity
+
+_CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_ID: Final = re.compile(r"(^|_)(id|ids|uuid|guid|pk|key|slug|name|username|user|email|code|number|no|ref)$|Id$")
+_SECRET_FIELD: Final = re.compile(
+    r"(^|_)(password|passwd|pwd|passphrase|secret|secrets|private_key|api_key|apikey|secret_key|totp_seed|pin"
+    r"|(password|hashed|api|key|token)_?hash(ed)?|hashed_password|salt|client_secret|access_key)$",
+    re.IGNORECASE,
+)
+_TELLS_A_SECRET_ONCE: Final = frozenset(
+    {"login", "token", "tokens", "refresh", "register", "keys", "api_keys", "create"}
+)
+_LOGIN: Final = frozenset(
+    {
+        *(
+            "login",
+            "signin",
+            "token",
+            "tokens",
+            "register",
+            "signup",
+            "registration",
+            "forgot",
+            "reset",
+            "recover",
+            "recovery",
+        ),
+        *("otp", "mfa", "2fa", "totp", "activate", "authenticate", "magic", "auth"),
+    }
+)
+_TRIED: Final = _LOGIN - {"auth"}
+_OPEN_BY_NATURE: Final = _LOGIN | {
+    *(
+        "logout",
+        "signout",
+        "callback",
+        "authorize",
+        "refresh",
+        "confirm",
+        "verify",
+        "oauth",
+        "oauth2",
+        "sso",
+        "saml",
+        "oidc",
+    ),
+    *("webhook", "webhooks"),
+}
+_READ_BY_NATURE: Final = frozenset(
+    {
+        *("health", "healthz", "healthcheck", "heartbeat", "live", "livez", "liveness", "ready", "readyz", "readiness"),
+        *(
+            "ping",
+            "up",
+            "version",
+            "favicon.ico",
+            "robots.txt",
+            "manifest.json",
+            "jwks.json",
+            "security.txt",
+            "openapi.json",
+        ),
+    }
+)
+_MATTERS: Final = frozenset(
+    {
+        *("pay", "payment", "payments", "transfer", "transfers", "refund", "refunds", "payout", "payouts", "withdraw"),
+        *("withdrawal", "withdrawals", "charge", "role", "roles", "permission", "permissions", "grant", "grants"),
+        *("revoke", "promote", "admins", "superuser", "password", "approve"),
+    }
+)
+_WORDS: Final = re.compile(r"[a-z0-9.]+|[A-Z][a-z0-9]*")
+
+
+def judge(application: Application) -> Iterator[Finding]:
+    """Yield what is wrong with an application's routes, and with what stands around them."""
+    yield from _around(application)
+    for route in application.routes:
+        yield from _of_route(route, application)
+
+
+def named_public(application: Application) -> Application:
+    """Return the application with those routes called public that have to be open: logins and probes."""
+    routes = tuple(
+        replace(each, standing="public", why="has to be open, by its name")
+        if each.standing == "open" and open_by_nature(each)
+        else each
+        for each in application.routes
+    )
+    return replace(application, routes=routes)
+
+
+def open_by_nature(route: Route) -> bool:
+    """Tell whether a route has to be open: nobody is logged in before a login, and a probe brings no credential."""
+    if route.kind != "http" or route.path.endswith("}") or not set(route.methods) <= {"GET", "HEAD", "POST"}:
+        return False
+    last = _last_words(route)
+    if last & _OPEN_BY_NATURE or ".well-known" in route.path:
+        return "tokens" not in last
+    return "POST" not in route.methods and (route.path in {"/", ""} or bool(last & _READ_BY_NATURE))
+
+
+def _around(application: Application) -> Iterator[Finding]:
+    for each in application.cors:
+        if each.credentials and ("*" in each.origins or each.pattern in {".*", "^.*$", ".+", "https?://.*", "http.*"}):
+            yield _about(rules.ANY_ORIGIN, application, "CORSMiddleware allows every origin, with credentials")
+    for cookie in application.cookies:
+        if not cookie.is_secure or cookie.same_site.lower() == "none":
+            which = "without Secure" if not cookie.is_secure else "with SameSite=None"
+            yield _about(rules.SESSION_COOKIE, application, f"the cookie {cookie.name} is set {which}", cookie.name)
+    if application.sends_security_headers is False and any(each.kind == "http" for each in application.routes):
+        yield _about(rules.NO_HEADERS, application, "no middleware sets security headers")
+    pages = [each for each in application.routes if each.kind == "pages" and each.standing == "open"]
+    if pages:
+        told = ", ".join(each.path for each in pages[:4])
+        yield _about(rules.OPEN_PAGES, application, f"everybody may read {told}")
+
+
+def _about(rule: Rule, application: Application, what: str, subject: str = "") -> Finding:
+    return Finding(rule, rule.severity, what, application.place, subject=subject)
+
+
+def _of_route(route: Route, application: Application) -> Iterator[Finding]:
+    if route.kind in {"pages", "static"} or route.why == "limen's own route":
+        return
+    if route.standing == "open":
+        taken = any(each.takes_only and not each.is_optional for each in route.guards)
+        yield _on(rules.NOT_VERIFIED if taken else rules.OPEN_ROUTE, route, route.why)
+    elif route.standing == "unknown":
+        yield _on(rules.UNKNOWN_GUARD, route, route.why)
+    if route.kind != "http":
+        return
+    if route.standing == "guarded":
+        yield from _of_guarded(route)
+    yield from _of_input(route)
+    yield from _of_output(route)
+    if set(route.methods) & {"POST", "PUT"} and not route.throttled_by and _last_words(route) & _TRIED:
+        yield _on(rules.NOT_THROTTLED, route, "it is tried as often as anybody likes")
+
+
+def _of_guarded(route: Route) -> Iterator[Finding]:
+    changes = bool(set(route.methods) & _CHANGES) or not route.methods
+    named = [each for each in route.parameters if _ID.search(each)]
+    narrow = any(each.asks for each in route.guards) or any(each.about_object for each in route.guards)
+    if not narrow and route.handler.asks_principal is not True:
+        if named:
+            severity = Severity.HIGH if changes else Severity.MEDIUM
+            what = f"{', '.join(named)} in its path, and only {_asked(route)} is asked"
+            yield _on(rules.OBJECT_NOT_ASKED, route, what, severity, named[0])
+        elif changes:
+            yield _on(rules.ANYBODY_LOGGED_IN, route, f"only {_asked(route)} is asked")
+    fresh = [each.is_fresh for each in route.guards]
+    if changes and False in fresh and True not in fresh and _words(route) & _MATTERS:
+        yield _on(rules.NOT_ASKED_AGAIN, route, "its guards read a token, and nothing asks the database again")
+    if changes and not route.forgery and _only_cookies(route.guards):
+        yield _on(rules.FORGERY, route, "its credential is a cookie")
+
+
+def _asked(route: Route) -> str:
+    firm = [each.name for each in route.guards if not each.takes_only]
+    return "who is calling" if not firm or firm == ["limen"] else firm[0]
+
+
+def _only_cookies(guards: tuple[Guard, ...]) -> bool:
+    credentials = {each.credential for each in guards if each.takes_only}
+    return credentials == {"cookie"}
+
+
+def _of_input(route: Route) -> Iterator[Finding]:
+    for each in route.inputs:
+        place = each.place if each.place.line else route.handler.place
+        if each.shape == "undeclared":
+            what = f"its body {each.name} is a {each.type}"
+            yield _on(rules.UNDECLARED_INPUT, route, what, subject=each.name)
+        elif each.shape == "raw":
+            yield _on(rules.UNDECLARED_INPUT, route, "its handler reads the body itself", subject=each.name)
+        elif each.shape == "open":
+            what = f"{each.type} ignores fields that it does not know"
+            yield Finding(rules.OPEN_MODEL, Severity.LOW, what, place, route.path, _methods(route), each.type)
+
+
+def _of_output(route: Route) -> Iterator[Finding]:
+    secret = [each for each in route.output.fields if _is_secret(each)]
+    if secret and not _words(route) & _TELLS_A_SECRET_ONCE:
+        place = route.output.place if route.output.place.line else route.handler.place
+        what = f"{route.output.type} has {', '.join(each.path for each in secret[:3])}"
+        yield Finding(rules.SECRET_IN_ANSWER, Severity.HIGH, what, place, route.path, _methods(route), secret[0].path)
+    if not route.output.is_declared and route.handler.is_own_code and route.methods != ("DELETE",):
+        yield _on(rules.NO_ANSWER_MODEL, route, "its answer is declared nowhere")
+
+
+def _is_secret(field: Field) -> bool:
+    if "SecretStr" in field.type or "SecretBytes" in field.type or field.type in {"bool", "int", "datetime", "float"}:
+        return False
+    return bool(_SECRET_FIELD.search(field.path.rsplit(".", 1)[-1]))
+
+
+def _on(rule: Rule, route: Route, what: str, severity: Severity | None = None, subject: str = "") -> Finding:
+    place: Place = route.handler.place
+    return Finding(rule, severity or rule.severity, what, place, route.path, _methods(route), subject)
+
+
+def _methods(route: Route) -> str:
+    return "WS" if route.kind == "websocket" else ",".join(route.methods)
+
+
+def _last_words(route: Route) -> set[str]:
+    """Return the words of the last part of a path that is no parameter."""
+    parts = [each for each in route.path.split("/") if each and not each.startswith("{")]
+    return _split(parts[-1]) if parts else set()
+
+
+def _words(route: Route) -> set[str]:
+    parts = [each for each in route.path.split("/") if not each.startswith("{")]
+    return {word for part in (*parts, route.handler.name) for word in _split(part)}
+
+
+def _split(text: str) -> set[str]:
+    return {text.lower(), *(word.lower() for word in _WORDS.findall(text))}

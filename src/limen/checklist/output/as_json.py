@@ -1,0 +1,48 @@
+"""A report as JSON: the form that other programs read."""
+
+from typing import Any
+
+from limen.checklist.checking import Report
+from limen.checklist.findings import Finding
+
+
+def report_as_json(report: Report, *, before: int = 0) -> dict[str, Any]:
+    """Return a report as plain values.
+
+    Args:
+        report: of a check.
+        before: how many findings a baseline took out.
+    """
+    application = report.application
+    standings = [each.standing for each in application.routes]
+    return {
+        "app": application.target,
+        "routes": len(application.routes),
+        "guarded": standings.count("guarded"),
+        "public": standings.count("public"),
+        "open": standings.count("open"),
+        "unknown": standings.count("unknown"),
+        "files": len(application.files),
+        "made_up_settings": list(application.faked),
+        "findings": [_finding(each) for each in report.findings],
+        "accepted": [
+            {**_finding(each), "reason": reason.reason, "until": reason.until.isoformat() if reason.until else None}
+            for each, reason in report.accepted
+        ],
+        "in_baseline": before,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.rule.id,
+        "severity": finding.severity.word,
+        "title": finding.rule.title,
+        "what": finding.what,
+        "route": finding.route or None,
+        "method": finding.method or None,
+        "file": finding.place.file or None,
+        "line": finding.place.line or None,
+        "why": finding.rule.why,
+        "fix": finding.rule.fix,
+    }

@@ -1,0 +1,157 @@
+"""The source of live functions: their syntax trees, and what a name in them stands for.
+
+Names are not guessed: the function is there, and so are its globals and what it closes over. A name is looked up as
+Python would, so an alias, an import inside a package, or a method of an instance lead to the code that runs.
+"""
+
+import ast
+import builtins
+import functools
+import inspect
+import types
+from pathlib import Path
+from typing import Any, Final
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+MISSING: Final = object()
+"""What a name stands for that cannot be looked up."""
+
+_LARGEST: Final = 4 * 1024 * 1024
+
+
+@functools.cache
+def tree_of(file: str) -> ast.Module | None:
+    """Return the syntax tree of a file; None where it is no Python source that can be read."""
+    try:
+        path = Path(file)
+        if path.stat().st_size > _LARGEST:
+            return None
+        return ast.parse(path.read_bytes(), file)
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return None
+
+
+@functools.cache
+def _functions_of(file: str) -> dict[int, FunctionNode]:
+    """Return the functions of a file by the line that Python calls their first: the top decorator's, or that of def."""
+    tree = tree_of(file)
+    found: dict[int, FunctionNode] = {}
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            found[first] = node
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def nodes_of(node: FunctionNode) -> tuple[ast.AST, ...]:
+    """Return everything inside a function, its decorators and arguments included; walked once."""
+    return tuple(ast.walk(node))
+
+
+@functools.lru_cache(maxsize=4096)
+def body_of(node: FunctionNode) -> tuple[ast.AST, ...]:
+    """Return everything in the body of a function."""
+    outside = {id(inner) for each in (*node.decorator_list, node.args) for inner in ast.walk(each)}
+    return tuple(each for each in nodes_of(node) if id(each) not in outside and each is not node)
+
+
+def function_of(call: object) -> types.FunctionType | None:
+    """Return the Python function that runs when something is called; None where it is no Python.
+
+    Of a class that is its ``__init__``, of an object its ``__call__``.
+    """
+    for _ in range(16):
+        if isinstance(call, types.FunctionType):
+            return call
+        if isinstance(call, functools.partial):
+            call = call.func
+        elif isinstance(call, types.MethodType):
+            call = call.__func__
+        elif inspect.isclass(call):
+            call = inspect.getattr_static(call, "__init__", None)
+        elif isinstance(call, staticmethod | classmethod):
+            call = call.__func__
+        elif call is None or isinstance(call, types.BuiltinFunctionType | types.WrapperDescriptorType):
+            return None
+        else:
+            call = inspect.getattr_static(type(call), "__call__", None)
+    return None
+
+
+def node_of(function: types.FunctionType) -> FunctionNode | None:
+    """Return the syntax tree of a function; None for a lambda, or where its source is not there."""
+    code = function.__code__
+    node = _functions_of(code.co_filename).get(code.co_firstlineno)
+    return node if node is not None and node.name == code.co_name else None
+
+
+def place_of(call: object) -> tuple[str, int]:
+    """Return file and line of what is called: the line of ``def`` or ``class``, not of a decorator."""
+    if inspect.isclass(call):
+        return _place_of_class(call)
+    function = function_of(inspect.unwrap(call) if callable(call) else call)
+    if function is None:
+        return "", 0
+    node = node_of(function)
+    return function.__code__.co_filename, function.__code__.co_firstlineno if node is None else node.lineno
+
+
+def _place_of_class(kind: type) -> tuple[str, int]:
+    module = inspect.getmodule(kind)
+    file = getattr(module, "__file__", None) or ""
+    tree = tree_of(file) if file.endswith(".py") else None
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
+            return file, node.lineno
+    return file, 0
+
+
+def resolved(expression: ast.expr, function: types.FunctionType, owner: object = None) -> Any:
+    """Return what an expression of names and attributes stands for inside a function; `MISSING` where nobody can tell.
+
+    Args:
+        expression: such as ``settings.http.HTTP_401_UNAUTHORIZED``.
+        function: where it stands.
+        owner: what ``self`` or ``cls`` is there.
+    """
+    if isinstance(expression, ast.Constant):
+        return expression.value
+    if isinstance(expression, ast.Await):
+        return resolved(expression.value, function, owner)
+    if isinstance(expression, ast.Name):
+        return _name(expression.id, function, owner)
+    if isinstance(expression, ast.Attribute):
+        inside = resolved(expression.value, function, owner)
+        return MISSING if inside is MISSING else _attribute(inside, expression.attr)
+    return MISSING
+
+
+def _name(name: str, function: types.FunctionType, owner: object) -> Any:
+    code = function.__code__
+    if owner is not None and code.co_argcount and name == code.co_varnames[0]:
+        return owner
+    if name in code.co_freevars:
+        try:
+            return (function.__closure__ or ())[code.co_freevars.index(name)].cell_contents
+        except (IndexError, ValueError):
+            return MISSING
+    if name in code.co_varnames:
+        return MISSING
+    if name in function.__globals__:
+        return function.__globals__[name]
+    return getattr(builtins, name, MISSING)
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    """Look an attribute up without running code of the application: no property, no ``__getattr__``."""
+    try:
+        found = inspect.getattr_static(owner, name)
+    except AttributeError:
+        return MISSING
+    if isinstance(found, property | functools.cached_property):
+        return MISSING
+    if isinstance(found, staticmethod | classmethod):
+        return found.__func__
+    return found

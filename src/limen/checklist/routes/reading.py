@@ -1,0 +1,235 @@
+"""Makes facts of a live application: for each leaf, who stands in front of it, what comes in, and what goes out."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from limen.checklist.facts import Application, Guard, Handler, Input, Kind, Output, Place, Route, Standing
+from limen.checklist.routes.around import Around, around_application
+from limen.checklist.routes.code import FunctionNode, body_of, function_of, node_of, nodes_of, place_of
+from limen.checklist.routes.guards import (
+    Found,
+    limen_marks,
+    name_of,
+    of_decorators,
+    of_dependency,
+    of_handler,
+)
+from limen.checklist.routes.shapes import inputs_of, output_of
+from limen.checklist.routes.walking import SeenRoute, seen_routes
+
+_PARAMETER: Final = re.compile(r"{([^}:]+)(?::[^}]*)?}")
+_LIBRARIES: Final = ("site-packages", "dist-packages")
+_READS_BODY: Final = frozenset({"json", "body", "form", "stream"})
+
+
+def read_application(app: Any, target: str) -> Application:
+    """Return the facts of an application that was imported and never started.
+
+    Args:
+        app: a Starlette or FastAPI application, or a router.
+        target: how it was named.
+    """
+    around = around_application(app)
+    marks = limen_marks()
+    own = () if marks is None else tuple(marks.own_routes(app))
+    routes = (*own, *(_read(each, around, app) for each in seen_routes(app)))
+    return Application(
+        target,
+        f"{type(app).__module__.split('.')[0]}.{type(app).__qualname__}",
+        routes=tuple(routes),
+        middleware=around.names,
+        cors=around.cors,
+        cookies=around.cookies,
+        sends_security_headers=around.sends_security_headers,
+        throttled_by=around.throttled_by,
+    )
+
+
+def _read(seen: SeenRoute, around: Around, app: Any) -> Route:
+    collected = list(_collect(seen, around))
+    guards = tuple(found.guard for found in collected if found.guard is not None)
+    marks = limen_marks()
+    public, stated = (False, None) if marks is None else marks.stated_by_limen(seen, app)
+    if stated is not None:
+        guards = (stated, *guards)
+    guards = _about_objects(seen, guards)
+    standing, why = _standing(seen, guards, public, around, frozenset().union(*(each.doubtful for each in collected)))
+    return Route(
+        seen.path,
+        seen.methods,
+        _kind(seen.kind),
+        standing,
+        why,
+        guards,
+        tuple(_PARAMETER.findall(seen.path)),
+        _inputs(seen),
+        _output(seen),
+        _handler(seen, guards),
+        next((each.throttles for each in collected if each.throttles), around.throttled_by),
+        next((each.forgery for each in collected if each.forgery), around.forgery),
+    )
+
+
+def _kind(kind: str) -> Kind:
+    known: dict[str, Kind] = {"websocket": "websocket", "static": "static", "pages": "pages", "mount": "mount"}
+    return known.get(kind, "opaque" if kind == "opaque" else "http")
+
+
+def _collect(seen: SeenRoute, around: Around) -> Iterator[Found]:
+    for middleware in seen.middleware:
+        found, by_path = around.read(middleware)
+        yield found if not by_path or found.guard is None else Found(None, frozenset({found.guard.name}))
+    if seen.dependant is not None:
+        waiting = list(seen.dependant.dependencies)
+        while waiting:
+            node = waiting.pop(0)
+            yield of_dependency(node)
+            waiting = [*node.dependencies, *waiting]
+    if seen.kind in {"http", "websocket"}:
+        yield from of_decorators(seen.endpoint)
+        yield of_handler(_entry(seen))
+
+
+def _entry(seen: SeenRoute) -> Any:
+    """Return the function that serves: of a class view the method for its first HTTP method."""
+    if inspect.isclass(seen.endpoint):
+        for name in (*(method.lower() for method in seen.methods), "get", "post", "dispatch", "on_receive"):
+            found = inspect.getattr_static(seen.endpoint, name, None)
+            if found is not None:
+                return found
+    return seen.endpoint
+
+
+def _about_objects(seen: SeenRoute, guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
+    """Mark the guards that see what the path names: dependencies that take a parameter of the path and who calls."""
+    if seen.dependant is None:
+        return guards
+    names = set(_PARAMETER.findall(seen.path))
+    asked = set()
+    waiting = list(seen.dependant.dependencies)
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(node.dependencies)
+        takes = {field.alias for field in node.path_params} & names
+        if takes and (node.dependencies or of_dependency(node).guard is not None):
+            asked.add(name_of(node.call))
+    if not asked:
+        return guards
+    marked = [each for each in guards if each.name in asked]
+    made = [Guard("dependency", name, about_object=True) for name in sorted(asked - {each.name for each in marked})]
+    return (*(replace(each, about_object=True) if each in marked else each for each in guards), *made)
+
+
+def _standing(
+    seen: SeenRoute, guards: tuple[Guard, ...], public: bool, around: Around, doubtful: frozenset[str]
+) -> tuple[Standing, str]:
+    firm = [each for each in guards if not each.takes_only and not each.is_optional]
+    taken = [each.name for each in guards if each.takes_only and not each.is_optional]
+    # The first that holds is the answer.
+    answers: list[tuple[bool, Standing, str]] = [
+        (public, "public", "marked public"),
+        (bool(firm), "guarded", ", ".join(dict.fromkeys(_told(each) for each in firm))),
+        (bool(around.guards), "guarded", ", ".join(f"middleware {each.name}" for each in around.guards)),
+        (bool(around.by_path), "unknown", f"middleware {', '.join(around.by_path)} decides by the path"),
+        (bool(doubtful), "unknown", f"cannot be followed: {', '.join(sorted(doubtful)[:3])}"),
+        (
+            bool(around.doubtful),
+            "unknown",
+            f"middleware that cannot be followed: {', '.join(sorted(around.doubtful)[:3])}",
+        ),
+        (bool(taken), "open", f"{''.join(taken[:1])} takes a credential, and nothing verifies it"),
+        (any(each.is_optional for each in guards), "open", "its guard is optional"),
+        (seen.kind in {"mount", "opaque"}, "unknown", "an application of another kind"),
+        (True, "open", "nothing asks who is calling"),
+    ]
+    return next((standing, why) for holds, standing, why in answers if holds)
+
+
+def _told(guard: Guard) -> str:
+    asks = [each for each in guard.asks if each != "code"]
+    if guard.by == "limen":
+        return ", ".join(asks) or "authenticated (limen)"
+    return f"{guard.name} ({', '.join(asks)})" if asks else guard.name
+
+
+def _inputs(seen: SeenRoute) -> tuple[Input, ...]:
+    declared = inputs_of(seen.dependant) if seen.dependant is not None else ()
+    if declared or seen.kind != "http" or seen.methods == ("GET",):
+        return declared
+    function = function_of(inspect.unwrap(_entry(seen))) if callable(_entry(seen)) else None
+    node = None if function is None else node_of(function)
+    for each in body_of(node) if node is not None else ():
+        if isinstance(each, ast.Call) and _reads_body(each.func):
+            return (Input("request", "Request", "raw"),)
+    return ()
+
+
+def _reads_body(called: ast.expr) -> bool:
+    if not isinstance(called, ast.Attribute) or called.attr not in _READS_BODY:
+        return False
+    return isinstance(called.value, ast.Name) and called.value.id in {"request", "req"}
+
+
+def _output(seen: SeenRoute) -> Output:
+    if seen.shape is None:
+        return Output("", True)
+    return output_of(seen.shape, seen.endpoint)
+
+
+def _handler(seen: SeenRoute, guards: tuple[Guard, ...]) -> Handler:
+    entry = _entry(seen)
+    call = inspect.unwrap(entry) if callable(entry) else entry
+    file, line = place_of(call)
+    function = function_of(call)
+    node = None if function is None else node_of(function)
+    name = getattr(call, "__name__", type(call).__name__)
+    is_own = bool(file) and not any(each in Path(file).parts for each in _LIBRARIES)
+    if node is None:
+        return Handler(Place(file, line), name, is_own_code=is_own)
+    handed = _handed_principal(seen)
+    used = tuple(sorted(set(_used(node))))
+    asks = None if not handed and "request" not in used else _asks(node, handed)
+    return Handler(Place(file, line), name, asks, used, "set_cookie" in used, is_own)
+
+
+def _handed_principal(seen: SeenRoute) -> set[str]:
+    """Return the names of the handler's parameters that say who is calling."""
+    found = set()
+    for node in seen.dependant.dependencies if seen.dependant is not None else ():
+        says_so = name_of(node.call).lower().lstrip("_").startswith(("current_", "get_current", "get_user"))
+        if node.name and (says_so or any(of_dependency(each).guard is not None for each in _with_inner(node))):
+            found.add(node.name)
+    return found
+
+
+def _with_inner(node: Any) -> Iterator[Any]:
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        waiting.extend(each.dependencies)
+
+
+def _asks(node: FunctionNode, handed: set[str]) -> bool:
+    for each in body_of(node):
+        if isinstance(each, ast.Name) and each.id in handed and isinstance(each.ctx, ast.Load):
+            return True
+        if isinstance(each, ast.Attribute) and each.attr in {"user", "auth", "current_user", "principal", "user_id"}:
+            return True
+    return False
+
+
+def _used(node: FunctionNode) -> Iterator[str]:
+    for each in nodes_of(node):
+        if isinstance(each, ast.Name):
+            yield each.id.lower()
+        elif isinstance(each, ast.Attribute):
+            yield each.attr.lower()
+        elif isinstance(each, ast.arg):
+            yield each.arg.lower()

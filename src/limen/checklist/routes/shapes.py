@@ -1,0 +1,145 @@
+"""What a route takes and what it answers: the models of its body and of its answer, and their fields."""
+
+import dataclasses
+import inspect
+import itertools
+import types
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from starlette.responses import Response
+
+from limen.checklist.facts import Field, Input, Output, Place
+from limen.checklist.routes.code import place_of
+
+_DEEPEST: Final = 4
+_MOST_FIELDS: Final = 400
+_UNDECLARED: Final = (Any, dict, list, object, typing.Dict, typing.List, typing.Mapping)  # noqa: UP006 - as written there
+
+
+def inputs_of(dependant: Any) -> tuple[Input, ...]:
+    """Return what a FastAPI route takes from the body, dependencies included."""
+    found = {}
+    waiting = [dependant]
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(node.dependencies)
+        for parameter in node.body_params:
+            annotation = parameter.field_info.annotation
+            found[parameter.name] = _input(parameter.name, annotation)
+    return tuple(found.values())
+
+
+def _input(name: str, annotation: Any) -> Input:
+    for model in _models_in(annotation):
+        file, line = place_of(model)
+        shape: Literal["closed", "open"] = "closed" if _is_closed(model) else "open"
+        return Input(name, model.__name__, shape, tuple(_fields(model)), Place(file, line))
+    plain = _without_nothing(annotation)
+    shape_of_rest: Literal["undeclared", "plain"] = "undeclared" if _is_undeclared(plain) else "plain"
+    return Input(name, _text(annotation), shape_of_rest)
+
+
+def output_of(shape: Any, endpoint: Any) -> Output:
+    """Return what a FastAPI route declares to answer.
+
+    Args:
+        shape: the effective route.
+        endpoint: the handler; one that is annotated to return a response makes it itself.
+    """
+    model = shape.response_model
+    if inspect.isclass(model) and issubclass(model, Response):
+        return Output(model.__name__, True)
+    if shape.response_field is not None and model is not None:
+        excluded = set(shape.response_model_exclude or ())
+        fields = tuple(
+            each for kind in _models_in(model) for each in _fields(kind) if each.path.split(".")[0] not in excluded
+        )
+        models = list(_models_in(model))
+        file, line = place_of(models[0]) if models else ("", 0)
+        return Output(
+            _text(model), bool(models) or not _is_undeclared(_without_nothing(model)), fields, Place(file, line)
+        )
+    returned = inspect.signature(inspect.unwrap(endpoint)).return_annotation if callable(endpoint) else None
+    if inspect.isclass(returned) and issubclass(returned, Response):
+        return Output(returned.__name__, True)
+    if shape.status_code in {204, 205, 304} or returned is type(None):
+        return Output("None", True)
+    kind = getattr(shape.response_class, "value", shape.response_class)
+    name = getattr(kind, "__name__", "")
+    return Output(name, inspect.isclass(kind) and name not in {"JSONResponse", "ORJSONResponse", "UJSONResponse"})
+
+
+def _models_in(annotation: Any) -> Iterator[Any]:
+    """Yield the models in an annotation, through unions, lists and aliases."""
+    annotation = getattr(annotation, "__value__", annotation)
+    if _is_model(annotation):
+        yield annotation
+        return
+    if get_origin(annotation) is Literal:
+        return
+    arguments = get_args(annotation)
+    for each in arguments[:1] if get_origin(annotation) is Annotated else arguments:
+        yield from _models_in(each)
+
+
+def _is_model(kind: Any) -> bool:
+    if not inspect.isclass(kind):
+        return False
+    is_typed_dict = issubclass(kind, dict) and hasattr(kind, "__required_keys__")
+    return hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind) or is_typed_dict
+
+
+def _is_closed(model: Any) -> bool:
+    config = getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", None) or {}
+    if hasattr(model, "__root__") or getattr(model, "__pydantic_root_model__", False):
+        return all(_is_closed(each) for each in _models_in(model.model_fields["root"].annotation))
+    return isinstance(config, dict) and config.get("extra") == "forbid"
+
+
+def _fields(model: Any, prefix: str = "", seen: tuple[Any, ...] = ()) -> Iterator[Field]:
+    if model in seen or len(seen) >= _DEEPEST:
+        return
+    for name, annotation in itertools.islice(_annotations(model), _MOST_FIELDS):
+        yield Field(prefix + name, _text(annotation))
+        for inner in _models_in(annotation):
+            yield from _fields(inner, f"{prefix}{name}.", (*seen, model))
+
+
+def _annotations(model: Any) -> Iterator[tuple[str, Any]]:
+    told = getattr(model, "model_fields", None)
+    if isinstance(told, dict):
+        for name, field in told.items():
+            if getattr(field, "exclude", None) is not True:
+                yield name, field.annotation
+    else:
+        yield from inspect.get_annotations(model).items()
+
+
+def _without_nothing(annotation: Any) -> Any:
+    """Return an annotation without ``| None`` and without metadata."""
+    if get_origin(annotation) is Annotated:
+        return _without_nothing(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, types.UnionType}:
+        rest = [each for each in get_args(annotation) if each is not type(None)]
+        return rest[0] if len(rest) == 1 else annotation
+    return annotation
+
+
+def _is_undeclared(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin is None:
+        return any(annotation is each for each in _UNDECLARED)
+    if inspect.isclass(origin) and issubclass(origin, dict):
+        arguments = get_args(annotation)
+        return not arguments or any(arguments[-1] is each for each in _UNDECLARED)
+    if inspect.isclass(origin) and issubclass(origin, list | tuple | set):
+        return any(_is_undeclared(each) for each in get_args(annotation))
+    return False
+
+
+def _text(annotation: Any) -> str:
+    if inspect.isclass(annotation) and not get_args(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")[:120]

@@ -1,0 +1,141 @@
+"""The effective tree of any Starlette or FastAPI application: every leaf that its routers can enter.
+
+Newer FastAPI keeps included routers and makes their routes when they are asked for; older ones copy routes. A flat walk
+of ``app.routes`` sees neither what is included lazily nor what is mounted, and passes. So routers are asked for what
+they would match, all the way down.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from starlette.middleware import Middleware
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+_DEEPEST: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRoute:
+    """One leaf, with its live objects.
+
+    Attributes:
+        path: from the root of the application.
+        kind: ``http``, ``websocket``, ``static``, ``pages``, ``mount`` or ``opaque``.
+        methods: the HTTP methods; empty for all.
+        endpoint: what was registered; an application where it was mounted.
+        dependant: FastAPI's tree of dependencies, or None.
+        shape: what has FastAPI's response model; None for other frameworks' routes.
+        middleware: what stands around it below the application: that of mounts, of mounted applications, of routes.
+    """
+
+    path: str
+    kind: str
+    methods: tuple[str, ...]
+    endpoint: Any
+    dependant: Any = None
+    shape: Any = None
+    middleware: tuple[Middleware, ...] = ()
+
+
+def seen_routes(app: Any) -> Iterator[SeenRoute]:
+    """Yield every leaf of an application, in the order in which its routers look at them."""
+    yield from _of_router(_router_of(app), "", (), 0)
+
+
+def _router_of(app: Any) -> Any:
+    return app if isinstance(app, Router) else getattr(app, "router", app)
+
+
+def _of_router(router: Any, prefix: str, around: tuple[Middleware, ...], depth: int) -> Iterator[SeenRoute]:
+    if depth > _DEEPEST:
+        return
+    for route in getattr(router, "routes", None) or ():
+        yield from _of_route(route, prefix, around, depth)
+    for group in getattr(router, "_low_priority_routes", None) or ():
+        yield from _of_frontends(group, prefix, around)
+
+
+def _of_route(route: Any, prefix: str, around: tuple[Middleware, ...], depth: int) -> Iterator[SeenRoute]:
+    if hasattr(route, "effective_candidates"):
+        yield from _of_included(route, prefix, around, depth)
+    elif isinstance(route, Mount | Host):
+        yield from _of_mount(route, prefix, around, depth)
+    elif isinstance(route, WebSocketRoute):
+        dependant = getattr(route, "dependant", None)
+        yield SeenRoute(prefix + route.path, "websocket", (), route.endpoint, dependant, None, around)
+    elif isinstance(route, Route):
+        yield _of_http(route, prefix, around)
+    else:
+        path = prefix + str(getattr(route, "path", "") or f"<{type(route).__name__}>")
+        yield SeenRoute(path, "opaque", (), getattr(route, "endpoint", route), None, None, around)
+
+
+def _of_http(shape: Any, prefix: str, around: tuple[Middleware, ...]) -> SeenRoute:
+    methods = tuple(sorted(set(shape.methods or ()) - {"HEAD"} or set(shape.methods or ())))
+    dependant = getattr(shape, "dependant", None)
+    kind = "pages" if is_framework_page(shape.endpoint) else "http"
+    has_shape = shape if dependant is not None else None
+    return SeenRoute(prefix + shape.path, kind, methods, shape.endpoint, dependant, has_shape, around)
+
+
+def _of_included(included: Any, prefix: str, around: tuple[Middleware, ...], depth: int) -> Iterator[SeenRoute]:
+    for candidate in included.effective_candidates():
+        if hasattr(candidate, "effective_candidates"):
+            yield from _of_included(candidate, prefix, around, depth + 1)
+        elif candidate.starlette_route is not None:
+            for seen in _of_route(candidate.starlette_route, prefix, around, depth + 1):
+                yield _with_dependencies(seen, candidate)
+        elif candidate.endpoint is not None:
+            if isinstance(candidate.original_route, WebSocketRoute):
+                path = prefix + candidate.path
+                yield SeenRoute(path, "websocket", (), candidate.endpoint, candidate.dependant, None, around)
+            else:
+                yield _of_http(candidate, prefix, around)
+    for context in getattr(included, "effective_low_priority_routes", tuple)():
+        group = context.starlette_route or context.original_route
+        yield from _of_frontends(group, prefix + getattr(context, "frontend_prefix", ""), around)
+
+
+def _with_dependencies(seen: SeenRoute, candidate: Any) -> SeenRoute:
+    """Give a WebSocket of FastAPI's the dependencies of the routers that include it."""
+    dependant = getattr(candidate, "dependant", None) or getattr(candidate.starlette_route, "dependant", None)
+    return replace(seen, dependant=dependant) if seen.kind == "websocket" and dependant is not None else seen
+
+
+def _of_mount(route: Any, prefix: str, around: tuple[Middleware, ...], depth: int) -> Iterator[SeenRoute]:
+    name = prefix + (route.path if isinstance(route, Mount) else f"<{route.host}>")
+    # What was mounted, without what the mount's own middleware wraps it in.
+    app = getattr(route, "_base_app", None) or route.app
+    around = (*around, *_middleware_around(route), *getattr(app, "user_middleware", ()))
+    if isinstance(app, StaticFiles):
+        yield SeenRoute(name or "/", "static", ("GET",), app, None, None, around)
+        return
+    router = _router_of(app)
+    if getattr(router, "routes", None) is None:
+        yield SeenRoute(name or "/", "mount", (), app, None, None, around)
+        return
+    yield from _of_router(router, name, around, depth + 1)
+
+
+def _middleware_around(route: Any) -> tuple[Middleware, ...]:
+    """Return the middleware between a mount and what it mounts, the outermost first."""
+    found: list[Middleware] = []
+    inner, base = route.app, getattr(route, "_base_app", None)
+    while base is not None and inner is not base and len(found) < 16:
+        kind: Any = type(inner)
+        found.append(Middleware(kind))
+        inner = getattr(inner, "app", base)
+    return tuple(found)
+
+
+def _of_frontends(group: Any, prefix: str, around: tuple[Middleware, ...]) -> Iterator[SeenRoute]:
+    for frontend in getattr(group, "routes", ()):
+        yield SeenRoute(prefix + frontend.path, "static", ("GET",), frontend, None, None, around)
+
+
+def is_framework_page(endpoint: object) -> bool:
+    """Tell whether it is one of the pages that FastAPI makes of the schema: /docs, /redoc, /openapi.json."""
+    is_fastapi = getattr(endpoint, "__module__", None) == "fastapi.applications"
+    return is_fastapi and "FastAPI.setup" in getattr(endpoint, "__qualname__", "")

@@ -1,0 +1,1 @@
+"""What `limen check` finds, and what it does not."""
