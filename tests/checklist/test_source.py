@@ -343,6 +343,15 @@ T = "orders"
 def f(db):
     db.execute(f"SELECT * FROM {T}")
 """,
+    "a loop over constants": """
+def f(db):
+    for name in ("a", "b"):
+        db.execute(f"ALTER TABLE t ADD COLUMN {name} INT")
+""",
+    "another spelling": """
+def f(token, raw):
+    return b64encode(raw).decode() != token
+""",
     "placeholders in sql": """
 def f(db, ids):
     db.execute(f"SELECT a FROM t WHERE i IN ({','.join('?' * len(ids))})", ids)

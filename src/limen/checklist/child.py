@@ -17,6 +17,7 @@ from limen.checklist.importing import (
     broken,
     cut_off_network,
     fill_settings,
+    fill_settings_of_limen,
     inner_application,
     load,
     own_files,
@@ -41,6 +42,7 @@ def find_out(target: str, tell: Tell, *, fill: bool) -> None:
         os.environ = environment  # type: ignore[assignment]  # noqa: B003
         faked = environment.faked
         fill_settings(faked)
+        fill_settings_of_limen(environment)
     try:
         app = inner_application(load(target))
     except BaseException as error:  # sys.exit() and KeyboardInterrupt in an import, too, are the application's

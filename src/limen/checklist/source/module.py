@@ -109,18 +109,13 @@ class Module:
         return node
 
     def values_of(self, name: str, function: FunctionNode | None) -> list[ast.expr]:
-        """Return everything that a name is assigned in a function, or else in the module."""
-        found = (
-            [
-                each.value
-                for each in ast.walk(function)
-                if isinstance(each, ast.Assign)
-                for target in each.targets
-                if isinstance(target, ast.Name) and target.id == name
-            ]
-            if function is not None
-            else []
-        )
+        """Return everything that a name is assigned in a function, or else in the module; what a loop takes, too."""
+        found: list[ast.expr] = []
+        for each in ast.walk(function) if function is not None else ():
+            if isinstance(each, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in each.targets):
+                found.append(each.value)
+            elif isinstance(each, ast.For | ast.comprehension) and last_name(each.target) == name:
+                found += each.iter.elts if isinstance(each.iter, ast.Tuple | ast.List | ast.Set) else [each.iter]
         if not found and name in self._constants and not (function is not None and _is_argument(name, function)):
             return [self._constants[name]]
         return found

@@ -3,12 +3,13 @@
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from limen.checklist import catalogue as rules
 from limen.checklist.findings import Finding
 from limen.checklist.source.found import found_at
-from limen.checklist.source.module import Module, is_constant, keyword, last_name, text_of
+from limen.checklist.source.module import Module, keyword, last_name, text_of
 from limen.checklist.source.words import is_password, is_secret, makes_secret
 
 _FAST: Final = frozenset(
@@ -202,24 +203,43 @@ def _is_logged_secret(expression: ast.expr) -> bool:
 
 
 def compared_secrets(module: Module) -> Iterator[Finding]:
-    """Find secrets that are compared with == (LC111)."""
+    """Find secrets that are compared with == (LC111).
+
+    Settings that are compared with each other at a start are left alone: nobody measures how long that takes.
+    """
+    if {"settings", "config", "conf"} & {Path(each).stem for each in Path(module.file).parts}:
+        return
     for compare in module.all(ast.Compare):
         if len(compare.ops) != 1 or not isinstance(compare.ops[0], ast.Eq | ast.NotEq):
             continue
-        left, right = compare.left, compare.comparators[0]
-        if any(
-            isinstance(each, ast.Constant) and not (isinstance(each.value, str) and len(each.value) > 7)
-            for each in (left, right)
-        ):
+        sides = (compare.left, compare.comparators[0])
+        if any(_is_short(each) or _is_spelling(each) for each in sides):
             continue
-        names = [last_name(left), last_name(right)]
-        secret = next(
-            (each for each in names if is_secret(each) or re.search(r"(^|_)(hmac|signature|digest)$", each)), None
-        )
+        names = [last_name(each) for each in sides]
+        secret = next((each for each in names if _is_compared_secret(each, module)), None)
         # The second field of a form is no secret to whoever filled it in.
         twice = any(re.search(r"confirm|repeat|again|_?2$|new|old", each, re.IGNORECASE) for each in names)
-        if secret is not None and not twice and not is_constant(right, None):
+        if secret is not None and not twice:
             yield found_at(rules.COMPARED, module, compare, f"{secret} is compared with {_op(compare)}", secret)
+
+
+def _is_short(expression: ast.expr) -> bool:
+    """Tell whether it is a constant that is no secret: nothing, a number, a word."""
+    is_text = isinstance(expression, ast.Constant) and isinstance(expression.value, str) and len(expression.value) > 7
+    return isinstance(expression, ast.Constant) and not is_text
+
+
+def _is_spelling(expression: ast.expr) -> bool:
+    """Tell whether it is another spelling of the same value: what is encoded again, to see whether it was canonical."""
+    return any(isinstance(each, ast.Call) and "b64encode" in last_name(each.func) for each in ast.walk(expression))
+
+
+def _is_compared_secret(name: str, module: Module) -> bool:
+    if re.search(r"(^|_)(hmac|signature)$", name):
+        return True
+    if re.search(r"(^|_)(digest|mac)$", name):
+        return module.imports("hmac")
+    return is_secret(name) and not name.endswith("authorization")
 
 
 def _op(compare: ast.Compare) -> str:
