@@ -32,7 +32,7 @@ def _sifted(tmp_path: Path, text: str, line: int) -> tuple[list[str], int]:
     ("text", "line"),
     [
         ("# limen: accept LC001 until 2027-03-01 because it is\n@app.get('/a')\ndef a(): ...\n", 3),
-        ("# limen: accept LC001 because it is\n@app.get(\n    '/a',\n)\n@other\ndef a(): ...\n", 6),
+        ("# limen: accept LC001 until 2027-03-01 because it is\n@app.get(\n    '/a',\n)\n@other\ndef a(): ...\n", 6),
         ("@app.get('/a')\ndef a(): ...  # limen: accept LC001 until 2026-11-23 because it is\n", 2),
         ("# limen: accept LC004, LC001 until 2027-03-01 because of both\ndef a(): ...\n", 2),
     ],
@@ -50,9 +50,10 @@ def test_accepted(tmp_path: Path, text: str, line: int) -> None:
         ("# limen: accept LC004 until 2027-03-01 because it is\ndef a(): ...\n", 2, ["LC001"]),
         ("# limen: accept LC001 until 2027-03-01 because it is\nx = 1\ndef a(): ...\n", 3, ["LC001"]),
         ("# limen: accept LC001 until 2027-03-01\ndef a(): ...\n", 2, ["LC001", "LC900"]),
+        ("# limen: accept LC001 because it is\ndef a(): ...\n", 2, ["LC001", "LC900"]),
         ("# limen: accept LC001 until tomorrow because it is\ndef a(): ...\n", 2, ["LC001", "LC900"]),
         ("# limen: accept LC777 until 2027-03-01 because it is\ndef a(): ...\n", 2, ["LC001", "LC900"]),
-        ("x = '# limen: accept LC001 because it is'\ndef a(): ...\n", 1, ["LC001"]),
+        ("x = '# limen: accept LC001 until 2027-03-01 because it is'\ndef a(): ...\n", 1, ["LC001"]),
     ],
     ids=[
         "expired",
@@ -140,3 +141,11 @@ def test_rules_have_a_number_each_and_say_what_they_cannot_see() -> None:
     assert len({each.id for each in RULES}) == len(RULES) > 25
     assert all(each.unseen and each.fix and each.why.count(".") >= 2 for each in RULES)
     assert OBJECT_NOT_ASKED in RULES
+
+
+def test_the_page_of_rules_is_that_of_the_code() -> None:
+    """docs/reference/checks.md is what ``python -m limen.checklist.output.as_page`` prints."""
+    from limen.checklist.output.as_page import rules_page
+
+    page = Path(__file__).parents[2] / "docs" / "reference" / "checks.md"
+    assert page.read_text(encoding="utf-8") == rules_page()

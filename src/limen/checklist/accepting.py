@@ -22,7 +22,7 @@ from limen.checklist.findings import Finding, Severity
 
 _MARK: Final = re.compile(r"#\s*limen:\s*accept\b(?P<rest>.*)", re.IGNORECASE)
 _WHOLE: Final = re.compile(
-    r"^\s+(?P<ids>LC\d{3}(?:\s*,\s*LC\d{3})*)(?:\s+until\s+(?P<until>\S+))?\s+because\s+(?P<reason>\S.*)$",
+    r"^\s+(?P<ids>LC\d{3}(?:\s*,\s*LC\d{3})*)\s+until\s+(?P<until>\S+)\s+because\s+(?P<reason>\S.*)$",
     re.IGNORECASE,
 )
 
@@ -33,7 +33,7 @@ class Acceptance(Struct, frozen=True):
     Attributes:
         place: where it stands.
         ids: the rules it is about; none where the comment cannot be read.
-        until: the last day; None for no end.
+        until: the last day.
         reason: why.
         fault: what is wrong with the comment, or empty.
     """
@@ -70,7 +70,7 @@ def _read(comment: str, place: Place) -> Acceptance | None:
     if unknown:
         return Acceptance(place, fault=f"there is no rule {unknown[0]}")
     try:
-        until = None if whole["until"] is None else date.fromisoformat(whole["until"])
+        until = date.fromisoformat(whole["until"])
     except ValueError:
         return Acceptance(place, fault=f"{whole['until']} is no date; write 2027-03-01")
     return Acceptance(place, ids, until, whole["reason"].strip())

@@ -12,7 +12,7 @@ OPEN_ROUTE: Final = Rule(
     "nothing asks who is calling",
     "No dependency, decorator or middleware in front of this route refuses anybody. Whoever reaches the port can "
     "call it.",
-    'from fastapi import Depends\n\n@router.get("/orders", dependencies=[Depends(current_user)])\ndef orders(): ...',
+    '@router.get("/orders", dependencies=[Depends(current_user)])\ndef orders(): ...',
     "A gateway in front of the service that lets only some requests through; a network that nobody else reaches.",
 )
 UNKNOWN_GUARD: Final = Rule(
@@ -148,7 +148,8 @@ NOT_VERIFIED: Final = Rule(
     "a credential is taken and not verified",
     "FastAPI's security classes take a token out of a header and hand it on; they verify nothing. Any text in the "
     "header gets in.",
-    "def current_user(token: Annotated[str, Depends(oauth2)]) -> User:\n    ...  # verify, or raise HTTPException(401)",
+    "def current_user(token: Annotated[str, Depends(oauth2)]) -> User:\n"
+    "    return verified(token)  # which raises HTTPException(401)",
     "Verification in code that could not be followed: then the route is unknown (LC002), not this.",
 )
 SQL_TEXT: Final = Rule(
@@ -238,7 +239,7 @@ WRONG_ORDER: Final = Rule(
     "a guard stands above the decorator that registers the route",
     "Decorators are applied from below, so the route is registered before the guard is put around it. The guard "
     "is never asked.",
-    '@app.get("/orders")   # registers\n@roles("maker")       # guards\ndef orders(): ...',
+    '@app.get("/orders")  # registers\n@roles("maker")  # guards\ndef orders(): ...',
     "Guards whose names say nothing of what they are; limen's own marks are found by limen at start as well.",
 )
 COMPARED: Final = Rule(

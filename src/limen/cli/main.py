@@ -67,7 +67,14 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    commands: list[Callable[..., Any]] = [serve.serve, demo.demo, init.init, doctor.doctor, check.check, explain.explain]
+    commands: list[Callable[..., Any]] = [
+        serve.serve,
+        demo.demo,
+        init.init,
+        doctor.doctor,
+        check.check,
+        explain.explain,
+    ]
     for command in commands:
         app.command()(command)
     app.add_typer(accounts.app, name="accounts")
