@@ -60,6 +60,7 @@ def test_accepted(tmp_path: Path, text: str, line: int) -> None:
         "of another rule",
         "above another statement",
         "no reason",
+        "no end",
         "no date",
         "no such rule",
         "in a string",
