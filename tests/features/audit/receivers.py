@@ -70,7 +70,7 @@ class Syslog(Receiver):
                     )
                     writer.transport.abort()
                     return
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
             return
         finally:
             writer.close()
@@ -101,14 +101,21 @@ class Webhook(Receiver):
         self.names: list[str] = []
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request."""
+        """Answer one request; nothing where the other side is gone before its end."""
+        try:
+            await self._answered(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+
+    async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         body = await reader.readexactly(int(headers["content-length"]))
         status = self.statuses.pop(0) if self.statuses else self._taken(headers, body)
         writer.write(f"HTTP/1.1 {status} Told\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode("ascii"))
         await writer.drain()
-        writer.close()
 
     def _taken(self, headers: dict[str, str], body: bytes) -> int:
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body

@@ -11,6 +11,7 @@ from limen.storage.sql.postgres import PostgresStorage
 from limen.storage.sql.statement import Statement, Steps, rows
 from limen.testing.contracts.contract import BROKEN_EVENT, all_events, event
 from tests.support.postgres import rows as ask
+from tests.support.waiting import until
 
 # The brackets keep this statement from finding itself.
 _SHARED_USES = Statement(
@@ -83,5 +84,13 @@ async def test_after_a_failure_it_goes_on(storage: PostgresStorage, url: str) ->
     results = await asyncio.gather(*storm, return_exceptions=True)
     assert all(each is None or isinstance(each, LimenError) for each in results)
     answered = {f"actor-{n}" for n, each in enumerate(results) if each is None}
-    await storage.sessions.record(event(actor="afterwards"))
+
+    async def is_written() -> bool:
+        try:
+            await storage.sessions.record(event(actor="afterwards"))
+        except LimenError:
+            return False
+        return True
+
+    await until(is_written, "the next record")
     assert answered | {"afterwards"} <= {each.actor for each in await all_events(storage)}
