@@ -235,3 +235,25 @@ def test_an_acceptance_that_is_over_stands_in_the_bad_example() -> None:
     told = found("bad:app")
     assert any("which is over" in each["what"] for each in told["findings"])
     assert any(each["id"] == BAD_ACCEPTANCE.id for each in told["findings"])
+
+
+def test_the_orders_example_and_limen_itself_are_clean() -> None:
+    """What is shown as the way to do it passes its own check, and so does limen's own code, which it imports."""
+    ended = run("examples.orders.main:application", "--format", "json", folder=ENDPOINTS.parents[1])
+    told = json.loads(ended.stdout)
+    assert (ended.returncode, told["findings"], told["open"], told["unknown"]) == (0, [], 0, 0)
+    assert told["files"] > 200
+
+
+def test_the_server_by_itself_is_clean(tmp_path: Path) -> None:
+    """The routes of `limen serve` are all guarded or public on purpose."""
+    text = """
+from limen.server.standalone import application
+from limen.settings import Settings
+
+def app():
+    return application(Settings())
+"""
+    told = found("own_app:app", folder=written(tmp_path, text))
+    assert (told["findings"], told["open"], told["unknown"]) == ([], 0, 0)
+    assert told["guarded"] > 30
