@@ -370,7 +370,9 @@ def summary(report: Path, *codes: int) -> int:
 def lint(environment: Environment, arguments: list[str]) -> int:
     """Run ruff, mypy and import-linter, all of them even after the first complaint."""
     environment.ensure("test")
-    checked = [name for name in ("src", "tests", "tools", "examples", "benchmarks", "fuzz") if holds_python(environment, name)]
+    checked = [
+        name for name in ("src", "tests", "tools", "examples", "benchmarks", "fuzz") if holds_python(environment, name)
+    ]
     codes = []
     for command in (
         ["ruff", "check", "."],
