@@ -70,28 +70,34 @@ def cached(function: Any) -> Any:
 
 
 @app.get("/accounts")  # LC001, LC007
-def accounts() -> list[Account]: ...
+def accounts() -> list[Account]:
+    return []
 
 
 # limen: accept LC001 until 2026-01-31 because the new login comes in January
 @app.get("/prices")  # LC001: what was accepted is over
-def prices() -> int: ...
+def prices() -> int:
+    return 0
 
 
 @app.get("/reports", dependencies=[Depends(somehow)])  # LC002
-def reports() -> int: ...
+def reports() -> int:
+    return 0
 
 
 @app.post("/products", dependencies=[Depends(current)])  # LC003, LC006
-def add_product(transfer: Transfer) -> int: ...
+def add_product(transfer: Transfer) -> int:
+    return 0
 
 
 @app.get("/orders/{order_id}")  # LC004, LC008
-def order(order_id: int, me: Annotated[Account, Depends(current)]): ...
+def order(order_id: int, me: Annotated[Account, Depends(current)]) -> Any:
+    return order_id
 
 
 @app.put("/orders", dependencies=[Depends(current)])  # LC003, LC005
-def change_orders(orders: dict[str, Any]) -> int: ...
+def change_orders(orders: dict[str, Any]) -> int:
+    return 0
 
 
 @app.post("/payments")  # LC009, LC112
@@ -110,22 +116,26 @@ def login(name: Annotated[str, Body()], password: Annotated[str, Body()], respon
 
 
 @app.post("/notes", dependencies=[Depends(by_cookie)])  # LC015
-def add_note(note: Annotated[str, Body(embed=True)]) -> int: ...
+def add_note(note: Annotated[str, Body(embed=True)]) -> int:
+    return 0
 
 
 @app.get("/files")  # LC016
-def files(token: Annotated[str, Depends(oauth2)]) -> int: ...
+def files(token: Annotated[str, Depends(oauth2)]) -> int:
+    return 0
 
 
 @app.get("/news")  # LC109
 @cached
 @public
-def news() -> int: ...
+def news() -> int:
+    return 0
 
 
 @roles("admin")  # LC110
 @app.delete("/news")
-def delete_news() -> int: ...
+def delete_news() -> int:
+    return 0
 
 
 @app.get("/status", dependencies=[Depends(current)])  # LC103, LC104, LC105, LC107, LC108

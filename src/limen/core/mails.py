@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from limen.core.events import Origin
-from limen.core.notices import Notice as Notice
+from limen.core.notices import Notice
 
 
 class MailKind(StrEnum):

@@ -8,7 +8,8 @@ from limen.authz.authority import Authority
 from limen.core.errors import Conflict, InputFault, InvalidCredentials, InvalidInput, NotFound, UsernameTaken
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import is_uuid7, uuid7
-from limen.core.mails import MailKind, Notice, Notices
+from limen.core.mails import MailKind, Notices
+from limen.core.notices import Notice
 from limen.core.pages import check_limit
 from limen.crypto.hashing_pool import HashingPool
 from limen.crypto.passwords import PasswordHasher

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from limen.authz.authority import Authority
 from limen.core.events import Event
-from limen.core.mails import NewMail, Notice
+from limen.core.mails import NewMail
+from limen.core.notices import Notice
 
 
 class AccountStatus(StrEnum):

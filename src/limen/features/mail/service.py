@@ -17,7 +17,8 @@ from limen.core import metrics
 from limen.core.clock import Clock
 from limen.core.events import NOWHERE, Event, EventName, Origin, Outcome
 from limen.core.ids import uuid7
-from limen.core.mails import ClaimedMail, MailFailed, MailTransport, NewMail, Notice
+from limen.core.mails import ClaimedMail, MailFailed, MailTransport, NewMail
+from limen.core.notices import Notice
 from limen.features.mail.store import MailStore
 from limen.features.mail.texts import Templates
 

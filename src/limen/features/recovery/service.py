@@ -19,7 +19,8 @@ from limen.authz.authority import Authority, judged
 from limen.core.errors import Conflict, InvalidCredentials, LinkInvalid, OwnRequest
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import uuid7
-from limen.core.mails import ClaimedMail, MailFailed, MailKind, NewMail, Notice
+from limen.core.mails import ClaimedMail, MailFailed, MailKind, NewMail
+from limen.core.notices import Notice
 from limen.core.principal import Principal
 from limen.crypto.sealing import CannotOpen, Sealer
 from limen.features.accounts.service import AccountService, AccountView

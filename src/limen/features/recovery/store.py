@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from limen.core.events import Event
-from limen.core.mails import ClaimedMail, Notice
+from limen.core.mails import ClaimedMail
+from limen.core.notices import Notice
 
 
 class Purpose(StrEnum):

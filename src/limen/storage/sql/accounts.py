@@ -7,7 +7,8 @@ from limen.authz.authority import Authority
 from limen.core.errors import Conflict
 from limen.core.events import Event
 from limen.core.held import split
-from limen.core.mails import NewMail, Notice
+from limen.core.mails import NewMail
+from limen.core.notices import Notice
 from limen.features.accounts.store import Account, AccountStatus, NewAccount, StatusChange
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.authority import actor_locked, locked

@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 
 from limen.core.events import Event
-from limen.core.mails import ClaimedMail, Notice
+from limen.core.mails import ClaimedMail
+from limen.core.notices import Notice
 from limen.features.recovery.store import NewProof, Prepared, Preparing, ProofOwner, Purpose, Verified
 from limen.storage.sql.authority import locked
 from limen.storage.sql.database import Database

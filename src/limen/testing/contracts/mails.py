@@ -7,7 +7,8 @@ import pytest
 
 from limen.core.events import EventName
 from limen.core.ids import uuid7
-from limen.core.mails import ClaimedMail, MailKind, NewMail, Notice
+from limen.core.mails import ClaimedMail, MailKind, NewMail
+from limen.core.notices import Notice
 from limen.features.accounts.store import NewAccount
 from limen.storage import Storage
 from limen.testing.contracts.contract import (

@@ -8,7 +8,8 @@ import pytest
 
 from limen.core.events import EventName
 from limen.core.ids import uuid7
-from limen.core.mails import ClaimedMail, MailKind, NewMail, Notice
+from limen.core.mails import ClaimedMail, MailKind, NewMail
+from limen.core.notices import Notice
 from limen.features.accounts.store import Account, AccountStatus
 from limen.features.recovery.store import NewProof, Prepared, Preparing, Purpose, Verified
 from limen.features.sessions.store import EndReason

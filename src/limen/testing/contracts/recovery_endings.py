@@ -7,7 +7,8 @@ import pytest
 from limen.authz.authority import Authority
 from limen.core.events import EventName
 from limen.core.ids import uuid7
-from limen.core.mails import MailKind, Notice
+from limen.core.mails import MailKind
+from limen.core.notices import Notice
 from limen.features.accounts.store import Account, AccountStatus
 from limen.features.recovery.store import Preparing, Purpose, Verified
 from limen.storage import Storage
