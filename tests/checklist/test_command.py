@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from limen.checklist.catalogue import BAD_ACCEPTANCE, RULES
 
@@ -270,7 +270,7 @@ def test_the_action_hands_its_inputs_over_as_data(tmp_path: Path) -> None:
     for app, code in (("own_app:app", 1), ("own_app:app; touch owned", 2)):
         told = {"APP": app, "FAIL_ON": "low", "BASELINE": "", "SARIF": "out.sarif", "GITHUB_STEP_SUMMARY": "summary.md"}
         ended = subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", step["run"]],  # noqa: S607
+            ["bash", "-eo", "pipefail", "-c", step["run"]],
             cwd=tmp_path,
             env={**os.environ, **told, "PATH": f"{folder}:{os.environ['PATH']}"},
             capture_output=True,
