@@ -82,6 +82,8 @@ def test_what_others_made_badly_is_refused(made: tuple[str, str, str]) -> None:
         (f"$pbkdf2-sha512$i=4999999${SALT}${KEY}", "hash_too_costly"),
         (f"$argon2id$v=19$m=1048577,t=1,p=1${SALT}${KEY}", "hash_too_costly"),
         (f"$argon2id$v=19$m=1048576,t=20,p=1${SALT}${KEY}", "hash_too_costly"),
+        (f"$argon2id$v=19$m=2040,t=2000,p=255${SALT}${KEY}", "hash_too_costly"),
+        (f"$argon2id$v=19$m=16,t=99999,p=2${SALT}${KEY}", "hash_too_costly"),
         (f"$scrypt$ln=21,r=8,p=1${SALT}${KEY}", "hash_too_costly"),
         (f"$scrypt$ln=99,r=999,p=999${SALT}${KEY}", "hash_too_costly"),
         (f"scrypt$1048576$saltsalt$8$200${KEY}", "hash_too_costly"),

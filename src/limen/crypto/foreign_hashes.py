@@ -57,6 +57,7 @@ _BCRYPT_ROUND: Final = 71.6
 _PBKDF2_ITERATION: Final = {"sha1": 0.32, "sha256": 0.4, "sha512": 1.45}
 _SCRYPT_BLOCK: Final = 0.45
 _ARGON2_KIB: Final = 0.96
+_ARGON2_THREAD: Final = 50.0
 
 _BCRYPT = re.compile(r"(bcrypt_sha256\$)?(\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{22})([./A-Za-z0-9]{31})", re.ASCII)
 _PASSLIB_BCRYPT = re.compile(
@@ -325,7 +326,9 @@ def _argon2_of(found: re.Match[str]) -> ForeignHash:
     salt, tag = _salt_and_key(found[6], found[7])
     if not (1 <= lanes <= 255 and memory >= 8 * lanes and passes >= 1):
         raise RefusedHash("hash_malformed")
-    work = _bounded(argon2_microseconds(memory, passes), is_over=memory > MOST_MEMORY)
+    # Each lane is a thread, begun anew for each quarter of a pass: many lanes of little memory cost nothing else.
+    threads = 4 * passes * lanes if lanes > 1 else 0
+    work = _bounded(argon2_microseconds(memory, passes) + _ARGON2_THREAD * threads, is_over=memory > MOST_MEMORY)
     return _Argon2(variant, int(found[2]), (memory, passes, lanes), salt, tag, work)
 
 

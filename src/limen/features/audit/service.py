@@ -10,7 +10,7 @@ from limen.core.errors import ConfigurationError, Conflict, InputFault, InvalidI
 from limen.core.events import Event, EventName
 from limen.core.ids import is_uuid7
 from limen.crypto.keys import KeySet, SigningKey
-from limen.features.audit.chain import KeyedSealing, TrailKeys, link_of, vouched
+from limen.features.audit.chain import KeyedSealing, TrailKeys, is_vouched, link_of, vouched
 from limen.features.audit.checkpoints import Checkpoint, CheckpointKeys, checkpoint_of, line_of
 from limen.features.audit.store import AuditStore, Base, Seal, SealedRecord, Sealing, SinkState, SinkStore, TrailHead
 from limen.features.audit.verification import Verdict, Verification
@@ -355,14 +355,18 @@ def _follows(keys: TrailKeys, seal: Seal, base: Base) -> bool:
 
 
 def _removal(keys: TrailKeys, each: SealedRecord) -> Base | None:
-    """Return the beginning that a record of a removal tells of; None where it is another record."""
+    """Return the beginning that a record of a removal tells of; None where it is another record, or a forged one."""
     record = each.record
     if record is None or record.event != EventName.TRAIL_PRUNED:
         return None
-    until, link = record.data.get("until"), record.data.get("link")
-    if type(until) is not int or not isinstance(link, str) or until < 1:
+    until = record.data.get("until")
+    link, kid, mac = (record.data.get(name) for name in ("link", "kid", "mac"))
+    if type(until) is not int or not 1 <= until < 2**63:
+        return None
+    if not isinstance(link, str) or not isinstance(kid, str) or not isinstance(mac, str):
         return None
     try:
-        return vouched(keys, until, bytes.fromhex(link))
-    except (ValueError, OverflowError):
+        base = Base(until, bytes.fromhex(link), kid, bytes.fromhex(mac))
+    except ValueError:
         return None
+    return base if is_vouched(keys, base) else None

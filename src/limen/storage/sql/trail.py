@@ -119,10 +119,13 @@ UPDATE limen_trail SET nonce = NULL WHERE seq IN (SELECT seq FROM limen_events W
 
 _ERASE_DETAILS = Statement(f"UPDATE limen_events SET source = '', user_agent = '', data = '{{}}' WHERE {_OF_ACCOUNT}")  # noqa: S608
 
-# Somebody who had proved nothing came with a spent token of one of these sessions.
+# Somebody who had proved nothing came with a token of one of these sessions. Nothing else is taken: what the account
+# did something with may be another account, and who tried to log in there is no trace of this one.
+_WITH_TOKENS: Final = ", ".join(
+    f"'{name.value}'" for name in (EventName.REFRESH_REFUSED, EventName.REFRESH_REUSED, EventName.STORE_ROLLED_BACK)
+)
 _OF_SESSIONS: Final = f"""
-seq >= :first AND seq <= :until AND actor = '' AND (source <> '' OR user_agent <> '')
-   AND event <> '{EventName.DETAILS_ERASED.value}'
+seq >= :first AND seq <= :until AND actor = '' AND (source <> '' OR user_agent <> '') AND event IN ({_WITH_TOKENS})
 """
 _LISTED: Final = "AND target IN (SELECT value FROM json_each(:sids))"
 _LISTED_PG: Final = "AND target IN (SELECT json_array_elements_text(CAST(:sids AS json)))"
@@ -393,7 +396,8 @@ def _pruned(old: Base, new: Base, event: Event) -> Steps[int]:
     yield from run(_REMOVE_RECORDS, base=old.number, until=new.number)
     count = yield from run(_REMOVE_SEALS, base=old.number, until=new.number)
     yield from run(_MOVE_BASE, **new._asdict())
-    told = {"records": count, "until": new.number, "link": new.link.hex()}
+    # With what vouches for it: a record alone may be written by whoever may write to the database.
+    told = {"records": count, "until": new.number, "link": new.link.hex(), "kid": new.kid, "mac": new.mac.hex()}
     yield from record(replace(event, data={**event.data, **told}))
     return count
 

@@ -10,7 +10,7 @@ from limen.core.events import EventName
 from limen.features.audit.verification import Fault
 from limen.features.events.service import EventService
 from limen.storage import Storage
-from limen.testing.contracts.contract import SECOND, Contract, all_events
+from limen.testing.contracts.contract import SECOND, Contract, all_events, event
 from limen.testing.contracts.trail import SECRETS, chain, faults, service, write
 
 STANDS = "number, link, floor, head_kid, head_mac"
@@ -173,6 +173,22 @@ class TamperingContract(Contract):
         assert not await all_events(storage, EventName.TRAIL_RECOVERED)
         with pytest.raises(Unavailable):
             await trail.seal()
+
+    async def test_a_forged_removal_hides_no_cut(self, storage: Storage, by_hand: Callable[[str], None]) -> None:
+        """A record of a removal that never was, sealed like any, lets nobody begin behind what was cut off."""
+        trail = service(storage)
+        await write(storage, 4)
+        await trail.seal()
+        cut = (await chain(storage))[1].seal
+        told: dict[str, object] = {"until": cut.number, "link": cut.link.hex(), "kid": cut.kid, "mac": "00" * 32}
+        await storage.sessions.record(event(EventName.TRAIL_PRUNED, actor="system", target="", data=told))
+        await trail.seal()
+        by_hand("DELETE FROM limen_events WHERE seq IN (SELECT seq FROM limen_trail WHERE number < 3)")
+        by_hand("DELETE FROM limen_trail WHERE number < 3")
+        by_hand("DELETE FROM limen_trail_head")
+        with pytest.raises(Conflict):
+            await trail.recover(actor="cli")
+        assert not await all_events(storage, EventName.TRAIL_RECOVERED)
 
     async def test_a_place_that_was_moved_is_vouched_for_anew(
         self, storage: Storage, by_hand: Callable[[str], None]

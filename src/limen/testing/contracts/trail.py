@@ -12,7 +12,7 @@ from limen.features.audit.service import AuditService
 from limen.features.audit.store import Base, SealedRecord
 from limen.features.audit.verification import Fault, Verdict
 from limen.storage import Storage
-from limen.testing.contracts.contract import BROKEN_EVENT, SECOND, Contract, all_events, event
+from limen.testing.contracts.contract import BROKEN_EVENT, ORIGIN, SECOND, Contract, all_events, event
 
 SECRETS = ("a secret of the data of this contract", "another secret of the data of this contract")
 
@@ -137,6 +137,21 @@ class TrailContract(Contract):
         assert [(each.record.source, each.record.data) for each in erased if each.record] == [("", {})] * 3
         (told,) = await all_events(storage, EventName.DETAILS_ERASED)
         assert (told.actor, told.target, told.data) == ("cli", me, {"records": 4})
+
+    async def test_erasing_leaves_what_is_about_others(self, storage: Storage) -> None:
+        """Who tried to log in to another account, on which the erased one acted once, is told as before."""
+        me, other, session, trail = uuid7(), uuid7(), uuid7(), service(storage)
+        await storage.sessions.record(event(EventName.LOGIN_FAILED, actor="", target=other))
+        await storage.sessions.record(event(EventName.ACCOUNT_DISABLED, actor=me, target=other))
+        await storage.sessions.record(event(EventName.LOGIN_SUCCEEDED, actor=me, target=session))
+        await storage.sessions.record(event(EventName.REFRESH_REFUSED, actor="", target=session))
+        await trail.seal()
+        assert await trail.erase(me, actor="cli") == 3
+        (tried,) = await all_events(storage, EventName.LOGIN_FAILED)
+        assert (tried.source, tried.user_agent) == (ORIGIN.address, ORIGIN.user_agent)
+        (refused,) = await all_events(storage, EventName.REFRESH_REFUSED)
+        assert (refused.source, refused.user_agent) == ("", "")
+        assert (await trail.verify()).count == 0
 
     async def test_only_accounts_are_erased(self, storage: Storage) -> None:
         """What is no account's id erases nothing: the server's own records bear names, or none."""
