@@ -66,6 +66,22 @@ def test_starting_a_reset_is_limited_by_account(world: World) -> None:
     assert start("bob") == 202
 
 
+def test_a_stranger_uses_up_no_link_that_an_administrator_starts(world: World) -> None:
+    """An account's id in the place of an address counts for nobody's account, however often it is sent."""
+    for name in ("chief", "ann"):
+        world.register(name, None if name == "chief" else f"{name}@example.org")
+    ids = {name: world.call(world.gate.accounts.by_username, name).id for name in ("chief", "ann")}
+
+    async def grant() -> None:
+        await world.gate.roles.grant(Operator("cli"), ids["chief"], ["chief"])
+
+    world.call(grant)
+    assert [world.forgot(ids["ann"]).status_code for _ in range(6)] == [202] * 5 + [429]
+    assert world.forgot(f"account\0{ids['ann']}").status_code == 400
+    answer = world.client.post(f"/admin/api/accounts/{ids['ann']}/start-reset", headers=world.bearer("chief"))
+    assert answer.status_code == 202
+
+
 def test_the_present_password_is_not_guessed_by_way_of_the_address(world: World) -> None:
     """Guesses with a change of the address and with one of the password are one count; a login begins it anew."""
     world.register()

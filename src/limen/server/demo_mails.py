@@ -2,7 +2,8 @@
 
 Whoever can open the page can use every link on it, so it is there for this machine alone: the demo has to listen on a
 loopback address, the request has to come from one, and to name one (a page elsewhere that has its own name lead here
-would otherwise read it, which is DNS rebinding).
+would otherwise read it, which is DNS rebinding). A proxy on this machine may ask for somebody who is not on it, by an
+address of this machine: what bears the mark of one is refused.
 """
 
 import re
@@ -28,6 +29,9 @@ SENDER: Final = "limen demo <no-reply@demo.example>"
 
 _RELOAD: Final = '<meta http-equiv="refresh" content="5">'
 _HERE: Final = frozenset({"127.0.0.1", "::1"})
+_OF_PROXIES: Final = frozenset(
+    {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+)
 
 
 class DemoMails:
@@ -60,7 +64,8 @@ def add_mails(app: FastAPI, mails: DemoMails, public_url: str) -> None:
     async def show_mails(request: Request) -> Response:
         """Show the mails of the demo."""
         peer = "" if request.client is None else request.client.host
-        if peer not in _HERE or not is_loopback(request.headers.get("host", "").encode("latin-1")):
+        host = request.headers.get("host", "").encode("latin-1")
+        if peer not in _HERE or not is_loopback(host) or not _OF_PROXIES.isdisjoint(request.headers.keys()):
             raise NotFound("There is no such page.")
         return page("Mails of the demo", mails.shown(public_url), head=_RELOAD)
 
