@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,31 @@ async def test_a_syslog_server_that_hangs_up_has_not_taken_it() -> None:
             await sink.send(batch(*range(1, 20_000)))
     with pytest.raises(SinkFailed, match="cannot be reached"):
         await SyslogSink(f"syslog+tcp://127.0.0.1:{free_port()}").send(batch(1))
+
+
+async def test_a_syslog_server_that_never_stops_answering_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends byte after byte instead of ending the connection holds nobody up for longer than who says nothing."""
+    monkeypatch.setattr("limen.features.audit.syslog.SECONDS", 0.5)
+    left = asyncio.Event()
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            for _each in range(1_200):
+                writer.write(b".")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.transport.abort()
+        left.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        with pytest.raises(SinkFailed, match="within"):
+            await SyslogSink(f"syslog+tcp://127.0.0.1:{port}").send(batch(1))
+        assert not left.is_set()
+    finally:
+        await asyncio.wait_for(left.wait(), 120)
+        server.close()
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:

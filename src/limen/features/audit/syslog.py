@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
@@ -87,6 +88,7 @@ class SyslogSink:
     def _stream(self, messages: Sequence[bytes]) -> None:
         # Octet counting (RFC 6587, section 3.4.1; RFC 5425, section 4.3): a line's end in a message ends nothing.
         framed = b"".join(b"%d %s" % (len(message), message) for message in messages)
+        ends = time.monotonic() + SECONDS
         with closing(self._connected()) as connection:
             connection.settimeout(SECONDS)
             connection.sendall(framed)
@@ -95,7 +97,11 @@ class SyslogSink:
                 return
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(1024):
-                pass
+                # Whoever answers byte by byte keeps a thread no longer than whoever is silent.
+                left = ends - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                connection.settimeout(left)
 
     @staticmethod
     def _end(connection: ssl.SSLSocket) -> None:
