@@ -107,6 +107,7 @@ class Verification:
         self._erased: dict[tuple[str, str], tuple[int, int]] = {}
         self._foreign: set[str] = set()
         self._points: dict[int, list[Checkpoint]] = {}
+        self._newest_removed = 0
         for point in checkpoints:
             self._expect(point)
         if is_gone:
@@ -167,6 +168,13 @@ class Verification:
             text = f"The chain ends at place {self._number}; a checkpoint says that it had reached {number}."
             self._find(Fault.CUT_OFF, self._number, None, text)
             self._compared += len(self._points[number])
+        if self._newest_removed and not self._compared:
+            # Who has the secret can make another chain that begins behind whatever was signed.
+            text = (
+                f"No checkpoint is of what is left: the chain begins after place {self.head.base.number},"
+                f" and the newest is of place {self._newest_removed}."
+            )
+            self._find(Fault.NO_CHECKPOINT, self._newest_removed, None, text)
         kid = self.head.mark.kid
         if kid and not self._keys.knows(kid) and kid not in self._foreign:
             text = f"Where the chain stands is vouched for under the secret {kid}, which is not known here."
@@ -192,6 +200,8 @@ class Verification:
             self._compare(point, self.head.base.link)
         elif point.number > self.head.base.number:
             self._points.setdefault(point.number, []).append(point)
+        else:
+            self._newest_removed = max(self._newest_removed, point.number)
 
     def _compare(self, point: Checkpoint, link: bytes) -> None:
         self._compared += 1

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from limen.core.events import EventName
 from limen.crypto.keys import SigningKey
+from limen.features.audit.chain import KeyedSealing, TrailKeys, vouched
 from limen.features.audit.checkpoints import checkpoints_in, keys_in, line_of
 from limen.features.audit.service import AuditService
 from limen.features.audit.verification import Fault
 from limen.storage import Storage
-from limen.testing.contracts.contract import Contract
+from limen.testing.contracts.contract import Contract, event
 from limen.testing.contracts.tampering import STANDS
 from limen.testing.contracts.trail import SECRETS, faults, service, write
 
@@ -68,6 +70,27 @@ class CheckpointsContract(Contract):
         assert (await forger.verify()).count == 0
         fault = (Fault.CUT_OFF, 3) if what == "cut" else (Fault.REWRITTEN, 5)
         assert faults(await trail.verify([point], signed_by=published)) == [fault]
+
+    async def test_a_chain_that_begins_behind_every_checkpoint(
+        self, storage: Storage, by_hand: Callable[[str], None]
+    ) -> None:
+        """Who has the secret can say that all of it was removed by retention, and is found: no checkpoint vouches."""
+        trail = AuditService(storage.audit, SECRETS[:1], keys=[SigningKey.generate("EdDSA")])
+        await write(storage, 5)
+        await trail.seal()
+        points, published = [await trail.checkpoint()], keys_in(json.dumps(trail.public_keys()))
+        by_hand("DELETE FROM limen_events WHERE seq IN (SELECT seq FROM limen_trail WHERE number < 4)")
+        by_hand("DELETE FROM limen_trail")
+        by_hand("DELETE FROM limen_trail_head")
+        keys = TrailKeys(SECRETS[:1])
+        forged = vouched(keys, 100, bytes(32))
+        await storage.audit.recover(forged, KeyedSealing(keys), event=event(EventName.TRAIL_PRUNED))
+        await service(storage).seal()
+        assert (await trail.verify()).count == 0
+        assert faults(await trail.verify(points, signed_by=published)) == [(Fault.NO_CHECKPOINT, 5)]
+        # One from after says how far it is now: those from before are of what was removed.
+        points.append(await trail.checkpoint())
+        assert (await trail.verify(points, signed_by=published)).count == 0
 
     @pytest.mark.parametrize("goes_on", [False, True])
     async def test_a_cut_tail_is_found_by_a_checkpoint(
