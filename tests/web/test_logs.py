@@ -199,6 +199,10 @@ SECRET_TEXTS = [
     "https://a.example/auth/password/reset#canary-canary-canary-canary-canary-canary-c",
     "a body of '{\\\"password\\\": \\\"canary and canary\\\"}'",
     "UPDATE x SET y ('client_secret', 'a') secret='canary'",
+    "[('username', 'ann'), ('password', 'canary')]",
+    "/login?state=x&body=%7B%22password%22%3A%20%22canary%20and%20canary%22%7D",
+    'a body of {"password": {"value": "canary"}, "secrets": ["canary", "canary"]}',
+    'a script: {"password": "one\\\ncanary"}',
 ]  # fmt: skip
 
 
@@ -352,7 +356,7 @@ def test_values_without_json(lines: Read) -> None:
 HOSTILE = [
     "eyJ", "://a:", "://", "token ", "token=", "pwd", "-----BEGIN ", "bearer ", 'password="', "a-", "cookie:\n",
     'token\\"', 'token":', "?code=", "__Host-", "lim_", "$2b$", "secret-", "-----BEGIN PRIVATE KEY-----", "passwordpwd",
-    "api_key  ", "a#", "://a@b:c@", 'password=\\"',
+    "api_key  ", "a#", "://a@b:c@", 'password=\\"', "token',\"", "token%22:%22a", 'token":{',
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ MASK: Final = "[hidden]"
 
 _NAMES: Final = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|credential|csrf|jti|nonce)"
 # A quoted value; one whose quotes were escaped, since the text holds JSON inside of a text of JSON.
-_QUOTED: Final = r"""(?:b?"(?:[^"\\]|\\.)*"?|b?'(?:[^'\\]|\\.)*'?|\\{1,7}"[^"]*"?)"""
+_QUOTED: Final = r"""(?:b?"(?:[^"\\]|\\[\s\S])*"?|b?'(?:[^'\\]|\\[\s\S])*'?|\\{1,7}"[^"]*"?)"""
 _NAME_WORDS: Final = ("passw", "passphrase", "pwd", "secret", "token", "api", "credential", "csrf", "jti", "nonce")
 # Parameters of OAuth and of links in mails, whose names mean something else outside of an address.
 _PARAMETERS: Final = r"code|state|ticket|assertion|client_assertion|code_verifier|verifier|id_token_hint|sig|signature"
@@ -64,7 +64,22 @@ _SHAPES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
     (
         _NAME_WORDS,
         re.compile(
-            rf"({_NAMES}[\w-]{{0,32}}\\{{0,7}}[\"']\s{{0,8}}:\s{{0,8}})(?:{_QUOTED}|[^\s,}}\]]+)", re.IGNORECASE
+            rf"({_NAMES}[\w-]{{0,32}}\\{{0,7}}[\"']\s{{0,8}}:\s{{0,8}})(?:{_QUOTED}|[\[{{][^\]}}]*|[^\s,}}\]]+)",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
+    ),
+    # A pair, as forms and headers are written; then JSON that was encoded for an address.
+    (
+        _NAME_WORDS,
+        re.compile(rf"({_NAMES}[\w-]{{0,32}}[\"'],\s{{0,8}}){_QUOTED}", re.IGNORECASE),
+        rf"\1{MASK}",
+    ),
+    (
+        ("%22",),
+        re.compile(
+            rf"({_NAMES}[\w-]{{0,32}}%22(?:%20|\+){{0,8}}(?:%3A|:)(?:%20|\+){{0,8}})(?:%22)?(?:[^\s%&]|%(?!22))*",
+            re.IGNORECASE,
         ),
         rf"\1{MASK}",
     ),
