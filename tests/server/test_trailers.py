@@ -1,12 +1,18 @@
 """Trailers of a body in chunks (RFC 9110, section 6.5), at real servers with either HTTP protocol."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 
+from limen.server.addresses import bind
+from limen.server.bounded_head import fast_protocol
 from limen.server.head_deadline import HeadLimits
+from limen.server.tls import H11ClientCertificateProtocol, HttpToolsClientCertificateProtocol
 from tests.server.test_heads import PROTOCOLS, connected, running
 from tests.support.gates import PASSWORD
 
@@ -60,3 +66,34 @@ def test_trailers_without_end_are_not_collected(port: int, trailer: bytes) -> No
             answer = b""
         assert not answer.startswith(b"HTTP/1.1 2")
         assert b"in time" not in answer
+
+
+@pytest.mark.parametrize(
+    "protocol", [HttpToolsClientCertificateProtocol, H11ClientCertificateProtocol, fast_protocol(HeadLimits())]
+)
+async def test_an_application_is_told_of_no_trailer(protocol: type[asyncio.Protocol]) -> None:
+    """Neither before nor after the body is read: also under the protocols that applications name for uvicorn."""
+    seen: list[bytes] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(name for name, _ in scope["headers"])
+        while (await receive()).get("more_body"):
+            pass
+        seen.extend(name for name, _ in scope["headers"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    listener = bind("127.0.0.1", 0)
+    config = uvicorn.Config(application, http=protocol, ws="none", lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve([listener]))
+    async with asyncio.timeout(60):
+        while not server.started:  # noqa: ASYNC110 # uvicorn has no event for it
+            await asyncio.sleep(0.02)
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(f"POST / HTTP/1.1\r\n{CHUNKED}\r\n1\r\nx\r\n0\r\nX-SSL-Client-Cert: x\r\n\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 204 ")
+        writer.close()
+        server.should_exit = True
+        await serving
+    assert seen == [b"host", b"content-type", b"transfer-encoding"] * 2

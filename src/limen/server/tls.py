@@ -108,6 +108,23 @@ if find_spec("httptools") is not None:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class HttpToolsClientCertificateProtocol(TellsOfTls, HttpToolsProtocol):  # type: ignore[misc] # as above
-        """uvicorn's fast protocol."""
+        """uvicorn's fast protocol; trailers, which it would put among the header fields, are forgotten."""
+
+        _in_head = False
+
+        def on_message_begin(self) -> None:
+            """Begin with the head."""
+            self._in_head = True
+            super().on_message_begin()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            """Take a field of the head, and none of the trailers (RFC 9110, section 6.5.1)."""
+            if self._in_head:
+                super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            """End the head."""
+            self._in_head = False
+            super().on_headers_complete()
 
     ClientCertificateProtocol = HttpToolsClientCertificateProtocol
