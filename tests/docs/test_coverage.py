@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -51,6 +52,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     place = tmp_path_factory.mktemp("checkout")
     (place / ".venv").symlink_to(sys.prefix)
     (place / "tools").symlink_to(ROOT / "tools")
+    # No link: from a folder behind one, «..» leads elsewhere.
+    shutil.copytree(ROOT / "examples" / "endpoints", place / "examples" / "endpoints")
     port = free_port()
     output = place / "output.txt"
     with output.open("wb") as stream:
