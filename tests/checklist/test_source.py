@@ -192,7 +192,7 @@ app.add_middleware(M, secret_key='not-so-secret-1')
     "a key of a known form": (
         "LC106",
         """
-x = 'AKIAIOSFODNN7EXAMPLE'
+x = 'AKIA' 'IOSFODNN7EXAMPLE'
 """,
     ),
     "a password in an address": (

@@ -19,8 +19,11 @@ from tests.revocation.conftest import Two
 from tests.revocation.presenting import WAYS, application, by_api_key
 from tests.revocation.test_table import ENDING, LOST, PATIENCE, lose_role, make
 
-KEEPS_KEYS = ("changed password", "temporary password", "logout everywhere", "sessions ended")
-"""Acts that are about logins: keys are listed and revoked by themselves (decision 0046)."""
+KEEPS_KEYS = ("changed password", "logout everywhere", "sessions ended")
+"""Acts that are about logins: keys are listed and revoked by themselves (decision 0046).
+
+A temporary password is for one that was lost, and takes the keys along (decision 0084).
+"""
 REFUSALS = {
     "cookie session": {"session_ended"},
     "refresh cookie": {"invalid_refresh_token"},

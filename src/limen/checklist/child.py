@@ -62,7 +62,9 @@ def _read(app: Any, target: str, faked: list[str], tell: Tell) -> None:
     from limen.checklist.routes.reading import read_application
 
     read = read_application(app, target)
-    faked_once = tuple(dict.fromkeys(faked))
+    # Those of limen are made up before anybody asks for them.
+    is_asked = "limen.settings" in sys.modules
+    faked_once = tuple(name for name in dict.fromkeys(faked) if is_asked or not name.startswith("LIMEN_"))
     tell("application", msgspec.structs.replace(read, place=placed(target), files=files, faked=faked_once))
 
 

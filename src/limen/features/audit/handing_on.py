@@ -7,7 +7,7 @@ for any of it.
 
 import asyncio
 import logging
-import random
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -37,8 +37,6 @@ LONGEST_PAUSE_MS: Final = 300_000
 """Between two attempts: each time twice as long, at most this."""
 BEHIND_MS: Final = 300_000
 """How long a record may wait to be handed on before the process says that a sink is behind."""
-
-_dice = random.SystemRandom()
 
 
 class HandingOn:
@@ -151,7 +149,7 @@ class HandingOn:
 
     async def _failed(self, lease: SinkLease, reason: str) -> None:
         pause = min(FIRST_PAUSE_MS * 2 ** min(lease.attempts, 20), LONGEST_PAUSE_MS)
-        pause -= _dice.randrange(pause // 4 + 1)  # so that all that failed together do not come back together
+        pause -= secrets.randbelow(pause // 4 + 1)  # so that all that failed together do not come back together
         _log.warning(
             "a sink of the audit trail did not take it; it is tried again",
             extra={"sink": self.name, "reason": reason, "attempts": lease.attempts + 1},
