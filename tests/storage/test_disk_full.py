@@ -19,13 +19,15 @@ PADDING = event(data={"padding": "x" * 2_000})
 
 
 async def until_full(storage: SQLiteStorage) -> None:
-    """Write records until there is no room for one."""
-    for _ in range(5_000):
-        try:
-            await storage.sessions.record(PADDING)
-        except Unavailable:
-            return
-    raise AssertionError("the disk never was full")
+    """Write records until there is no room for one, not even for a small one."""
+    for each in (PADDING, event()):
+        for _ in range(5_000):
+            try:
+                await storage.sessions.record(each)
+            except Unavailable:
+                break
+        else:
+            raise AssertionError("the disk never was full")
 
 
 async def turned(storage: SQLiteStorage, sessions: list[Opened], secret: bytes) -> list[bool]:

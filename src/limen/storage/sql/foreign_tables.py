@@ -4,11 +4,15 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from limen.core.errors import InvalidInput
 
-_TABLES = ("user", "users")
+# How many there are, and what they are, by the name of the table.
+_TABLES: Final = {
+    "user": ('SELECT count(*) FROM "user"', 'SELECT * FROM "user"'),
+    "users": ('SELECT count(*) FROM "users"', 'SELECT * FROM "users"'),
+}
 
 
 def is_sqlite(begins: bytes) -> bool:
@@ -29,12 +33,13 @@ def rows_of(path: Path) -> Iterator[tuple[Iterator[dict[str, Any]], int, Callabl
             found = [name for name in _TABLES if _columns_of(file, name) >= {"email", "hashed_password"}]
             if not found:
                 raise InvalidInput("There is no table user, with the columns email and hashed_password, in that file.")
-            total = int(file.execute(f'SELECT count(*) FROM "{found[0]}"').fetchone()[0])  # noqa: S608
+            count, read_all = _TABLES[found[0]]
+            total = int(file.execute(count).fetchone()[0])
             read = 0
 
             def rows() -> Iterator[dict[str, Any]]:
                 nonlocal read
-                for row in file.execute(f'SELECT * FROM "{found[0]}"'):  # noqa: S608
+                for row in file.execute(read_all):
                     read += 1
                     yield dict(row)
 
@@ -44,4 +49,4 @@ def rows_of(path: Path) -> Iterator[tuple[Iterator[dict[str, Any]], int, Callabl
 
 
 def _columns_of(file: sqlite3.Connection, table: str) -> set[str]:
-    return {str(row["name"]) for row in file.execute(f'PRAGMA table_info("{table}")')}
+    return {str(row["name"]) for row in file.execute("SELECT name FROM pragma_table_info(?)", (table,))}

@@ -8,62 +8,75 @@ from limen.features.personal_data.store import MOST_ROWS, Row
 from limen.storage.sql.database import Database
 from limen.storage.sql.statement import Statement, Steps, rows
 
-
-def _kind(columns: str, rest: str) -> tuple[tuple[str, ...], Statement]:
-    """Make a statement, and the names by which its columns are shown."""
-    names = tuple(each.split(" AS ")[-1].split(".")[-1].strip() for each in columns.split(","))
-    return names, Statement(f"SELECT {columns} {rest} LIMIT {MOST_ROWS}")
-
-
-_KINDS: Final = {
-    "account": _kind(
-        "a.id, a.username, a.email, v.email IS NOT NULL AS is_email_verified, a.status, a.account_kind AS kind,"
-        " a.created_at, a.password_hash IS NOT NULL AS is_password_set, a.password_expires_at",
-        "FROM limen_accounts a LEFT JOIN limen_verified_emails v ON v.email = a.email AND v.account_id = a.id"
-        " WHERE a.id = :id AND a.status <> 'deleted'",
+# What is read of each kind: its columns, and where they are.
+_READ: Final = {
+    "account": (
+        (
+            "a.id, a.username, a.email, v.email IS NOT NULL AS is_email_verified, a.status, a.account_kind AS kind,"
+            " a.created_at, a.password_hash IS NOT NULL AS is_password_set, a.password_expires_at"
+        ),
+        (
+            "FROM limen_accounts a LEFT JOIN limen_verified_emails v ON v.email = a.email AND v.account_id = a.id"
+            " WHERE a.id = :id AND a.status <> 'deleted'"
+        ),
     ),
-    "roles": _kind("role, expires_at", "FROM limen_account_roles WHERE account_id = :id ORDER BY role"),
-    "permissions": _kind(
-        "permission, expires_at", "FROM limen_account_permissions WHERE account_id = :id ORDER BY permission"
+    "roles": ("role, expires_at", "FROM limen_account_roles WHERE account_id = :id ORDER BY role"),
+    "permissions": (
+        "permission, expires_at",
+        "FROM limen_account_permissions WHERE account_id = :id ORDER BY permission",
     ),
-    "addresses": _kind("email, verified_at", "FROM limen_verified_emails WHERE account_id = :id ORDER BY email"),
-    "sessions": _kind(
-        "id, kind, user_agent, address, client_id, amr, auth_time AS authenticated_at, created_at,"
-        " rotated_at AS last_used_at, ends_at",
+    "addresses": ("email, verified_at", "FROM limen_verified_emails WHERE account_id = :id ORDER BY email"),
+    "sessions": (
+        (
+            "id, kind, user_agent, address, client_id, amr, auth_time AS authenticated_at, created_at,"
+            " rotated_at AS last_used_at, ends_at"
+        ),
         "FROM limen_sessions WHERE account_id = :id ORDER BY created_at DESC, id",
     ),
-    "api_keys": _kind(
+    "api_keys": (
         "id, name, scopes, networks, created_at, rotated_at, expires_at, last_used_at, revoked_at",
         "FROM limen_api_keys WHERE account_id = :id ORDER BY created_at DESC, id",
     ),
-    "certificates": _kind(
-        "id, name, created_at", "FROM limen_client_certificates WHERE account_id = :id ORDER BY created_at DESC, id"
+    "certificates": (
+        "id, name, created_at",
+        "FROM limen_client_certificates WHERE account_id = :id ORDER BY created_at DESC, id",
     ),
-    "identities": _kind(
+    "identities": (
         "id, provider, issuer, subject, created_at",
         "FROM limen_sso_identities WHERE account_id = :id ORDER BY created_at DESC, id",
     ),
-    "former_identities": _kind(
+    "former_identities": (
         "issuer, subject, unlinked_at",
         "FROM limen_former_identities WHERE account_id = :id ORDER BY unlinked_at DESC, issuer, subject",
     ),
-    "approvals_requested": _kind(
+    "approvals_requested": (
         "id, action, resource, payload, status, created_at, expires_at, decided_at, reason",
         "FROM limen_approvals WHERE maker_account = :id ORDER BY created_at DESC, id",
     ),
-    "approvals_given": _kind(
+    "approvals_given": (
         "r.id, r.action, r.resource, v.approved_at",
-        "FROM limen_approval_votes v JOIN limen_approvals r ON r.id = v.request_id WHERE v.approver_id = :id"
-        " ORDER BY v.approved_at DESC, r.id",
+        (
+            "FROM limen_approval_votes v JOIN limen_approvals r ON r.id = v.request_id WHERE v.approver_id = :id"
+            " ORDER BY v.approved_at DESC, r.id"
+        ),
     ),
-    "approvals_decided": _kind(
+    "approvals_decided": (
         "id, action, resource, status, decided_at, reason",
         "FROM limen_approvals WHERE decided_by = CAST(:me AS text) ORDER BY decided_at DESC, id",
     ),
-    "mails": _kind(
+    "mails": (
         "kind, recipient, status, created_at, done_at",
         "FROM limen_mails WHERE account_id = :id ORDER BY created_at DESC, id",
     ),
+}
+
+_STATEMENTS: Final = {
+    kind: Statement(f"SELECT {columns} {rest} LIMIT {MOST_ROWS}") for kind, (columns, rest) in _READ.items()
+}
+# The names by which the columns are shown.
+_NAMES: Final = {
+    kind: tuple(each.split(" AS ")[-1].split(".")[-1].strip() for each in columns.split(","))
+    for kind, (columns, _) in _READ.items()
 }
 
 NOT_EXPORTED: Final = {
@@ -92,9 +105,9 @@ class SQLPersonalData:
 
 def _about(account_id: str) -> Steps[dict[str, list[Row]] | None]:
     told: dict[str, list[Row]] = {}
-    for kind, (names, statement) in _KINDS.items():
+    for kind, statement in _STATEMENTS.items():
         found = yield from rows(statement, id=account_id, me=account_id)
-        told[kind] = [{name: _plain(value) for name, value in zip(names, each, strict=True)} for each in found]
+        told[kind] = [{name: _plain(value) for name, value in zip(_NAMES[kind], each, strict=True)} for each in found]
     return told if told["account"] else None
 
 
