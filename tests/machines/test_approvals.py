@@ -73,13 +73,13 @@ class Machine(RuleBasedStateMachine):
         chosen = found if not good or data.draw(st.integers(0, 4)) == 4 else good
         return chosen[-1 - data.draw(st.integers(0, len(chosen) - 1))]
 
-    def case(self, data: st.DataObject) -> tuple[Asked, Person, bool]:
-        """Choose a request, and who decides on it; tell whether they may."""
+    def case(self, data: st.DataObject, *, once: bool = True) -> tuple[Asked, Person, bool]:
+        """Choose a request, and who decides on it; tell whether they may, and a second time, too, unless `once`."""
         asked = self.one(data, self.asked, lambda each: self.status(each) == "pending")
 
         def may(person: Person) -> bool:
-            is_new = person.me.sub not in asked.said_yes and person is not asked.maker
-            return self.status(asked) == "pending" and person.may_decide and is_new
+            is_another = person is not asked.maker and not (once and person.me.sub in asked.said_yes)
+            return self.status(asked) == "pending" and person.may_decide and is_another
 
         person = self.one(data, self.people, may)
         return asked, person, may(person)
@@ -124,8 +124,8 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.asked)
     @rule(data=st.data())
     def reject(self, data: st.DataObject) -> None:
-        """Say no."""
-        asked, person, may = self.case(data)
+        """Say no: who has said yes may still change their mind."""
+        asked, person, may = self.case(data, once=False)
         self.held(self.place.gate.approvals.reject(person.me, asked.id, "no"), succeeds=may)
         if may:
             asked.status = "rejected"
