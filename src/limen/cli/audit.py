@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.features.audit.checkpoints import Checkpoint
     from limen.features.audit.service import SealedRecord
     from limen.features.audit.verification import Finding, Verdict
-    from limen.features.events.service import EventPage, RecordView
+    from limen.features.events.service import EventPage
     from limen.wiring import Limen
 
 T = TypeVar("T")
@@ -52,7 +52,11 @@ def list_records(
 
     page = with_storage(act, env_file)
     if json:
-        show_json({"items": [_as_json(record) for record in page.items], "next": page.next})
+        from limen.features.audit.lines import record_as_json
+
+        # Whole seconds, as every command tells times; exports have the milliseconds.
+        items = [{**record_as_json(record), "time": rfc3339(record.time)} for record in page.items]
+        show_json({"items": items, "next": page.next})
         return
     columns = ["seq", "time", "event", "outcome", "actor", "target", "source"]
     told = [
@@ -140,20 +144,6 @@ def sign(
         show_json({"place": point.number, "file": str(to)})
     else:
         say(f"The chain stands at place {point.number}: {to}")
-
-
-def _as_json(record: "RecordView") -> dict[str, object]:
-    return {
-        "seq": record.seq,
-        "time": rfc3339(record.time),
-        "event": record.event,
-        "actor": record.actor,
-        "source": record.source,
-        "target": record.target,
-        "outcome": record.outcome,
-        "request_id": record.request_id,
-        "data": record.data,
-    }
 
 
 def _exported(each: "SealedRecord") -> str:

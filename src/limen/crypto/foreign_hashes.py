@@ -22,6 +22,7 @@ import hashlib
 import hmac
 import logging
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
@@ -150,7 +151,7 @@ def argon2_microseconds(memory: int, passes: int) -> float:
     return _ARGON2_KIB * memory * passes
 
 
-class ForeignHash:
+class ForeignHash(ABC):
     """A hash that another software made.
 
     Attributes:
@@ -159,13 +160,13 @@ class ForeignHash:
 
     microseconds: float
 
+    @abstractmethod
     def matches(self, password: bytes) -> bool:
         """Compute one hash and compare.
 
         Raises:
             Unavailable: there is no memory for it.
         """
-        raise NotImplementedError
 
 
 def _own_form(text: str) -> str:
