@@ -10,16 +10,28 @@ from functools import wraps
 from typing import Annotated, Any
 
 import httpx
-import jwt
 from fastapi import Body, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyCookie, OAuth2PasswordBearer
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
 from pydantic import BaseModel
-from starlette.middleware.sessions import SessionMiddleware
 
 from limen.fastapi import public, roles
 
 log = logging.getLogger(__name__)
+
+
+class SessionMiddleware:
+    """Stands for Starlette's, which needs one package more to be imported."""
+
+    def __init__(self, app: Any, secret_key: str) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
 
 app = FastAPI()
 app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_credentials=True)  # LC011
@@ -44,8 +56,8 @@ class Transfer(BaseModel):
 
 def current(token: Annotated[str, Depends(oauth2)]) -> Account:
     try:
-        claims = jwt.decode(token, SECRET_KEY, algorithms=["HS256"])
-    except jwt.InvalidTokenError:
+        claims = jwt.decode(token, OctKey.import_key(SECRET_KEY), algorithms=["HS256"]).claims
+    except JoseError:
         raise HTTPException(status_code=401) from None
     return Account(id=claims["sub"], name="")
 
@@ -142,7 +154,9 @@ def delete_news() -> int:
 def status(token: str = "") -> int:
     reset_token = random.randint(0, 999_999)
     httpx.get("https://billing.internal", verify=False)
-    jwt.decode(token, options={"verify_signature": False})
+    import jwt as pyjwt  # it need not be there to be looked at
+
+    pyjwt.decode(token, options={"verify_signature": False})
     log.info("asked with %s", token)
     try:
         verify_signature(token)

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import argon2
-import jwt
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.security import OAuth2PasswordBearer
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
 from pydantic import BaseModel, ConfigDict
 
 SECRET_KEY = os.environ["ORDERS_SECRET_KEY"]
@@ -23,6 +25,7 @@ SECRET_KEY = os.environ["ORDERS_SECRET_KEY"]
 app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 oauth2 = OAuth2PasswordBearer(tokenUrl="login")
 hasher = argon2.PasswordHasher()
+wanted = jwt.JWTClaimsRegistry(exp={"essential": True}, aud={"essential": True, "value": "orders"})
 database: Any = None
 
 
@@ -74,8 +77,9 @@ class Token(BaseModel):
 
 async def current(token: Annotated[str, Depends(oauth2)]) -> Account:
     try:
-        claims = jwt.decode(token, SECRET_KEY, algorithms=["HS256"], audience="orders")
-    except jwt.InvalidTokenError:
+        claims = jwt.decode(token, OctKey.import_key(SECRET_KEY), algorithms=["HS256"]).claims
+        wanted.validate(claims)
+    except JoseError:
         raise HTTPException(status_code=401) from None
     # The database is asked each time, so that who was dismissed is out at once.
     row = await database.fetch_one("SELECT id, name, role FROM accounts WHERE id = :id", {"id": claims["sub"]})
