@@ -110,7 +110,7 @@ def _policies(accounts_file: Path) -> tuple[str, ...]:
         'as "$checker" "$limen/orders?after=$zero"',
         'as "$checker" -X POST "$limen/orders/$first/approve"',
         'as "$checker" -X POST "$limen/orders/$second/approve"',
-        "both=both-$(date +%s)",
+        "both=both-$(date +%s)-$$",
         f'id=$(curl -sS "$limen/auth/register" {_JSON} {newcomer} | {_field("id")})',
         """as "$boss" -X PATCH "$limen/admin/api/accounts/$id" -d '{"roles": ["maker", "checker"]}'""",
         'both=$(login "$both" "$password"); own=$(order "$both" 120)',
@@ -153,7 +153,7 @@ def _service(accounts_file: Path) -> tuple[str, ...]:
     credentials = _CREDENTIALS.replace("maker", "admin").replace("$password", "$admin")
     services = '"$limen/admin/api/services'
     bearer = '-H "Authorization: Bearer $boss"'
-    account = """-d '{"name": "robot-'"$(date +%s)"'", "roles": ["maker"]}'"""
+    account = """-d '{"name": "robot-'"$(date +%s)-$$"'", "roles": ["maker"]}'"""
     key = """-d '{"name": "night shift"}'"""
     return (
         f"admin={_password('admin', accounts_file)}",
@@ -175,7 +175,7 @@ def _certificate(address: str, settings_file: Path) -> tuple[str, ...]:
     certificate = '--cert "$d/us.pem" --key "$d/us.key"'
     serve = '--tls-cert "$d/server.pem" --tls-key "$d/server.key" --client-ca "$d/ca.pem"'
     return (
-        f"d=$(mktemp -d); us=billing-$(date +%s); tls=https://127.0.0.1:{port}",
+        f"d=$(mktemp -d); us=billing-$(date +%s)-$$; tls=https://127.0.0.1:{port}",
         f'{key} "/CN=an authority" -x509 -days 1 -keyout "$d/ca.key" -out "$d/ca.pem" 2> "$d/log"',
         f'certify() {{ {key} "/CN=$1" -keyout "$d/$1.key" -out "$d/$1.csr"',
         'printf "subjectAltName=$2\\nextendedKeyUsage=$3" > "$d/ext"',
@@ -270,7 +270,7 @@ def _messages(settings_file: Path) -> tuple[str, ...]:
     return (
         f"export LIMEN_ENV_FILE={shlex.quote(str(settings_file))} ORDERS_DATABASE={database}",
         f'worker() ( {place}{_PYTHON} -m {module} "$@" )',
-        f'shop=shop-$(date +%s); {_LIMEN} services create "$shop" --role maker',
+        f'shop=shop-$(date +%s)-$$; {_LIMEN} services create "$shop" --role maker',
         'message=$(worker send "$shop" "an oak threshold" 120)',
         """changed=$(printf '%s' "$message" | sed 's/an oak/a golden/')""",
         'printf \'%s\\n\' "$message" "$message" "$changed" | worker handle',
