@@ -121,6 +121,23 @@ async def test_each_device_is_told(site: Site) -> None:
         await site.told(first, NEW_DEVICE, NEW_DEVICE)
 
 
+async def test_a_device_is_new_again_after_the_password_was_changed_elsewhere(site: Site) -> None:
+    """Whoever knew the old password hides behind no old login; where it was changed it is known from then on."""
+    await site.register()
+    async with site.browser() as first, site.browser() as second:
+        await site.log_in(first)
+        await site.log_in(second)
+        header = await site.bearer(second)
+        body = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+        assert (await second.post("/auth/password", json=body, headers=header)).status_code == 204
+        assert (await site.log_in(second, OTHER_PASSWORD)).status_code == 200
+        assert (await site.log_in(first, OTHER_PASSWORD)).status_code == 200
+        assert (await site.log_in(first, OTHER_PASSWORD)).status_code == 200
+        expected = [NEW_DEVICE, NEW_DEVICE, MARKER, NEW_DEVICE]
+        await site.arrived(lambda: len(site.sink.mails) >= len(expected))
+        assert sorted(mail["Subject"] for mail in site.sink.mails) == sorted(expected)
+
+
 async def test_a_program_without_cookies_fills_no_mailbox(site: Site) -> None:
     """Each of its logins is one on a new device; its owner is told three times a day."""
     await site.register()

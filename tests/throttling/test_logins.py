@@ -1,6 +1,8 @@
 """Attempts to log in: bounded by account and by network, before the hash, and nobody is kept out by others."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -8,13 +10,18 @@ from limen import Limen
 from limen.core.errors import Busy, InvalidInput, LimenError, RateLimited
 from limen.core.events import Origin
 from limen.crypto.hashing_pool import HashingPool
+from limen.features.accounts.service import AccountView
+from limen.features.accounts.store import Account
 from limen.features.roles.service import OPERATOR
 from limen.features.throttling.counting import Throttle
+from limen.features.throttling.devices import Owner
 from limen.features.throttling.service import CHANGES_IN_A_ROW, DEVICES_IN_A_ROW, STRANGERS_IN_A_ROW
+from limen.storage.sql.accounts import SQLAccounts
 from limen.testing.clock import TurnableClock
 from tests.support.gates import PASSWORD
 
 WRONG = "wrong horse battery staple"
+OTHER_PASSWORD = "another horse battery staple"
 QUARTER = 15 * 60
 
 
@@ -30,6 +37,12 @@ async def outcome(gate: Limen, name: str, password: str, address: str = "192.0.2
     except LimenError as error:
         return error.code
     return "in"
+
+
+def device_of(gate: Limen, account: AccountView) -> str:
+    """Return the cookie of a device on which this account was used, as it is now."""
+    owner = Owner(account.username, account.id, account.session_epoch)
+    return gate.throttling.logins.devices.remembered("", owner)
 
 
 async def test_parallel_guesses_do_not_get_past_the_limit(gate: Limen, hashed: list[str]) -> None:
@@ -82,8 +95,7 @@ async def test_any_spelling_of_a_name_is_one_account(gate: Limen, hashed: list[s
 
 async def test_a_known_device_is_not_locked_out_by_strangers(gate: Limen, hashed: list[str]) -> None:
     """Neither by those who guess at the account, nor by a colleague behind the same address."""
-    await gate.accounts.create("ann", PASSWORD)
-    device = gate.throttling.logins.devices.remembered("", "ann")
+    device = device_of(gate, await gate.accounts.create("ann", PASSWORD))
     for at in range(310):
         await outcome(gate, f"name-{at}", WRONG)
     for at in range(10):
@@ -95,8 +107,7 @@ async def test_a_known_device_is_not_locked_out_by_strangers(gate: Limen, hashed
 
 async def test_a_stolen_device_cookie_has_a_limit_too(gate: Limen, clock: TurnableClock, hashed: list[str]) -> None:
     """Ten in a quarter of an hour, and with all other ways together fewer than a hundred in a row."""
-    await gate.accounts.create("ann", PASSWORD)
-    device = gate.throttling.logins.devices.remembered("", "ann")
+    device = device_of(gate, await gate.accounts.create("ann", PASSWORD))
     answers = [await outcome(gate, "ann", WRONG, device=device) for _ in range(20)]
     assert answers == ["invalid_credentials"] * 10 + ["rate_limited"] * 10
     for at in range(300):
@@ -108,13 +119,68 @@ async def test_a_stolen_device_cookie_has_a_limit_too(gate: Limen, clock: Turnab
 
 async def test_a_device_of_one_account_is_none_of_another(gate: Limen, hashed: list[str]) -> None:
     """A cookie gives no chance at an account that it was not made for: its attempts are those of strangers."""
-    device = gate.throttling.logins.devices.remembered("", "eve")
+    device = device_of(gate, await gate.accounts.create("eve", PASSWORD))
     for at in range(10):
         presented = device if at % 2 else ""
         assert await outcome(gate, "ann", WRONG, device=presented) == "invalid_credentials"
     assert await outcome(gate, "ann", WRONG, device=device) == "rate_limited"
     assert len(hashed) == 10
     assert await outcome(gate, "eve", WRONG, device=device) == "invalid_credentials"
+
+
+ENDINGS: dict[str, Callable[[Limen, AccountView], Awaitable[object]]] = {
+    "lost": lambda gate, account: gate.administration.set_temporary_password(OPERATOR, account.id),
+    "changed": lambda gate, account: gate.accounts.change_password(account.id, PASSWORD, OTHER_PASSWORD, sid=None),
+    "ended": lambda gate, account: gate.administration.end_sessions(OPERATOR, account.id),
+    "disabled": lambda gate, account: gate.accounts.disable(account, actor="cli"),
+    "restored": lambda gate, _: gate.maintenance.restored(actor="cli"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_a_device_is_a_stranger_after_all_sessions_ended(gate: Limen, hashed: list[str], ending: str) -> None:
+    """Whoever logged in by a password that was lost since uses up nobody's limit for known devices with it."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    device = device_of(gate, account)
+    await ENDINGS[ending](gate, account)
+    before = len(hashed)
+    for _ in range(10):
+        assert await outcome(gate, "ann", WRONG, device=device) == "invalid_credentials"
+    assert await outcome(gate, "ann", WRONG, device=device) == "rate_limited"
+    assert await outcome(gate, "ann", WRONG, "203.0.113.9") == "rate_limited"
+    assert len(hashed) - before == 10
+    newer = device_of(gate, await gate.accounts.by_id(account.id))
+    assert await outcome(gate, "ann", WRONG, device=newer) == "invalid_credentials"
+
+
+@pytest.mark.parametrize("presented", ["none", "made up", "known", "stranger's by now", "of a name that is nobody's"])
+async def test_a_login_looks_the_account_up_once(
+    gate: Limen, hashed: list[str], monkeypatch: pytest.MonkeyPatch, presented: str
+) -> None:
+    """With a device and without, known or not; and for a name that was refused, only where the cookie is genuine."""
+    account = await gate.accounts.create("ann", PASSWORD)
+    known = device_of(gate, account)
+    cookies = {
+        "none": "",
+        "made up": known[:-44] + "A" * 44,
+        "known": known,
+        "stranger's by now": device_of(gate, replace(account, session_epoch=7)),
+        "of a name that is nobody's": device_of(gate, replace(account, username="nobody")),
+    }
+    name = "nobody" if "nobody" in presented else "ann"
+    asked: list[str] = []
+    by_username = SQLAccounts.by_username
+
+    async def counted(self: SQLAccounts, username: str) -> Account | None:
+        asked.append(username)
+        return await by_username(self, username)
+
+    monkeypatch.setattr(SQLAccounts, "by_username", counted)
+    for at in range(10):
+        assert await outcome(gate, name, WRONG, device=cookies[presented]) == "invalid_credentials"
+        assert asked == [name] * (at + 1)
+    assert await outcome(gate, name, WRONG, device=cookies[presented]) == "rate_limited"
+    assert len(asked) == (10 if presented in ("none", "made up") else 11)
 
 
 async def test_a_temporary_password_begins_the_count_anew(gate: Limen, hashed: list[str]) -> None:

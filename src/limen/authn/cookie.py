@@ -389,6 +389,7 @@ class IssuedCookie:
         value: the cookie's value.
         presented: what it says, as a request with it will.
         account_id: whose session it is.
+        account_epoch: its ``session_epoch``, where a session was opened; None for one that goes on.
         max_age: seconds for which a browser is to keep it; None: until the browser is closed.
         ends_at: the session's absolute end, in seconds since 1970 UTC.
     """
@@ -398,3 +399,4 @@ class IssuedCookie:
     account_id: str
     max_age: int | None
     ends_at: int
+    account_epoch: int | None = None

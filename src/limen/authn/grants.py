@@ -129,6 +129,7 @@ class Issued:
         refresh_expires_in: seconds the refresh token lives if it is not used.
         sid: the session.
         account_id: whose it is.
+        account_epoch: its ``session_epoch``, where a session was opened; None for one that goes on.
     """
 
     access_token: str = field(repr=False)
@@ -137,6 +138,7 @@ class Issued:
     refresh_expires_in: int
     sid: str
     account_id: str
+    account_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

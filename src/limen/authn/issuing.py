@@ -127,7 +127,8 @@ class Door:
             idle_ms=terms.refresh_ttl * 1000,
             most_ms=terms.session_max_ttl * 1000,
         )
-        return None if row is None else self._issue(row, secret, row.rotated_at)
+        issued = None if row is None else self._issue(row, secret, row.rotated_at)
+        return None if issued is None else replace(issued, account_epoch=proof.account_epoch)
 
     async def open_cookie_session(self, proof: Proof, *, remembered: bool) -> IssuedCookie | None:
         """Open a session for a browser; None where the account, as it is now, must not have one.
@@ -144,7 +145,8 @@ class Door:
             idle_ms=terms.idle_ms(remembered=remembered),
             most_ms=terms.most_ms(remembered=remembered),
         )
-        return None if row is None else _cookie(row, secret, remembered=remembered)
+        issued = None if row is None else _cookie(row, secret, remembered=remembered)
+        return None if issued is None else replace(issued, account_epoch=proof.account_epoch)
 
     async def _open(
         self, proof: Proof, kind: str, token_hash: bytes, *, kid: str, idle_ms: int, most_ms: int

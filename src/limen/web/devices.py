@@ -7,7 +7,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from limen.authn.cookie import HOST_NAME, cookie_header, cookie_name, values_named
-from limen.features.throttling.devices import REMEMBERED_DAYS, KnownDevices
+from limen.features.accounts.names import normalise_username
+from limen.features.throttling.devices import REMEMBERED_DAYS, KnownDevices, Owner
 
 DEVICE_NAME: Final = b"__Host-limen-device"
 LOOPBACK_DEVICE_NAME: Final = b"limen-device"
@@ -32,13 +33,15 @@ class DeviceCookies:
         values = values_named(given, self._name(request.scope)) if isinstance(given, bytes) else []
         return values[0].decode("latin-1") if len(values) == 1 else ""
 
-    def remember(self, request: Request, response: Response, identifier: str) -> None:
-        """Have the browser remember that somebody has logged in to this account."""
-        if self._devices is None:
+    def remember(self, request: Request, response: Response, username: str, account_id: str, epoch: int | None) -> None:
+        """Have the browser remember that somebody has proved the password of this account, as it was at that epoch."""
+        if self._devices is None or epoch is None:
             return
         name = self._name(request.scope)
         secure = "; Secure" if name == DEVICE_NAME else ""
-        value = self._devices.remembered(self.presented(request), identifier)
+        value = self._devices.remembered(
+            self.presented(request), Owner(normalise_username(username), account_id, epoch)
+        )
         response.headers.append(
             "Set-Cookie",
             f"{name.decode('ascii')}={value}; Max-Age={REMEMBERED_DAYS * 86_400}; Path=/{secure}; HttpOnly;"

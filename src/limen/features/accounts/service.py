@@ -37,6 +37,13 @@ class AccountPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What was found by a name a moment ago, so that it is not looked up once more; None for nobody."""
+
+    account: Account | None
+
+
+@dataclass(frozen=True, slots=True)
 class PasswordCheck:
     """What a check of a password found.
 
@@ -264,10 +271,19 @@ class AccountService:
         """Return a username as it is compared; InvalidInput for what is none."""
         return normalise_username(username)
 
-    async def check_password(self, username: str, password: str) -> PasswordCheck:
+    async def looked_up(self, name: str) -> Found:
+        """Look an account up by its name as it is compared, for `check_password`."""
+        return Found(await self._store.by_username(name))
+
+    async def check_password(self, username: str, password: str, seen: Found | None = None) -> PasswordCheck:
         """Check a password for a login. An unknown name costs one hash of the same kind, so that time tells nothing.
 
         The account may be one that must not be used: that is for the door to say, after the same work.
+
+        Args:
+            username: in any spelling.
+            password: as it was typed.
+            seen: what was found by that name already, if it was looked up.
 
         Raises:
             InvalidInput: the name or the password is longer than any can be, which tells nothing about accounts.
@@ -275,7 +291,7 @@ class AccountService:
         """
         check_presented_password(password)
         name = normalise_username(username)
-        found = await self._store.by_username(name)
+        found = await self._store.by_username(name) if seen is None else seen.account
         # Asked before the hash and for every name that limen does not know, so that time tells nothing.
         existing = await self._existing(name) if found is None else None
         known = existing if found is None else found
@@ -322,8 +338,11 @@ class AccountService:
 
     async def change_password(
         self, account_id: str, current: str, new: str, *, sid: str | None, origin: Origin = NOWHERE
-    ) -> None:
+    ) -> Account:
         """Change a password by who knows the present one; every other session ends.
+
+        Returns:
+            The account with the ``session_epoch`` that this change gave it: not one that somebody else did meanwhile.
 
         Args:
             account_id: whose.
@@ -340,6 +359,7 @@ class AccountService:
         accepted = self._accept_new_password(new, account.username, account.email, field="new_password")
         if not await self._replace_password(account, accepted, sid=sid, origin=origin):
             raise InvalidCredentials("The password was changed meanwhile.")
+        return replace(account, session_epoch=account.session_epoch + 1)
 
     async def _replace_password(self, account: Account, accepted: str, *, sid: str | None, origin: Origin) -> bool:
         new_hash = await self._pool.run(self._hasher.hash, accepted)

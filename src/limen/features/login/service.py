@@ -15,7 +15,7 @@ from limen.core.errors import Busy, InvalidCredentials, InvalidInput, LimenError
 from limen.core.events import Event, EventName, EventSink, Origin, Outcome
 from limen.core.mails import MailKind
 from limen.core.notices import Notice
-from limen.features.accounts.service import AccountService, AccountView, PasswordCheck
+from limen.features.accounts.service import AccountService, AccountView, Found, PasswordCheck
 from limen.features.throttling.service import Attempt, LoginThrottle
 
 _log = logging.getLogger(__name__)
@@ -110,9 +110,10 @@ class LoginService:
     ) -> T:
         username, password, origin = presented.username, presented.password, presented.origin
         name = self._accounts.compared(username)
-        attempt = await self._throttle.admit(name, address=origin.address, device=presented.device)
+        seen, device = await self._device(name, presented.device)
+        attempt = await self._throttle.admit(name, address=origin.address, device=device)
         try:
-            check = await self._accounts.check_password(name, password)
+            check = await self._accounts.check_password(name, password, seen)
         except LimenError:
             await self._throttle.withdrawn(attempt)
             raise
@@ -148,6 +149,19 @@ class LoginService:
             await self._rehash(check, password, origin)
         return issued
 
+    async def _device(self, name: str, cookie: str) -> tuple[Found | None, str | None]:
+        """Return the known device, if it is one; and the account, where it had to be looked up to say so.
+
+        Only for a cookie that was made here for this name; `check_password` does not look it up once more.
+        """
+        devices = self._throttle.devices
+        claim = devices.claimed(cookie, name) if cookie else None
+        if claim is None:
+            return None, None
+        seen = await self._accounts.looked_up(name)
+        account = seen.account
+        return seen, None if account is None else devices.confirmed(claim, account.id, account.session_epoch)
+
     async def _settled(
         self, check: PasswordCheck, password: str, new: str | None, origin: Origin
     ) -> AccountView | None:
@@ -172,7 +186,7 @@ class LoginService:
         """Return what the owner is told of this login: one thing, the more alarming one."""
         if self._throttle.failures_before(attempt) >= MANY_FAILURES:
             kind = MailKind.LOGIN_AFTER_FAILURES
-        elif self._throttle.devices.known(presented.device, attempt.identifier) is None:
+        elif attempt.device is None:
             kind = MailKind.NEW_DEVICE
         else:
             return None

@@ -51,10 +51,17 @@ class LoginLimits:
 
 
 class Attempt(NamedTuple):
-    """An attempt that was counted; `LoginThrottle.succeeded` or `LoginThrottle.withdrawn` may follow."""
+    """An attempt that was counted; `LoginThrottle.succeeded` or `LoginThrottle.withdrawn` may follow.
+
+    Attributes:
+        identifier: the name as it is compared.
+        counted: what was counted.
+        device: the known device that it came from; None for a stranger's.
+    """
 
     identifier: str
     counted: Counted
+    device: str | None = None
 
 
 class LoginThrottle:
@@ -76,30 +83,29 @@ class LoginThrottle:
         """Whether anything is counted at all."""
         return self._throttle.counts
 
-    async def admit(self, identifier: str, *, address: str, device: str = "") -> Attempt:
-        """Count an attempt, before anything is looked up or hashed.
+    async def admit(self, identifier: str, *, address: str, device: str | None = None) -> Attempt:
+        """Count an attempt, before anything is hashed, and before anything is looked up for a stranger.
 
         Args:
             identifier: as it is compared; whether there is an account of it makes no difference.
             address: of the client; empty where nobody's is known.
-            device: the cookie of known devices that came along.
+            device: the device that it comes from, where the account was used on it before: `KnownDevices.confirmed`.
 
         Raises:
             RateLimited: there were too many. So the right password is answered too.
             Unavailable: the store that counts does not answer.
         """
         if not self.counts:
-            return Attempt(identifier, await self._throttle.count())
-        known = self.devices.known(device, identifier) if device else None
-        if known is not None:
+            return Attempt(identifier, await self._throttle.count(), device)
+        if device is not None:
             try:
-                return Attempt(identifier, await self._throttle.count(*self._on(known, identifier)))
+                return Attempt(identifier, await self._throttle.count(*self._on(device, identifier)), device)
             except RateLimited as error:
                 # Where the account's known devices were all used up, by a stolen cookie perhaps, a stranger's chance
                 # is left to its owner; a device that has used up its own limit waits.
                 if any(hit.name == DEVICE for hit in error.hits):
                     raise
-        return Attempt(identifier, await self._throttle.count(*self._of_strangers(identifier, address)))
+        return Attempt(identifier, await self._throttle.count(*self._of_strangers(identifier, address)), device)
 
     @staticmethod
     def failures_before(attempt: Attempt) -> int:

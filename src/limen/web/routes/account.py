@@ -77,8 +77,11 @@ def account_routes(accounts: AccountService, cookies: Cookies, throttle: LoginTh
                 sid=principal.sid,
                 origin=origin_of(request),
             )
-            await while_connected(request.receive, changing)
-        return await cookies.renew(request, no_content())
+            account = await while_connected(request.receive, changing)
+        answer = await cookies.renew(request, no_content())
+        # The other devices of the account are strangers from now on; here somebody has just proved the password.
+        cookies.devices.remember(request, answer, account.username, account.id, account.session_epoch)
+        return answer
 
     return {
         f"{prefix}/me": {"GET": endpoint(me)},

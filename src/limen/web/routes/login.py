@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from limen.core.errors import NotFound
-from limen.features.accounts.names import normalise_username
 from limen.features.accounts.service import AccountService
 from limen.features.login.service import LoginService
 from limen.features.sessions.service import SessionService
@@ -95,7 +94,7 @@ def login_routes(
         if before is not None:
             await sessions.end_replaced_token(before, origin=origin)
         answer = refresh_cookies.answer(request, issued) if by_cookie else tokens_answer(issued)
-        devices.remember(request, answer, normalise_username(body.username))
+        devices.remember(request, answer, body.username, issued.account_id, issued.account_epoch)
         return answer
 
     return {f"{prefix}/register": {"POST": register}, f"{prefix}/login": {"POST": log_in}}

@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from limen.authn.cookie import CookieSession, IssuedCookie, PresentedCookie, read_cookie
 from limen.core.errors import CredentialMissing, SessionEnded
-from limen.features.accounts.names import normalise_username
 from limen.features.login.cookies import CookieLogin
 from limen.web.body import read_json
 from limen.web.cookies import clear_cookie, cookie_session_of, set_cookie
@@ -107,7 +106,7 @@ def cookie_routes(cookies: Cookies, *, prefix: str) -> Routes:
         issued: IssuedCookie = await while_connected(request.receive, opening)
         response = json_answer(cookies.told(issued.presented, issued.ends_at))
         set_cookie(response, request.scope, issued, https_only=cookies.https_only)
-        cookies.devices.remember(request, response, normalise_username(body.username))
+        cookies.devices.remember(request, response, body.username, issued.account_id, issued.account_epoch)
         return response
 
     @endpoint
