@@ -1,0 +1,210 @@
+"""The files of tools/applications, and the page that is made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+FOLDER: Final = ROOT / "tools" / "applications"
+PAGE: Final = ROOT / "docs" / "reference" / "check-applications.md"
+STANDINGS: Final = ("guarded", "public", "open", "unknown")
+SEVERITIES: Final = ("high", "medium", "low")
+MOST_FALSE: Final = 0.10
+"""The share of false findings below which all applications together have to stay."""
+
+_INTRODUCTION: Final = """\
+# `limen check` on applications of others
+
+The check was run on applications and servers from PyPI whose authors wrote them without knowing of it, each installed
+as its users install it. Every finding was read in the code that it is about, and is *true* or *false*:
+
+- **True**: what it says about the code is so, and a careful reviewer would want it asked. An open route of a server
+  that is meant for one machine is true: that it is open is a fact, and whether it should be is the question.
+- **False**: what it says is not so. The route is guarded where the check did not look, the field is no secret, the
+  text of the query comes from nobody else.
+
+"""
+_HOW: Final = """
+Of all findings together less than 10 % may be false. A test holds this page to the verdicts in
+[tools/applications](../../tools/applications), which name each finding. Whoever wants to see them again runs
+
+```sh
+python -m tools.check_applications tipg
+```
+
+which installs that version into a virtual environment of its own, checks it, and tells every finding that has no
+verdict. The numbers are about the versions named here. Most of these projects are meant to run behind something that
+guards them, and say so.
+"""
+
+
+class Verdict(msgspec.Struct, forbid_unknown_fields=True):
+    """Why one finding is false, or what the check did not see.
+
+    Attributes:
+        rule: such as ``LC004``.
+        place: as `places_of` names it.
+        why: one sentence.
+    """
+
+    rule: str
+    place: str
+    why: str
+
+
+class Application(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One file of tools/applications.
+
+    Attributes:
+        name: of its distribution, as its file is called.
+        version: which one was read.
+        what: what it is, in a few words.
+        target: what `limen check` is told; ``launcher:app`` for the text below.
+        requirements: lines for the installer, each pinned with ``==``.
+        read: the day on which each finding was last read.
+        learned: what this application showed, a few sentences.
+        launcher: the text of a module that makes the application, where no function of its own does.
+        environment: variables that it wants.
+        routes: how many, and how many of each standing.
+        severities: how many findings of each.
+        findings: how many findings of each rule.
+        true: the places of those that are so, by rule.
+        false: those that are not, each with its reason.
+        missed: what reading by hand found and the check did not.
+    """
+
+    name: str
+    version: str
+    what: str
+    target: str
+    requirements: tuple[str, ...]
+    read: str = ""
+    learned: str = ""
+    launcher: str = ""
+    environment: dict[str, str] = {}
+    routes: dict[str, int] = {}
+    severities: dict[str, int] = {}
+    findings: dict[str, int] = {}
+    true: dict[str, tuple[str, ...]] = {}
+    false: tuple[Verdict, ...] = ()
+    missed: tuple[Verdict, ...] = ()
+
+    @property
+    def found(self) -> int:
+        """How many findings there are."""
+        return sum(self.findings.values())
+
+    def known(self) -> set[tuple[str, str]]:
+        """Return the rule and place of every finding that has a verdict."""
+        is_so = {(rule, place) for rule, places in self.true.items() for place in places}
+        return is_so | {(each.rule, each.place) for each in self.false}
+
+
+def read_file(path: Path) -> Application:
+    """Return what a file says.
+
+    Raises:
+        msgspec.DecodeError: it is no TOML, or has a key that is none.
+    """
+    return msgspec.toml.decode(path.read_bytes(), type=Application)
+
+
+def all_applications(folder: Path = FOLDER) -> list[Application]:
+    """Return every application, by name."""
+    return [read_file(path) for path in sorted(folder.glob("*.toml"))]
+
+
+def as_toml(application: Application) -> str:
+    """Return the text of an application's file; whatever was written by hand is in it, comments are not."""
+    texts = ("name", "version", "what", "target", "read", "learned")
+    lines = [f"{name} = {_quoted(value)}" for name in texts if (value := getattr(application, name))]
+    lines += [f"requirements = {_listed(application.requirements)}"]
+    if application.launcher:
+        lines.append(f"launcher = '''\n{application.launcher.strip()}\n'''")
+    for name in ("environment", "routes", "severities", "findings"):
+        if values := getattr(application, name):
+            lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in values.items())]
+    if application.true:
+        lines += ["", "[true]", *(f"{rule} = {_listed(places)}" for rule, places in sorted(application.true.items()))]
+    for name in ("false", "missed"):
+        for each in getattr(application, name):
+            lines += ["", f"[[{name}]]", f"rule = {_quoted(each.rule)}"]
+            lines += [f"place = {_quoted(each.place)}", f"why = {_quoted(each.why)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # every JSON string is a basic string of TOML
+
+
+def _value(value: str | int) -> str:
+    return _quoted(value) if isinstance(value, str) else str(value)
+
+
+def _listed(values: Iterable[str]) -> str:
+    quoted = [_quoted(each) for each in values]
+    one = f"[{', '.join(quoted)}]"
+    return one if len(one) <= 100 else "[\n" + "".join(f"  {each},\n" for each in quoted) + "]"
+
+
+def page_of(applications: Iterable[Application]) -> str:
+    """Return the page: a table of all, and what each one showed."""
+    listed = sorted(applications, key=lambda each: each.name.lower())
+    text = _INTRODUCTION + "\n".join(_table(listed)) + "\n" + _HOW
+    return text + "".join("\n" + "\n".join(_section(each)) for each in listed)
+
+
+def _table(applications: list[Application]) -> Iterator[str]:
+    headings = ("Application", "Routes", *(each.capitalize() for each in STANDINGS), "Findings")
+    yield f"| {' | '.join((*headings, *(each.capitalize() for each in SEVERITIES), 'False', 'Share'))} |"
+    yield "| --- |" + " --: |" * (len(headings) + len(SEVERITIES) + 1)
+    rows = [_figures(each) for each in applications]
+    for application, figures in zip(applications, rows, strict=True):
+        yield _row(f"[{application.name}](#{anchor(application)}) {application.version}", figures)
+    yield _row("**Together**", [sum(column) for column in zip(*rows, strict=True)])
+
+
+def _figures(application: Application) -> list[int]:
+    routes = [application.routes.get("total", 0), *(application.routes.get(each, 0) for each in STANDINGS)]
+    severities = [application.severities.get(each, 0) for each in SEVERITIES]
+    return [*routes, application.found, *severities, len(application.false)]
+
+
+def _row(name: str, figures: list[int]) -> str:
+    found, false = figures[len(STANDINGS) + 1], figures[-1]
+    share = f"{100 * false / found:.1f} %" if found else "0 %"
+    return f"| {name} | {' | '.join(str(each) for each in figures)} | {share} |"
+
+
+def anchor(application: Application) -> str:
+    """Return the end of the address of an application's section, as code hosts make it of the heading."""
+    kept = [each for each in application.name.lower() if each.isalnum() or each in "-_ "]
+    return "".join(kept).replace(" ", "-")
+
+
+def _section(application: Application) -> Iterator[str]:
+    yield f"## {application.name}"
+    yield ""
+    told = ", ".join(f"{rule} {count}" for rule, count in application.findings.items())
+    looked = f"`limen check {application.target}`, read on {application.read}"
+    yield f"{application.what} Version {application.version}, {looked}."
+    yield ""
+    yield f"Findings: {told or 'none'}." + (f" {application.learned}" if application.learned else "")
+    for name, heading in (("false", "False"), ("missed", "Not seen, and found by reading")):
+        verdicts: tuple[Verdict, ...] = getattr(application, name)
+        if verdicts:
+            yield ""
+            yield f"{heading}:"
+            yield ""
+            by_reason: dict[tuple[str, str], list[str]] = {}
+            for each in verdicts:
+                by_reason.setdefault((each.rule, each.why), []).append(each.place)
+            for (rule, why), places in by_reason.items():
+                more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+                yield f"- {rule}, {', '.join(f'`{place}`' for place in places[:3])}{more}: {why}"
+    yield ""
