@@ -1,12 +1,16 @@
 """``limen check``: asks of every endpoint of an application who may call it, and what comes in and goes out."""
 
+import contextlib
+import os
 import sys
-from enum import StrEnum
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from limen.cli import check_options as options
+from limen.cli.check_options import FailOn, Form
 from limen.cli.exits import Exit, UsageError
 from limen.cli.terminal import note, say, show_json
 
@@ -14,113 +18,183 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.checklist.checking import Report
     from limen.checklist.facts import Broken
 
-
-class Form(StrEnum):
-    """How the report is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    SARIF = "sarif"
-    MARKDOWN = "markdown"
-
-
-class FailOn(StrEnum):
-    """From which severity on findings fail."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
+_RULES_HINT = "limen check --explain LC001 tells of one; docs/reference/checks.md in limen's repository has them all."
 
 
 def check(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODULE:APP",
-            envvar="LIMEN_APP",
-            help="A FastAPI or Starlette application, or a function that makes it. It is imported, and never started.",
-        ),
-    ],
+    target: options.Target = None,
     *,
-    form: Annotated[Form, typer.Option("--format", help="How to print it.")] = Form.TABLE,
-    baseline: Annotated[
-        Path | None,
-        typer.Option("--baseline", metavar="FILE", help="Leave out the findings of this file.", show_default=False),
-    ] = None,
-    write_baseline: Annotated[
-        Path | None,
-        typer.Option(
-            "--write-baseline",
-            metavar="FILE",
-            help="Write today's findings to a file, and fail on none.",
-            show_default=False,
-        ),
-    ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="End with exit code 1 from this severity on.")
-    ] = FailOn.LOW,
-    lock: Annotated[
-        Path | None,
-        typer.Option(
-            "--lock",
-            metavar="FILE",
-            help="Label what changed since this file was written, who may call which route, and write it anew.",
-            show_default=False,
-        ),
-    ] = None,
-    locked: Annotated[
-        bool, typer.Option("--locked", help="With --lock: write nothing, and fail where the file is not up to date.")
-    ] = False,
-    source: Annotated[bool, typer.Option("--source/--no-source", help="Ask the rules about source text, too.")] = True,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long importing may take.")] = 60.0,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show every finding and what rules cannot see.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    form: options.AsForm = Form.TABLE,
+    fail_on: options.From = FailOn.LOW,
+    only: options.Only = None,
+    ignore: options.Ignored = None,
+    baseline: options.Baseline = None,
+    write_baseline: options.NewBaseline = None,
+    lock: options.Lock = None,
+    locked: options.Locked = False,
+    source: options.Source = True,
+    timeout: options.Timeout = 60.0,
+    everything: options.All = False,
+    explain: options.Explained = None,
+    json: options.AsJson = False,
 ) -> None:
     """Ask of every endpoint who may call it, what about this very object, what comes in, what goes out.
 
     Works on applications that know nothing of limen. Nothing is started: no lifespan, no network.
-    """
-    from limen.checklist.baseline import read, without, written
-    from limen.checklist.checking import check as checked
-    from limen.checklist.facts import Broken
-    from limen.checklist.findings import Severity
 
+    \b
+    limen check app.main:app
+    limen check app.main:app --fail-on high --ignore LC013,LC014
+    limen check app.main:app --write-baseline check-baseline.json
+    limen check app.main:app --format sarif > limen.sarif
+    limen check --explain LC004
+
+    Exit codes: 0 nothing was found that fails, 1 something was, 2 it could not be looked at.
+    """  # noqa: D301 - what keeps the lines of an example apart is one character
+    if explain is not None:
+        _explain(explain)
+        return
     if locked and lock is None:
         raise typer.BadParameter("--locked is about --lock FILE")
-    known = read(baseline) if baseline is not None else None
-    report = checked(target, timeout=timeout, with_source=source)
-    if isinstance(report, Broken):
-        raise _unusable(target, report)
+    asked = _asked(only or [], ignore or [])
+    known = _known(baseline)
+    report = _with_rules(_looked_at(_named(target), timeout=timeout, source=source), asked)
     if write_baseline is not None:
-        write_baseline.write_text(written(report.findings), encoding="utf-8")
-        note(f"{write_baseline} has {len(report.findings)} findings: check with --baseline {write_baseline}")
+        _write_baseline(report, write_baseline)
         return
-    before = 0
-    if known is not None:
-        report, before = _without(report, known, without)
+    report, before = _without(report, known)
     is_stale = _locked(report, lock, check=locked) if lock is not None else False
-    _print(report, Form.JSON if json else form, before=before, verbose=verbose)
-    worst = max((each.severity for each in report.findings), default=None)
-    if is_stale or (worst is not None and worst >= Severity[fail_on.name]):
+    _print(report, Form.JSON if json else form, before=before, not_asked=_count() - len(asked), everything=everything)
+    if is_stale or _fails(report, fail_on):
         raise typer.Exit(Exit.REFUSED)
 
 
-def _without(report: "Report", known: Any, without: Any) -> "tuple[Report, int]":
-    from msgspec.structs import replace
+def _explain(rule: str) -> None:
+    from limen.checklist.choosing import UnknownRule, rule_of
+    from limen.checklist.output.words import explained, page_of
 
-    new, before = without(report.findings, known)
-    return replace(report, findings=tuple(new)), before
+    try:
+        found = rule_of(rule)
+    except UnknownRule as error:
+        raise UsageError(str(error), _RULES_HINT) from None
+    say(explained(found), f"The same in limen's repository: {page_of(found)}")
+
+
+def _asked(only: list[str], ignored: list[str]) -> frozenset[str]:
+    """Return the ids of the rules that are asked."""
+    from limen.checklist.choosing import UnknownRule, chosen
+
+    try:
+        return chosen(only, ignored)
+    except UnknownRule as error:
+        raise UsageError(str(error), _RULES_HINT) from None
+
+
+def _count() -> int:
+    from limen.checklist.catalogue import RULES
+
+    return len(RULES)
+
+
+def _named(target: str | None) -> str:
+    """Return the application that is meant: the one that was named, or the only one that is here.
+
+    Raises:
+        UsageError: none was named, and here is none, or more than one.
+    """
+    from limen.checklist.suggesting import applications_in, spelled
+
+    if target:
+        return spelled(target)
+    found = applications_in(Path.cwd())
+    if len(found) == 1:
+        note(f"checking {found[0]}, the only application in this folder")
+        return found[0]
+    if not found:
+        hint = "limen check MODULE:APP, in the folder that the application is imported from."
+        raise UsageError("Which application? None was found in this folder.", hint)
+    raise UsageError("Which application?", "Here are: " + ", ".join(f"limen check {each}" for each in found[:6]))
+
+
+def _looked_at(target: str, *, timeout: float, source: bool) -> "Report":
+    """Return the report.
+
+    Raises:
+        UsageError: the application cannot be looked at; the reason is said, and what to do.
+    """
+    from limen.checklist.checking import check as checked
+    from limen.checklist.facts import Broken
+
+    with _busy(f"importing {target}, and reading its routes"):
+        found = checked(target, timeout=timeout, with_source=source)
+    if isinstance(found, Broken):
+        raise _unusable(target, found)
+    if found.application.faked:
+        made_up = found.application.faked
+        more = f" and {len(made_up) - 8} more" if len(made_up) > 8 else ""
+        note(f"settings were missing and made up: {', '.join(made_up[:8])}{more}")
+    return found
+
+
+@contextlib.contextmanager
+def _busy(text: str) -> Iterator[None]:
+    """Show on standard error that something is being done, where somebody looks."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(text)):
+        yield
 
 
 def _unusable(target: str, broken: "Broken") -> UsageError:
+    from limen.checklist.suggesting import advice
+
     where = f" ({broken.place.file}:{broken.place.line})" if broken.place.file else ""
     said = [line for line in broken.said.strip().splitlines() if line.strip()]
     if said:
         note("it said: " + said[-1][:300])
-    hint = "Call it in the folder of the application, with the Python that has its dependencies."
-    return UsageError(f"{target} cannot be checked: {broken.reason}{where}", hint)
+    reason = broken.reason.removeprefix("NotFound: ")
+    return UsageError(f"{target} cannot be checked: {reason}{where}", advice(target, broken, Path.cwd()))
+
+
+def _with_rules(report: "Report", asked: frozenset[str]) -> "Report":
+    """Return a report with what these rules found."""
+    from msgspec.structs import replace
+
+    return replace(
+        report,
+        findings=tuple(each for each in report.findings if each.rule.id in asked),
+        accepted=tuple((each, reason) for each, reason in report.accepted if each.rule.id in asked),
+    )
+
+
+def _known(baseline: Path | None) -> "dict[tuple[str, ...], int]":
+    """Return what a baseline has, before anything is imported: a file that is wrong is told at once."""
+    from limen.checklist.baseline import read
+
+    return {} if baseline is None else dict(read(baseline))
+
+
+def _write_baseline(report: "Report", path: Path) -> None:
+    from limen.checklist.baseline import written
+
+    path.write_text(written(report.findings), encoding="utf-8")
+    note(f"{path} has {len(report.findings)} findings: check with --baseline {path}")
+
+
+def _without(report: "Report", known: "dict[tuple[str, ...], int]") -> "tuple[Report, int]":
+    """Return a report without what is known, and how many findings that were."""
+    from collections import Counter
+
+    from msgspec.structs import replace
+
+    from limen.checklist.baseline import without
+
+    new, before = without(report.findings, Counter(known))
+    return replace(report, findings=tuple(new)), before
 
 
 def _locked(report: "Report", path: Path, *, check: bool) -> bool:
@@ -141,7 +215,7 @@ def _locked(report: "Report", path: Path, *, check: bool) -> bool:
     return is_stale and check
 
 
-def _print(report: "Report", form: Form, *, before: int, verbose: bool) -> None:
+def _print(report: "Report", form: Form, *, before: int, not_asked: int, everything: bool) -> None:
     if form is Form.JSON:
         from limen.checklist.output.as_json import report_as_json
 
@@ -155,11 +229,15 @@ def _print(report: "Report", form: Form, *, before: int, verbose: bool) -> None:
     elif form is Form.MARKDOWN:
         from limen.checklist.output.as_markdown import report_as_markdown
 
-        say(report_as_markdown(report, before=before).rstrip())
+        say(report_as_markdown(report, before=before, not_asked=not_asked).rstrip())
     else:
         from limen.checklist.output.as_table import print_report
 
-        if report.application.faked:
-            note(f"settings were missing and made up: {', '.join(report.application.faked[:8])}")
-        print_report(report, before=before, verbose=verbose)
+        print_report(report, before=before, not_asked=not_asked, everything=everything)
         sys.stdout.flush()
+
+
+def _fails(report: "Report", fail_on: FailOn) -> bool:
+    from limen.checklist.findings import Severity
+
+    return any(each.severity >= Severity[fail_on.name] for each in report.findings)

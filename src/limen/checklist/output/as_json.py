@@ -4,6 +4,7 @@ from typing import Any
 
 from limen.checklist.checking import Report
 from limen.checklist.findings import Finding
+from limen.checklist.output.words import page_of
 
 
 def report_as_json(report: Report, *, before: int = 0) -> dict[str, Any]:
@@ -45,4 +46,5 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "line": finding.place.line or None,
         "why": finding.rule.why,
         "fix": finding.rule.fix,
+        "page": page_of(finding.rule),
     }

@@ -2,19 +2,27 @@
 
 from limen.checklist.checking import Report
 from limen.checklist.findings import Finding
-from limen.checklist.output.words import counted, summary
+from limen.checklist.output.words import counted, page_of, summary
 
 
-def report_as_markdown(report: Report, *, before: int = 0) -> str:
+def report_as_markdown(report: Report, *, before: int = 0, not_asked: int = 0) -> str:
     """Return a report as Markdown, a section a rule."""
-    lines = [f"# limen check {report.application.target}", "", summary(report, before=before), ""]
+    lines = [f"# limen check {report.application.target}", "", summary(report, before=before, not_asked=not_asked), ""]
     rules = list(dict.fromkeys(each.rule for each in report.findings))
     for rule in rules:
         found = [each for each in report.findings if each.rule == rule]
         lines += [f"## {rule.id} {_cell(rule.title)} ({counted(len(found), 'finding')})", "", rule.why, ""]
         lines += ["| severity | route | where | what |", "|---|---|---|---|"]
         lines += [_row(each) for each in found]
-        lines += ["", "```python", rule.fix, "```", ""]
+        lines += [
+            "",
+            "```python",
+            rule.fix,
+            "```",
+            "",
+            f"More: `{page_of(rule)}`, or `limen check --explain {rule.id}`",
+            "",
+        ]
     if report.accepted:
         lines += ["## Accepted", "", "| rule | route | where | until | because |", "|---|---|---|---|---|"]
         for each, reason in report.accepted:

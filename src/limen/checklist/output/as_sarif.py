@@ -1,63 +1,126 @@
-"""A report as SARIF 2.1.0 (OASIS), which code hosts show beside the lines of a pull request."""
+"""A report as SARIF 2.1.0 (OASIS, errata 01), which code hosts show beside the lines of a pull request."""
 
 import hashlib
-from pathlib import PurePath
+import linecache
+from collections import Counter
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from limen.checklist.catalogue import RULES
 from limen.checklist.checking import Report
+from limen.checklist.facts import Place
 from limen.checklist.findings import Finding, Rule, Severity
+from limen.checklist.output.words import page_of
 
-SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+ROOT: Final = "%SRCROOT%"
+"""What paths are relative to. GitHub takes a fingerprint of the lines of this root alone."""
+
 _LEVELS: Final = {Severity.LOW: "note", Severity.MEDIUM: "warning", Severity.HIGH: "error"}
-# What GitHub sorts by, from 0 to 10.
+# What GitHub sorts by: from 7.0 on it says high, from 4.0 on medium.
 _SCORES: Final = {Severity.LOW: "3.0", Severity.MEDIUM: "5.5", Severity.HIGH: "8.0"}
+_INDEX: Final = {rule.id: index for index, rule in enumerate(RULES)}
 
 
-def report_as_sarif(report: Report, version: str) -> dict[str, Any]:
+def report_as_sarif(report: Report, version: str, *, folder: Path | None = None) -> dict[str, Any]:
     """Return a report as a SARIF log with one run.
 
     Args:
         report: of a check.
         version: of limen.
+        folder: where it was made, the current one by default; paths are told from the root of its repository.
     """
-    results = [_result(each) for each in report.findings]
+    places = _Places(report.application.place, folder or Path.cwd())
+    seen: Counter[str] = Counter()
+    results = [_result(each, places, seen) for each in report.findings]
     results += [
-        {**_result(each), "suppressions": [{"kind": "inSource", "justification": reason.reason}]}
+        {**_result(each, places, seen), "suppressions": [{"kind": "inSource", "justification": reason.reason}]}
         for each, reason in report.accepted
     ]
-    driver = {"name": "limen check", "version": version, "rules": [_rule(each) for each in RULES]}
-    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+    driver = {"name": "limen check", "semanticVersion": version, "rules": [_rule(each) for each in RULES]}
+    # The root is said by its meaning: where it lies on this machine is nobody's business.
+    base = {ROOT: {"description": {"text": "The root of the repository."}}}
+    run = {"tool": {"driver": driver}, "originalUriBaseIds": base, "columnKind": "unicodeCodePoints"}
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{**run, "results": results}]}
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
+    words = "".join(each if each.isalnum() else " " for each in rule.title.replace("==", " equals "))
+    more = f"`limen check --explain {rule.id}` says the same, and so does `{page_of(rule)}` in limen's repository."
     return {
         "id": rule.id,
-        "name": "".join(word.capitalize() for word in rule.title.replace("@", "").replace("==", "equals").split()),
+        "name": "".join(word[0].upper() + word[1:] for word in words.split()),
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.why},
         "help": {
-            "text": rule.fix,
-            "markdown": f"{rule.why}\n\n```python\n{rule.fix}\n```\n\nIt cannot see: {rule.unseen}",
+            "text": f"{rule.fix}\n\nIt cannot see: {rule.unseen}",
+            "markdown": f"{rule.why}\n\n```python\n{rule.fix}\n```\n\nIt cannot see: {rule.unseen}\n\n{more}",
         },
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
-        "properties": {"security-severity": _SCORES[rule.severity], "tags": ["security"]},
+        "properties": {
+            "security-severity": _SCORES[rule.severity],
+            "tags": ["security", "limen"],
+            "page": page_of(rule),
+        },
     }
 
 
-def _result(finding: Finding) -> dict[str, Any]:
+def _result(finding: Finding, places: "_Places", seen: "Counter[str]") -> dict[str, Any]:
     about = f"{finding.method} {finding.route}: " if finding.route else ""
-    digest = hashlib.sha256("\0".join(finding.identity).encode()).hexdigest()
-    result: dict[str, Any] = {
+    location, elsewhere = places.of(finding.place)
+    where = f" In {elsewhere}." if elsewhere else ""
+    digest = hashlib.sha256("\0".join(finding.identity).encode()).hexdigest()[:32]
+    seen[digest] += 1
+    return {
         "ruleId": finding.rule.id,
-        "ruleIndex": RULES.index(finding.rule),
+        "ruleIndex": _INDEX[finding.rule.id],
         "level": _LEVELS[finding.severity],
-        "message": {"text": f"{about}{finding.what}. {finding.rule.why}"},
-        "partialFingerprints": {"limenCheck/v1": digest},
+        "message": {"text": f"{about}{finding.what}.{where} {finding.rule.why}"},
+        "locations": [{"physicalLocation": location}],
+        # Of its own name: one of GitHub's names would be compared with the hash that its upload makes of the line.
+        "partialFingerprints": {"limenCheck/v1": f"{digest}:{seen[digest]}"},
     }
-    # Without a place a code host shows a result nowhere; the application's own file is better than none.
-    if finding.place.file:
-        uri = PurePath(finding.place.file).as_posix()
-        region = {"startLine": max(1, finding.place.line)}
-        result["locations"] = [{"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}]
-    return result
+
+
+class _Places:
+    """Where results are shown: in a file of the repository, since a code host shows no other.
+
+    Args:
+        application: where the application is made; what is found in a library is shown there.
+        folder: where the check was made.
+    """
+
+    def __init__(self, application: Place, folder: Path) -> None:
+        self._application = application
+        self._folder = folder
+        self._root = next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
+
+    def of(self, place: Place) -> tuple[dict[str, Any], str]:
+        """Return the physical location, and the true place in words where that is another."""
+        own = self._own(place)
+        if own is not None:
+            return own, ""
+        elsewhere = f"{place.file}:{place.line}" if place.file else ""
+        stands_for = self._own(self._application)
+        if stands_for is not None:
+            return stands_for, elsewhere
+        file = place.file or self._application.file or "."
+        return {"artifactLocation": {"uri": quote(file)}, "region": {"startLine": max(1, place.line)}}, ""
+
+    def _own(self, place: Place) -> dict[str, Any] | None:
+        path = self._folder / place.file
+        if not place.file or not path.is_relative_to(self._root) or not path.is_file():
+            return None
+        line = max(1, place.line)
+        text = linecache.getline(str(path), line).rstrip("\r\n")
+        indented = len(text) - len(text.lstrip())
+        return {
+            "artifactLocation": {"uri": quote(path.relative_to(self._root).as_posix()), "uriBaseId": ROOT},
+            "region": {
+                "startLine": line,
+                "startColumn": indented + 1,
+                "endLine": line,
+                "endColumn": max(len(text), indented + 1) + 1,
+            },
+        }

@@ -1,7 +1,7 @@
 """The sentences of a report that all its forms share."""
 
 from limen.checklist.checking import Report
-from limen.checklist.findings import Severity
+from limen.checklist.findings import Rule, Severity
 
 
 def counted(count: int, what: str) -> str:
@@ -9,8 +9,26 @@ def counted(count: int, what: str) -> str:
     return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
 
 
-def summary(report: Report, *, before: int = 0) -> str:
-    """Return what was looked at and what was found, in one line."""
+def page_of(rule: Rule) -> str:
+    """Return where the documentation tells of a rule: a page of the repository, and the anchor on it."""
+    return f"docs/reference/checks.md#{rule.id.lower()}"
+
+
+def explained(rule: Rule) -> str:
+    """Return what the page of a rule says, for a terminal without the pages."""
+    fix = "\n".join(f"    {line}".rstrip() for line in rule.fix.splitlines())
+    unseen = rule.unseen[0].lower() + rule.unseen[1:]
+    return f"{rule.id} {rule.severity.word}: {rule.title}\n\n{rule.why}\n\n{fix}\n\nIt cannot see: {unseen}\n"
+
+
+def summary(report: Report, *, before: int = 0, not_asked: int = 0) -> str:
+    """Return what was looked at and what was found, in one line.
+
+    Args:
+        report: of a check.
+        before: how many findings a baseline took out.
+        not_asked: how many rules were left out.
+    """
     routes = report.application.routes
     standings = [each.standing for each in routes]
     told = [f"{standings.count(each)} {each}" for each in ("guarded", "public", "open", "unknown") if each in standings]
@@ -22,4 +40,6 @@ def summary(report: Report, *, before: int = 0) -> str:
         text += f", {len(report.accepted)} accepted"
     if before:
         text += f", {before} in the baseline"
+    if not_asked:
+        text += f", {counted(not_asked, 'rule')} not asked"
     return text

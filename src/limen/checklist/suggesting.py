@@ -1,0 +1,180 @@
+"""Which application somebody means, and what to do where it cannot be imported: read from files, nothing is run."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from limen.checklist.facts import Broken
+
+_MAKERS: Final = frozenset({"FastAPI", "Starlette", "FastAPIOffline", "AirflowFastAPI"})
+_USUAL: Final = ("main", "app", "asgi", "api", "server", "application", "__init__")
+_NO_CODE: Final = frozenset(
+    {"tests", "test", "docs", "examples", "migrations", "alembic", "node_modules", "venv", "env"}
+)
+_MOST_FILES: Final = 400
+_MOST_BYTES: Final = 400_000
+_ADVICE: Final = (
+    (
+        "without a network|Connection",
+        "It connects to something while it is imported. Done in its lifespan, that keeps nobody from importing it.",
+    ),
+    ("longer than", "What takes so long is done at import. --timeout SECONDS gives it more."),
+    ("has no route", "Where a function adds the routes, name the function: limen check MODULE:create_app"),
+    (
+        "^TypeError.* argument",
+        "A function that makes an application is called without arguments: name one that needs none.",
+    ),
+)
+_MISSING: Final = re.compile(r"No module named '([^']+)'")
+
+
+def spelled(target: str) -> str:
+    """Return ``MODULE:NAME`` for what somebody wrote: a path of a file is as good, and so is a module alone.
+
+    ``app/main.py:application`` is ``app.main:application``.
+    """
+    module, colon, name = target.partition(":")
+    if module.endswith(".py") or "/" in module:
+        parts = [each for each in Path(module.removesuffix(".py")).parts if each != "."]
+        if parts and parts[-1] == "__init__":
+            parts.pop()
+        module = ".".join(parts)
+    return f"{module}:{name}" if colon else f"{module}:app"
+
+
+def applications_in(folder: Path) -> tuple[str, ...]:
+    """Return the applications that the files of a folder make, as ``MODULE:NAME``, the likeliest first.
+
+    Args:
+        folder: it and three folders below it are looked through; folders of tests, libraries and documents are not.
+    """
+    found: list[tuple[tuple[int, int, int, str], str]] = []
+    for path in _files_of(folder):
+        parts = list(path.relative_to(folder).with_suffix("").parts)
+        stem = parts[-1]
+        module = ".".join(parts[:-1] if stem == "__init__" and len(parts) > 1 else parts)
+        rank = _USUAL.index(stem) if stem in _USUAL else len(_USUAL)
+        for name, is_factory in applications_of(path):
+            found.append(((int(is_factory), len(parts), rank, name), f"{module}:{name}"))
+    return tuple(dict.fromkeys(target for _, target in sorted(found)))
+
+
+def applications_of(file: Path) -> tuple[tuple[str, bool], ...]:
+    """Return the names at the top of a file that are applications, or functions that make one, which is told beside."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        if not any(each in text for each in _MAKERS):
+            return ()
+        tree = ast.parse(text)
+    except (OSError, ValueError, SyntaxError):
+        return ()
+    made: dict[str, bool] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and _makes(node.value):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            made |= {each.id: False for each in targets if isinstance(each, ast.Name)}
+        elif isinstance(node, ast.FunctionDef) and _is_factory(node):
+            made[node.name] = True
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            # app = create_app(), of a function above
+            called = getattr(node.value.func, "id", "")
+            if made.get(called):
+                made |= {each.id: False for each in node.targets if isinstance(each, ast.Name)}
+    return tuple(made.items())
+
+
+def advice(target: str, broken: Broken, folder: Path) -> str:
+    """Return what to do about an application that cannot be looked at, in one or two sentences.
+
+    Args:
+        target: as it was named.
+        broken: why it cannot.
+        folder: where the command was called.
+    """
+    module = target.partition(":")[0]
+    missing = _MISSING.search(broken.reason) if broken.reason.startswith("ModuleNotFoundError") else None
+    if missing is not None:
+        return _of_missing(missing[1], module, target, folder)
+    if broken.reason.startswith("NotFound:") or "not a FastAPI or Starlette application" in broken.reason:
+        return _instead([f"{module}:{name}" for name, _ in _in_module(module, folder)] or applications_in(folder))
+    known = next((told for words, told in _ADVICE if re.search(words, broken.reason)), None)
+    return known or f"Whatever keeps it from being imported: python -c 'import {module}' says the same."
+
+
+def _of_missing(name: str, module: str, target: str, folder: Path) -> str:
+    """Tell a wrong folder from a wrong environment."""
+    if name == module or module.startswith(f"{name}."):
+        root = name.partition(".")[0]
+        for inner in ("src", "backend", "app", "api", "server"):
+            if (folder / inner / root).is_dir() or (folder / inner / f"{root}.py").is_file():
+                return f"It lies in {inner}: PYTHONPATH={inner} limen check {target}"
+        others = [each for each in applications_in(folder) if each != target]
+        return _instead(others) if others else "Call it in the folder that the application is imported from."
+    return (
+        f"{sys.executable} has no {name.partition('.')[0]}. Install limen beside the application's dependencies, "
+        "and call it there: python -m pip install limen"
+    )
+
+
+def _instead(candidates: "list[str] | tuple[str, ...]") -> str:
+    if not candidates:
+        return "Write MODULE:NAME, such as app.main:app; a function that makes the application will do."
+    listed = ", ".join(f"limen check {each}" for each in candidates[:3])
+    return f"Here it may be: {listed}"
+
+
+def _in_module(module: str, folder: Path) -> tuple[tuple[str, bool], ...]:
+    path = folder.joinpath(*module.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return applications_of(file)
+    return ()
+
+
+def _files_of(folder: Path, depth: int = 3) -> Iterator[Path]:
+    """Yield the Python files of a folder and those below, the near ones first, and not without end."""
+    waiting = [(folder, 0)]
+    count = 0
+    while waiting:
+        here, level = waiting.pop(0)
+        try:
+            listed = sorted(here.iterdir())
+        except OSError:
+            continue
+        for each in listed:
+            if each.suffix == ".py" and each.is_file() and each.stat().st_size < _MOST_BYTES:
+                count += 1
+                if count > _MOST_FILES:
+                    return
+                yield each
+            elif level < depth and each.is_dir() and _may_have_code(each):
+                waiting.append((each, level + 1))
+
+
+def _may_have_code(folder: Path) -> bool:
+    name = folder.name
+    if name.startswith((".", "_")) or name in _NO_CODE or name.endswith(".egg-info"):
+        return False
+    return not (folder / "pyvenv.cfg").exists()
+
+
+def _makes(value: ast.expr | None) -> bool:
+    """Tell whether an expression makes an application, maybe with something around it."""
+    if not isinstance(value, ast.Call):
+        return False
+    calls = (node.func for node in ast.walk(value) if isinstance(node, ast.Call))
+    return any((each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", "")) in _MAKERS for each in calls)
+
+
+def _is_factory(function: ast.FunctionDef) -> bool:
+    """Tell whether a function needs no argument and makes an application."""
+    given = function.args
+    if len(given.posonlyargs) + len(given.args) > len(given.defaults) or None in given.kw_defaults:
+        return False
+    returned = ast.unparse(function.returns).strip("'\"").rsplit(".", 1)[-1] if function.returns else ""
+    made = any(isinstance(node, ast.Call) and _makes(node) for node in ast.walk(function))
+    returns = any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(function))
+    return returns and (returned in _MAKERS or made)
