@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from limen.checklist.facts import Broken
+from limen.checklist.haste import collect_rarely, remember_signatures
 from limen.checklist.importing import (
     FilledEnvironment,
     broken,
@@ -71,6 +72,8 @@ def _read(app: Any, target: str, faked: list[str], tell: Tell) -> None:
 def main() -> None:
     """Look at the application that the command line names, and write what was found."""
     target, descriptor, fill = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "fill"
+    collect_rarely()
+    remember_signatures()
     cut_off_network()
     with os.fdopen(descriptor, "wb") as pipe:
 

@@ -8,9 +8,12 @@ import ast
 import builtins
 import functools
 import inspect
+import sys
 import types
 from pathlib import Path
 from typing import Any, Final
+
+from limen.checklist.syntax import statements, walk
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -37,24 +40,23 @@ def _functions_of(file: str) -> dict[int, FunctionNode]:
     """Return the functions of a file by the line that Python calls their first: the top decorator's, or that of def."""
     tree = tree_of(file)
     found: dict[int, FunctionNode] = {}
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in statements(tree.body) if tree is not None else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
             found[first] = node
     return found
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=16_384)
 def nodes_of(node: FunctionNode) -> tuple[ast.AST, ...]:
     """Return everything inside a function, its decorators and arguments included; walked once."""
-    return tuple(ast.walk(node))
+    return tuple(walk([node]))
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=16_384)
 def body_of(node: FunctionNode) -> tuple[ast.AST, ...]:
-    """Return everything in the body of a function."""
-    outside = {id(inner) for each in (*node.decorator_list, node.args) for inner in ast.walk(each)}
-    return tuple(each for each in nodes_of(node) if id(each) not in outside and each is not node)
+    """Return everything in the body of a function, and what it says that it returns."""
+    return tuple(walk([*node.body, *([node.returns] if node.returns is not None else ())]))
 
 
 def function_of(call: object) -> types.FunctionType | None:
@@ -99,13 +101,19 @@ def place_of(call: object) -> tuple[str, int]:
 
 
 def _place_of_class(kind: type) -> tuple[str, int]:
-    module = inspect.getmodule(kind)
-    file = getattr(module, "__file__", None) or ""
-    tree = tree_of(file) if file.endswith(".py") else None
-    for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
-            return file, node.lineno
-    return file, 0
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    return file, _classes_of(file).get(kind.__name__, 0) if file.endswith(".py") else 0
+
+
+@functools.cache
+def _classes_of(file: str) -> dict[str, int]:
+    """Return the lines of the classes of a file by their names; of two of one name the outer one, or the first."""
+    tree = tree_of(file)
+    found: dict[str, int] = {}
+    for node in statements(tree.body) if tree is not None else ():
+        if isinstance(node, ast.ClassDef):
+            found.setdefault(node.name, node.lineno)
+    return found
 
 
 def resolved(expression: ast.expr, function: types.FunctionType, owner: object = None) -> Any:
