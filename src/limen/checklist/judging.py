@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from limen.checklist import catalogue as rules
 from limen.checklist.facts import Application, Field, Guard, Place, Route
 from limen.checklist.findings import Finding, Rule, Severity
+from limen.checklist.nature import is_webhook, open_by_nature
 
 _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ID: Final = re.compile(r"(^|_)(id|ids|uuid|guid|pk|key|slug|name|username|user|email|code|number|no|ref)$|Id$")
@@ -20,56 +21,10 @@ _SECRET_FIELD: Final = re.compile(
 _TELLS_A_SECRET_ONCE: Final = frozenset(
     {"login", "token", "tokens", "refresh", "register", "keys", "api_keys", "create"}
 )
-_LOGIN: Final = frozenset(
+_TRIED: Final = frozenset(
     {
-        *(
-            "login",
-            "signin",
-            "token",
-            "tokens",
-            "register",
-            "signup",
-            "registration",
-            "forgot",
-            "reset",
-            "recover",
-            "recovery",
-        ),
-        *("otp", "mfa", "2fa", "totp", "activate", "authenticate", "magic", "auth"),
-    }
-)
-_TRIED: Final = _LOGIN - {"auth"}
-_OPEN_BY_NATURE: Final = _LOGIN | {
-    *(
-        "logout",
-        "signout",
-        "callback",
-        "authorize",
-        "refresh",
-        "confirm",
-        "verify",
-        "oauth",
-        "oauth2",
-        "sso",
-        "saml",
-        "oidc",
-    ),
-    *("webhook", "webhooks"),
-}
-_READ_BY_NATURE: Final = frozenset(
-    {
-        *("health", "healthz", "healthcheck", "heartbeat", "live", "livez", "liveness", "ready", "readyz", "readiness"),
-        *(
-            "ping",
-            "up",
-            "version",
-            "favicon.ico",
-            "robots.txt",
-            "manifest.json",
-            "jwks.json",
-            "security.txt",
-            "openapi.json",
-        ),
+        *("login", "signin", "token", "tokens", "register", "signup", "registration", "forgot", "reset", "recover"),
+        *("recovery", "otp", "mfa", "2fa", "totp", "activate", "authenticate", "magic"),
     }
 )
 _MATTERS: Final = frozenset(
@@ -90,24 +45,18 @@ def judge(application: Application) -> Iterator[Finding]:
 
 
 def named_public(application: Application) -> Application:
-    """Return the application with those routes called public that have to be open: logins and probes."""
-    routes = tuple(
-        replace(each, standing="public", why="has to be open, by its name")
-        if each.standing == "open" and open_by_nature(each)
-        else each
-        for each in application.routes
-    )
-    return replace(application, routes=routes)
+    """Return the application with what its routes' paths say of those that nobody guards: logins, probes, webhooks."""
+    return replace(application, routes=tuple(map(_named, application.routes)))
 
 
-def open_by_nature(route: Route) -> bool:
-    """Tell whether a route has to be open: nobody is logged in before a login, and a probe brings no credential."""
-    if route.kind != "http" or route.path.endswith("}") or not set(route.methods) <= {"GET", "HEAD", "POST"}:
-        return False
-    last = _last_words(route)
-    if last & _OPEN_BY_NATURE or ".well-known" in route.path:
-        return "tokens" not in last
-    return "POST" not in route.methods and (route.path in {"/", ""} or bool(last & _READ_BY_NATURE))
+def _named(route: Route) -> Route:
+    if route.standing != "open":
+        return route
+    if open_by_nature(route):
+        return replace(route, standing="public", why="has to be open, by its name")
+    if is_webhook(route):
+        return replace(route, standing="unknown", why="a webhook, and whether it asks for a signature cannot be told")
+    return route
 
 
 def _around(application: Application) -> Iterator[Finding]:

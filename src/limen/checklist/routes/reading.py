@@ -92,7 +92,7 @@ def _collect(seen: SeenRoute, around: Around) -> Iterator[Found]:
             yield of_dependency(node)
             waiting = [*node.dependencies, *waiting]
     if seen.kind in {"http", "websocket"}:
-        yield from of_decorators(seen.endpoint)
+        yield from of_decorators(_entry(seen))
         yield of_handler(_entry(seen))
 
 

@@ -5,6 +5,7 @@ of ``app.routes`` sees neither what is included lazily nor what is mounted, and 
 they would match, all the way down.
 """
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,6 +15,8 @@ from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 _DEEPEST: Final = 32
+_METHODS: Final = ("get", "head", "post", "put", "patch", "delete", "options")
+"""What Starlette's class views serve (its ``HTTPEndpoint``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +69,28 @@ def _of_route(route: Any, prefix: str, around: tuple[Middleware, ...], depth: in
         dependant = getattr(route, "dependant", None)
         yield SeenRoute(prefix + route.path, "websocket", (), route.endpoint, dependant, None, around)
     elif isinstance(route, Route):
-        yield _of_http(route, prefix, around)
+        yield from _of_http(route, prefix, around)
     else:
         path = prefix + str(getattr(route, "path", "") or f"<{type(route).__name__}>")
         yield SeenRoute(path, "opaque", (), getattr(route, "endpoint", route), None, None, around)
 
 
-def _of_http(shape: Any, prefix: str, around: tuple[Middleware, ...]) -> SeenRoute:
+def _of_http(shape: Any, prefix: str, around: tuple[Middleware, ...]) -> Iterator[SeenRoute]:
+    path = prefix + shape.path
+    if inspect.isclass(shape.endpoint) and not shape.methods:
+        # Each method of a class has code of its own: a guarded get says nothing of the post beside it.
+        for method in _methods_of_view(shape.endpoint) or ((),):
+            yield SeenRoute(path, "http", method, shape.endpoint, None, None, around)
+        return
     methods = tuple(sorted(set(shape.methods or ()) - {"HEAD"} or set(shape.methods or ())))
     dependant = getattr(shape, "dependant", None)
     kind = "pages" if is_framework_page(shape.endpoint) else "http"
     has_shape = shape if dependant is not None else None
-    return SeenRoute(prefix + shape.path, kind, methods, shape.endpoint, dependant, has_shape, around)
+    yield SeenRoute(path, kind, methods, shape.endpoint, dependant, has_shape, around)
+
+
+def _methods_of_view(view: type) -> tuple[tuple[str], ...]:
+    return tuple((name.upper(),) for name in _METHODS if callable(getattr(view, name, None)))
 
 
 def _of_included(included: Any, prefix: str, around: tuple[Middleware, ...], depth: int) -> Iterator[SeenRoute]:
@@ -92,7 +105,7 @@ def _of_included(included: Any, prefix: str, around: tuple[Middleware, ...], dep
                 path = prefix + candidate.path
                 yield SeenRoute(path, "websocket", (), candidate.endpoint, candidate.dependant, None, around)
             else:
-                yield _of_http(candidate, prefix, around)
+                yield from _of_http(candidate, prefix, around)
     for context in getattr(included, "effective_low_priority_routes", tuple)():
         group = context.starlette_route or context.original_route
         yield from _of_frontends(group, prefix + getattr(context, "frontend_prefix", ""), around)
