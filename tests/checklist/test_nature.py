@@ -2,13 +2,13 @@
 
 import pytest
 
-from limen.checklist.facts import Handler, Output, Place, Route
+from limen.checklist.facts import Route
 from limen.checklist.nature import is_webhook, open_by_nature
 
 
 def route(method: str, path: str) -> Route:
     """Return a route that nobody guards."""
-    return Route(path, (method,), "http", "open", "", handler=Handler("f", Place("a.py", 1)), output=Output())
+    return Route(path, (method,))
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_what_only_sounds_like_it(line: str) -> None:
 
 def test_sockets_and_routes_for_every_method_are_not() -> None:
     """Nobody logs in by a socket, and what takes every method also takes what removes."""
-    assert not open_by_nature(Route("/login", (), "websocket", "open", ""))
-    assert not open_by_nature(Route("/login", (), "http", "open", ""))
+    assert not open_by_nature(Route("/login", kind="websocket"))
+    assert not open_by_nature(Route("/login"))
 
 
 @pytest.mark.parametrize(
