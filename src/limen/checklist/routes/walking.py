@@ -6,7 +6,7 @@ they would match, all the way down.
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -94,7 +94,7 @@ def _methods_of_view(view: type) -> tuple[tuple[str], ...]:
 
 
 def _of_included(included: Any, prefix: str, around: tuple[Middleware, ...], depth: int) -> Iterator[SeenRoute]:
-    for candidate in included.effective_candidates():
+    for candidate in _candidates(included):
         if hasattr(candidate, "effective_candidates"):
             yield from _of_included(candidate, prefix, around, depth + 1)
         elif candidate.starlette_route is not None:
@@ -109,6 +109,15 @@ def _of_included(included: Any, prefix: str, around: tuple[Middleware, ...], dep
     for context in getattr(included, "effective_low_priority_routes", tuple)():
         group = context.starlette_route or context.original_route
         yield from _of_frontends(group, prefix + getattr(context, "frontend_prefix", ""), around)
+
+
+def _candidates(included: Any) -> Iterable[Any]:
+    try:
+        from limen.checklist.routes.included import candidates
+    except ImportError:  # a FastAPI in which that has another name
+        found: Iterable[Any] = included.effective_candidates()
+        return found
+    return candidates(included)
 
 
 def _with_dependencies(seen: SeenRoute, candidate: Any) -> SeenRoute:
