@@ -30,7 +30,8 @@ ANYBODY_LOGGED_IN: Final = Rule(
     "anybody who is logged in may change it",
     "The route changes something, asks for no role, permission, scope or policy, and its code never looks at who "
     "is calling. The least account of the installation may do it.",
-    '@router.post("/products", dependencies=[Depends(permissions("products:write"))])',
+    '@router.post("/products", dependencies=[Depends(admin_only)])  # which answers 403\n'
+    '@router.post("/products")\n@permissions("products:write")  # with limen',
     "A rule in the database that refuses, such as row-level security.",
 )
 OBJECT_NOT_ASKED: Final = Rule(
@@ -39,8 +40,10 @@ OBJECT_NOT_ASKED: Final = Rule(
     "nobody asks about the object that the path names",
     "An id in the path names one object, and nothing compares it with who is calling. Counting the id up shows "
     "the objects of others (broken object level authorization, first of OWASP's API list).",
-    '@router.get("/orders/{order_id}")\n'
-    'def read(order: Annotated[Order, policy("orders:read", load=order_by_id)]) -> OrderOut: ...',
+    "if order is None or order.owner_id != me.id:  # in the handler, or in a dependency that loads the order\n"
+    "    raise HTTPException(404)\n"
+    "\n"
+    'def read(order: Annotated[Order, policy("orders:read", load=order_by_id)]) -> OrderOut: ...  # with limen',
     "A query that filters by the caller without naming them, such as a session variable of the database.",
 )
 UNDECLARED_INPUT: Final = Rule(
@@ -84,7 +87,8 @@ NOT_ASKED_AGAIN: Final = Rule(
     "the database is not asked again before money moves or a right changes",
     "The guard reads a token, and a token says what was true when it was made. Somebody who was dismissed a "
     "minute ago still moves money until it expires.",
-    '@router.post("/payments", dependencies=[Depends(live)])  # limen asks the account again, now',
+    '@router.post("/payments", dependencies=[Depends(active_account)])  # which reads the account, and answers 401\n'
+    '@router.post("/payments")\n@live  # with limen, which asks the account and its session again',
     "A handler that asks the database itself, in code that could not be followed; what a route does when its name "
     "hides it.",
 )
@@ -94,7 +98,9 @@ NOT_THROTTLED: Final = Rule(
     "nothing limits how often it is tried",
     "A login, reset or registration answers as often as it is asked. Passwords and codes are guessed by machines, "
     "and mails are sent to strangers.",
-    '@router.post("/login")\n@rate_limit("10/minute")\nasync def login(...): ...',
+    '@router.post("/login")\n@limiter.limit("10/minute")  # slowapi\nasync def login(request: Request, ...): ...\n'
+    "\n"
+    '@router.post("/login")\n@rate_limit("10/minute")  # with limen\nasync def login(...): ...',
     "A limit in a proxy in front of the service.",
 )
 ANY_ORIGIN: Final = Rule(
@@ -121,7 +127,13 @@ NO_HEADERS: Final = Rule(
     "no middleware sets security headers",
     "Answers carry no X-Content-Type-Options, no framing rule, no Strict-Transport-Security. Browsers then guess "
     "types and let other sites frame the pages.",
-    "gate.protect(app)  # limen sets them on every answer",
+    '@app.middleware("http")\n'
+    "async def headers(request, call_next):\n"
+    "    answer = await call_next(request)\n"
+    '    answer.headers["X-Content-Type-Options"] = "nosniff"\n'
+    "    return answer\n"
+    "\n"
+    "gate.protect(app)  # with limen, which sets all of them on every answer",
     "Headers that a proxy adds, or that each handler sets.",
 )
 OPEN_PAGES: Final = Rule(

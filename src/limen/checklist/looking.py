@@ -37,9 +37,14 @@ def look_at(
     found = _look(target, "plain", timeout, meanwhile)
     if isinstance(found, Broken):
         again = _look(target, "fill", timeout, meanwhile)
-        if isinstance(again, Application):
+        # With its settings it came further: then there is no such name in it, or no application.
+        if isinstance(again, Application) or _is_imported(again):
             return again
     return found
+
+
+def _is_imported(broken: Broken) -> bool:
+    return broken.reason.startswith("NotFound:") or "not a FastAPI or Starlette application" in broken.reason
 
 
 def _look(

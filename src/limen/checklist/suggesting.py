@@ -18,6 +18,10 @@ _MOST_FILES: Final = 400
 _MOST_BYTES: Final = 400_000
 _ADVICE: Final = (
     (
+        "^ValidationError.* for .*(Settings|Config)",
+        "Not all of its settings could be made up: set them for the check, such as in .env.",
+    ),
+    (
         "without a network|Connection",
         "It connects to something while it is imported. Done in its lifespan, that keeps nobody from importing it.",
     ),
@@ -31,10 +35,12 @@ _ADVICE: Final = (
 _MISSING: Final = re.compile(r"No module named '([^']+)'")
 
 
-def spelled(target: str) -> str:
+def spelled(target: str, folder: Path) -> str:
     """Return ``MODULE:NAME`` for what somebody wrote: a path of a file is as good, and so is a module alone.
 
-    ``app/main.py:application`` is ``app.main:application``.
+    Args:
+        target: ``app/main.py:application`` is ``app.main:application``; without a name, the file's only application.
+        folder: where the command was called.
     """
     module, colon, name = target.partition(":")
     if module.endswith(".py") or "/" in module:
@@ -42,7 +48,10 @@ def spelled(target: str) -> str:
         if parts and parts[-1] == "__init__":
             parts.pop()
         module = ".".join(parts)
-    return f"{module}:{name}" if colon else f"{module}:app"
+    if colon:
+        return f"{module}:{name}"
+    names = [each for each, _ in _in_module(module, folder)]
+    return f"{module}:{names[0] if len(names) == 1 else 'app'}"
 
 
 def applications_in(folder: Path) -> tuple[str, ...]:
@@ -106,17 +115,28 @@ def advice(target: str, broken: Broken, folder: Path) -> str:
 
 def _of_missing(name: str, module: str, target: str, folder: Path) -> str:
     """Tell a wrong folder from a wrong environment."""
+    root = name.partition(".")[0]
     if name == module or module.startswith(f"{name}."):
-        root = name.partition(".")[0]
-        for inner in ("src", "backend", "app", "api", "server"):
-            if (folder / inner / root).is_dir() or (folder / inner / f"{root}.py").is_file():
-                return f"It lies in {inner}: PYTHONPATH={inner} limen check {target}"
+        inner = _folder_of(root, folder)
+        if inner == "src":
+            return f"It lies in src: PYTHONPATH=src limen check {target}"
+        if inner:
+            return f"It lies in {inner}: cd {inner} && limen check {target}"
         others = [each for each in applications_in(folder) if each != target]
         return _instead(others) if others else "Call it in the folder that the application is imported from."
+    if root == folder.name:
+        return f"The application is imported from one folder above: cd .. && limen check {root}.{target}"
     return (
-        f"{sys.executable} has no {name.partition('.')[0]}. Install limen beside the application's dependencies, "
-        "and call it there: python -m pip install limen"
+        f"{sys.executable} has no {root}. Install limen beside the application's dependencies, and call it there: "
+        "python -m pip install limen"
     )
+
+
+def _folder_of(root: str, folder: Path) -> str:
+    """Return the folder, one or two below, that a package or module lies in; empty where none has it."""
+    found = [*folder.glob(f"*/{root}/"), *folder.glob(f"*/{root}.py"), *folder.glob(f"*/*/{root}/")]
+    inside = [each.parent.relative_to(folder) for each in found]
+    return next((each.as_posix() for each in inside if all(_may_have_code(folder / part) for part in each.parts)), "")
 
 
 def _instead(candidates: "list[str] | tuple[str, ...]") -> str:

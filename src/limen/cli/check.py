@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,7 +106,7 @@ def _named(target: str | None) -> str:
     from limen.checklist.suggesting import applications_in, spelled
 
     if target:
-        return spelled(target)
+        return spelled(target, Path.cwd())
     found = applications_in(Path.cwd())
     if len(found) == 1:
         note(f"checking {found[0]}, the only application in this folder")
@@ -156,7 +157,9 @@ def _unusable(target: str, broken: "Broken") -> UsageError:
     said = [line for line in broken.said.strip().splitlines() if line.strip()]
     if said:
         note("it said: " + said[-1][:300])
-    reason = broken.reason.removeprefix("NotFound: ")
+    # What pydantic adds to each line of its errors says nothing of the application.
+    reason = re.sub(r" \[type=.*?\](?= |$)| For further information visit \S+", "", broken.reason)
+    reason = reason.removeprefix("NotFound: ")
     return UsageError(f"{target} cannot be checked: {reason}{where}", advice(target, broken, Path.cwd()))
 
 

@@ -2,7 +2,7 @@
 
 from limen.checklist.checking import Report
 from limen.checklist.findings import Finding
-from limen.checklist.output.words import counted, page_of, summary
+from limen.checklist.output.words import counted, page_of, route_of, summary
 
 
 def report_as_markdown(report: Report, *, before: int = 0, not_asked: int = 0) -> str:
@@ -36,7 +36,7 @@ def _row(finding: Finding) -> str:
 
 
 def _route(finding: Finding) -> str:
-    return _cell(f"`{finding.method} {finding.route}`") if finding.route else ""
+    return _cell(f"`{route_of(finding)}`") if finding.route else ""
 
 
 def _where(finding: Finding) -> str:

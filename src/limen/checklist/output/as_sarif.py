@@ -11,7 +11,7 @@ from limen.checklist.catalogue import RULES
 from limen.checklist.checking import Report
 from limen.checklist.facts import Place
 from limen.checklist.findings import Finding, Rule, Severity
-from limen.checklist.output.words import page_of
+from limen.checklist.output.words import page_of, route_of
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 ROOT: Final = "%SRCROOT%"
@@ -67,7 +67,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 
 def _result(finding: Finding, places: "_Places", seen: "Counter[str]") -> dict[str, Any]:
-    about = f"{finding.method} {finding.route}: " if finding.route else ""
+    about = f"{route_of(finding)}: " if finding.route else ""
     location, elsewhere = places.of(finding.place)
     where = f" In {elsewhere}." if elsewhere else ""
     digest = hashlib.sha256("\0".join(finding.identity).encode()).hexdigest()[:32]

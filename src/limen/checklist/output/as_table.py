@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from limen.checklist.checking import Report
 from limen.checklist.findings import Finding, Rule, Severity
-from limen.checklist.output.words import counted, summary
+from limen.checklist.output.words import counted, route_of, summary
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from rich.console import Console
@@ -61,7 +61,7 @@ class _Report:
         shown = found if self.everything or len(found) <= SHORT + 1 else found[:SHORT]
         return [
             (
-                _clean(f"{each.method} {each.route}") if each.route else "",
+                _clean(route_of(each)),
                 _clean(f"{each.place.file}:{each.place.line}") if each.place.file else "",
                 "" if each.what == each.rule.title else _clean(each.what),
             )

@@ -1,12 +1,17 @@
 """The sentences of a report that all its forms share."""
 
 from limen.checklist.checking import Report
-from limen.checklist.findings import Rule, Severity
+from limen.checklist.findings import Finding, Rule, Severity
 
 
 def counted(count: int, what: str) -> str:
     """Return «1 route», «2 routes», «no routes»."""
     return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+
+
+def route_of(finding: Finding) -> str:
+    """Return the route as people write it, ``GET /orders``; empty where a finding is about none."""
+    return f"{finding.method or 'ANY'} {finding.route}" if finding.route else ""
 
 
 def page_of(rule: Rule) -> str:
