@@ -70,6 +70,7 @@ class Application(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
         learned: what this application showed, a few sentences.
         launcher: the text of a module that makes the application, where no function of its own does.
         environment: variables that it wants.
+        files: what else stands in the folder in which the check is run, such as a configuration.
         routes: how many, and how many of each standing.
         severities: how many findings of each.
         findings: how many findings of each rule.
@@ -87,6 +88,7 @@ class Application(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     learned: str = ""
     launcher: str = ""
     environment: dict[str, str] = {}
+    files: dict[str, str] = {}
     routes: dict[str, int] = {}
     severities: dict[str, int] = {}
     findings: dict[str, int] = {}
@@ -126,9 +128,9 @@ def as_toml(application: Application) -> str:
     lines += [f"requirements = {_listed(application.requirements)}"]
     if application.launcher:
         lines.append(f"launcher = '''\n{application.launcher.strip()}\n'''")
-    for name in ("environment", "routes", "severities", "findings"):
+    for name in ("environment", "files", "routes", "severities", "findings"):
         if values := getattr(application, name):
-            lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in values.items())]
+            lines += ["", f"[{name}]", *(f"{_key(key)} = {_value(value)}" for key, value in values.items())]
     if application.true:
         lines += ["", "[true]", *(f"{rule} = {_listed(places)}" for rule, places in sorted(application.true.items()))]
     for name in ("false", "missed"):
@@ -142,7 +144,13 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)  # every JSON string is a basic string of TOML
 
 
+def _key(text: str) -> str:
+    return text if text.replace("_", "").replace("-", "").isalnum() else _quoted(text)
+
+
 def _value(value: str | int) -> str:
+    if isinstance(value, str) and value.endswith("\n"):
+        return f"'''\n{value}'''"
     return _quoted(value) if isinstance(value, str) else str(value)
 
 

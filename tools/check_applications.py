@@ -129,8 +129,9 @@ def run_check(application: Application, programs: Path) -> Told:
     """
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("LIMEN_", "PYTHON"))}
     with tempfile.TemporaryDirectory(prefix="limen-application-") as folder:
-        if application.launcher:
-            Path(folder, f"{_LAUNCHER}.py").write_text(application.launcher, encoding="utf-8")
+        launcher = {f"{_LAUNCHER}.py": application.launcher} if application.launcher else {}
+        for name, text in (launcher | application.files).items():
+            Path(folder, name).write_text(text, encoding="utf-8")
         begin = time.monotonic()
         ended = subprocess.run(
             [str(programs / "limen"), "check", application.target, "--format", "json", "--timeout", "300"],

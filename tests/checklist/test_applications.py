@@ -126,6 +126,7 @@ def test_a_file_is_read_as_it_was_written() -> None:
         learned='It says "no" - and a \\ too.',
         launcher='from shop import make\n\napp = make("a")',
         environment={"SHOP_KEY": "k"},
+        files={"shop.yml": "sells:\n  - oak\n"},
         findings={"LC001": 30},
         true={"LC001": tuple(f"GET /a-long-path/{number}" for number in range(30))},
         missed=(Verdict("LC101", "a.py:3", "the text is joined from a list"),),
