@@ -1,4 +1,6 @@
-"""Install the built wheel as a user would, outside the checkout, and log in once with it over real HTTP.
+"""Install the built wheel as a user would, outside the checkout, and use it.
+
+One login over real HTTP; one check of an application of somebody who has nothing but limen and FastAPI.
 
 .venv/bin/python tools/check_wheel.py dist/limen-0.1.0-py3-none-any.whl
 """
@@ -24,6 +26,42 @@ ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_SECONDS = 60
 STOPS_WITHIN_SECONDS = 20
 # A machine's proxy has no business between this script and the server it started.
+SHOP = """
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+
+TOKENS = {}
+app = FastAPI()
+bearer = HTTPBearer()
+
+
+class Item(BaseModel):
+    title: str
+
+
+def current_account(given: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> str:
+    if given.credentials not in TOKENS:
+        raise HTTPException(status_code=401)
+    return TOKENS[given.credentials]
+
+
+@app.get("/me")
+def me(name: Annotated[str, Depends(current_account)]) -> str:
+    return name
+
+
+@app.get("/items")
+def items(name: Annotated[str, Depends(current_account)]) -> list[Item]:
+    return []
+
+
+@app.delete("/items/{item_id}")
+def delete(item_id: int) -> None: ...
+"""
+"""An application of somebody who has never heard of limen, with one route that nobody guards."""
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -39,23 +77,23 @@ def strangers(wheel: Path) -> set[str]:
     return packed - known
 
 
-def install(wheel: Path, place: Path) -> Path:
-    """Make an environment with the locked run requirements and the wheel; return its folder of programs."""
-    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-    pip = [
-        str(place / "bin" / "python"),
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--no-input",
-        "install",
-        "--quiet",
-    ]
+def fetch(place: Path) -> Path:
+    """Fetch the locked run requirements, checked against their hashes, into a folder; return it."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
     locked = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(ROOT / "requirements" / "run.txt")]
-    subprocess.run([*pip, *locked], check=True)
-    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
-    # The wheel's own metadata must agree with the lock, or a user's installation would differ from the tested one.
-    subprocess.run([str(place / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "check"], check=True)
+    subprocess.run([*pip, *locked, "--dest", str(place)], check=True)
+    return place
+
+
+def install(fetched: Path, place: Path, *wanted: str) -> Path:
+    """Make an environment with what is wanted and what that needs, of what was fetched; return its programs.
+
+    The wheel's own metadata decides what it needs: what it forgot is missing here as it would be for a user.
+    """
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    pip = [str(place / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    subprocess.run([*pip, "install", "--quiet", "--no-index", "--find-links", str(fetched), *wanted], check=True)
+    subprocess.run([*pip, "check"], check=True)
     return place / "bin"
 
 
@@ -135,6 +173,34 @@ def log_in(address: str, place: Path) -> str:
     return str(me["username"])
 
 
+def check_shop(programs: Path, place: Path) -> str:
+    """Check a stranger's application with the installed `limen check`; return what it took and what it found.
+
+    Raises:
+        RuntimeError: the open route was not found, or one that is guarded was.
+    """
+    (place / "shop.py").write_text(SHOP, encoding="utf-8")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("LIMEN_", "PYTHON"))}
+    started = time.monotonic()
+    ended = subprocess.run(
+        [str(programs / "limen"), "check", "shop:app", "--json"],
+        cwd=place,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    seconds = time.monotonic() - started
+    if ended.returncode != 1:
+        raise RuntimeError(f"limen check ended with {ended.returncode}: {ended.stderr}")
+    told = json.loads(ended.stdout)
+    open_routes = [f"{each['method']} {each['route']}" for each in told["findings"] if each["id"] == "LC001"]
+    if open_routes != ["DELETE /items/{item_id}"] or told["guarded"] != 2:
+        raise RuntimeError(f"limen check found {open_routes} of {ended.stdout}")
+    return f"{open_routes[0]} open in {told['routes']} routes after {seconds:.1f} s"
+
+
 def main() -> int:
     """Check the wheel named on the command line; return 0, or raise."""
     wheel = Path(sys.argv[1]).resolve(strict=True)
@@ -143,10 +209,14 @@ def main() -> int:
         raise RuntimeError(f"the wheel holds what the repository does not: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="limen-wheel-") as folder:
         place = Path(folder)
-        programs = install(wheel, place / "environment")
+        fetched = fetch(place / "fetched")
+        programs = install(fetched, place / "environment", f"{wheel}[server]")
         with demo(programs, place) as address:
             name = log_in(address, place)
         print(f"the wheel {wheel.name} installs, starts and let {name} log in")
+        (place / "shop").mkdir()
+        bare = install(fetched, place / "shop" / "environment", str(wheel), "fastapi")
+        print(f"without extras, limen check found {check_shop(bare, place / 'shop')}")
     return 0
 
 

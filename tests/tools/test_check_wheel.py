@@ -78,3 +78,26 @@ def test_files_from_nowhere_are_found(tmp_path: Path) -> None:
         for name in ("limen/py.typed", "limen/server/orders/orders.db", "limen-0.1.0.dist-info/RECORD"):
             archive.writestr(name, json.dumps(None))
     assert check_wheel.strangers(wheel) == {"limen/server/orders/orders.db"}
+
+
+@pytest.mark.parametrize(
+    ("code", "routes", "right"),
+    [
+        (1, ["DELETE /items/{item_id}"], True),
+        (0, ["DELETE /items/{item_id}"], False),
+        (1, [], False),
+        (1, ["DELETE /items/{item_id}", "GET /me"], False),
+    ],
+    ids=["found", "found and passed", "not found", "a guarded one, too"],
+)
+def test_the_check_of_a_stranger(tmp_path: Path, code: int, routes: list[str], right: bool) -> None:
+    """The open route of the stranger's application is to be found, no other, and is to fail."""
+    split = [each.split() for each in routes]
+    found = [{"id": "LC001", "method": method, "route": path} for method, path in split]
+    told = json.dumps({"findings": found, "guarded": 2, "routes": 7})
+    programs = program(tmp_path, f"print({told!r})\nraise SystemExit({code})\n")
+    if right:
+        assert "DELETE /items/{item_id} open in 7 routes" in check_wheel.check_shop(programs, tmp_path)
+    else:
+        with pytest.raises(RuntimeError):
+            check_wheel.check_shop(programs, tmp_path)
