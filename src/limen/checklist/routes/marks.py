@@ -56,10 +56,10 @@ def own_routes(app: Any) -> Iterator[Route]:
 
 
 def _guard(requirement: Requirement) -> Guard:
-    """Return limen's own requirement as a guard."""
-    asks = [f"role:{name}" for names in requirement.roles_any for name in names]
+    """Return limen's own requirement as a guard; alternatives are apart by a bar."""
+    asks = [f"role:{'|'.join(sorted(names))}" for names in requirement.roles_any]
     asks += [f"permission:{name}" for name in requirement.permissions_all]
-    asks += [f"permission:{name}" for names in requirement.permissions_any for name in names]
+    asks += [f"permission:{'|'.join(sorted(names))}" for names in requirement.permissions_any]
     asks += [f"policy:{question.action}" for question in requirement.questions]
     asks += ["code" for _ in requirement.checks]
     loads = any(question.load is not None for question in requirement.questions)
