@@ -125,7 +125,8 @@ async def lifespan(app):
 
 app = FastAPI(lifespan=lifespan)
 
-if refused == ["limen check imports without a network"] * 2:
+who = ("127.0.0.1:9", "example.com")
+if refused == [f"limen check imports without a network, and this wants to reach {each}" for each in who]:
     @app.get("/refused")
     def get(): ...
 """

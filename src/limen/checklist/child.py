@@ -1,31 +1,33 @@
-"""The process that imports the application: ``python -m limen.checklist.child MODULE:NAME FD``.
+"""The process that imports the application: ``python -P -m limen.checklist.child MODULE:NAME FD fill|plain SECONDS``.
 
 It writes what it found out to a file descriptor, as JSON. The application's own output goes elsewhere, so that nothing
 that it prints is taken for facts.
 """
 
+import faulthandler
+import math
 import os
+import resource
+import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from limen.checklist.facts import Broken
 from limen.checklist.haste import collect_rarely, remember_signatures
-from limen.checklist.importing import (
-    FilledEnvironment,
-    broken,
-    cut_off_network,
-    fill_settings,
-    fill_settings_of_limen,
-    inner_application,
-    load,
-    own_files,
-    placed,
-)
+from limen.checklist.importing import broken, cut_off_network, inner_application, load, own_files, placed
+from limen.checklist.intervening import intervene
+from limen.checklist.made_up import FilledEnvironment, fill_settings_of_limen, filling
 
 Tell = Callable[[str, object], None]
+
+CLOSED: Final = 71
+"""How the process ends where an import closed the file that facts are written to."""
+WHERE: Final = signal.SIGUSR1
+"""What asks the process to print where it stands."""
+_GRACE_SECONDS: Final = 30
 
 
 def find_out(target: str, tell: Tell, *, fill: bool) -> None:
@@ -42,14 +44,17 @@ def find_out(target: str, tell: Tell, *, fill: bool) -> None:
         # Not to clear it: whoever asks for a name that is not there is to get one.
         os.environ = environment  # type: ignore[assignment]  # noqa: B003
         faked = environment.faked
-        fill_settings(faked)
         fill_settings_of_limen(environment)
+    intervene({"pydantic_settings": filling(faked)} if fill else {})
     try:
         app = inner_application(load(target))
     except BaseException as error:  # sys.exit() and KeyboardInterrupt in an import, too, are the application's
-        tell("broken", broken(error, ""))
+        tell("broken", broken(error))
         return
-    _read(app, target, faked, tell)
+    try:
+        _read(app, target, faked, tell)
+    except Exception as error:  # an object that answers to everything, say: then that is the reason, and not silence
+        tell("broken", broken(error))
 
 
 def _read(app: Any, target: str, faked: list[str], tell: Tell) -> None:
@@ -69,21 +74,48 @@ def _read(app: Any, target: str, faked: list[str], tell: Tell) -> None:
     tell("application", msgspec.structs.replace(read, place=placed(target), files=files, faked=faked_once))
 
 
+def _limit(seconds: float) -> None:
+    """End by itself where whoever started this is gone; tell where it stands when asked; leave no image of memory."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(math.ceil(seconds) + _GRACE_SECONDS)
+    faulthandler.enable(all_threads=False)
+    faulthandler.register(WHERE, all_threads=False)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _teller(descriptor: int) -> Tell:
+    # Programs that the import runs do not get it.
+    os.set_inheritable(descriptor, False)
+    before = os.fstat(descriptor)
+
+    def tell(name: str, value: object) -> None:
+        message = memoryview(msgspec.json.encode({name: value}) + b"\n")
+        try:
+            # An import that closed it may have opened a file of its own under the same number.
+            if not os.path.samestat(before, os.fstat(descriptor)):
+                os._exit(CLOSED)
+            while message:
+                message = message[os.write(descriptor, message) :]
+        except OSError:
+            os._exit(CLOSED)
+
+    return tell
+
+
 def main() -> None:
     """Look at the application that the command line names, and write what was found."""
-    target, descriptor, fill = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "fill"
-    collect_rarely()
-    remember_signatures()
-    cut_off_network()
-    with os.fdopen(descriptor, "wb") as pipe:
-
-        def tell(name: str, value: object) -> None:
-            pipe.write(msgspec.json.encode({name: value}) + b"\n")
-            pipe.flush()
-
-        find_out(target, tell, fill=fill)
-    # Threads and hooks of the application are not waited for.
-    os._exit(0)
+    target, descriptor, fill, seconds = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "fill", float(sys.argv[4])
+    # What parses the command line at import finds none.
+    del sys.argv[1:]
+    try:
+        _limit(seconds)
+        collect_rarely()
+        remember_signatures()
+        cut_off_network()
+        find_out(target, _teller(descriptor), fill=fill)
+    finally:
+        # Threads and hooks of the application are not waited for.
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Imports an application without starting it: no network, no lifespan, and settings that are missing are made up.
+"""Imports an application without starting it: no network, no lifespan, no server.
 
 This runs in a child process of its own; see `limen.checklist.child`.
 """
@@ -7,44 +7,26 @@ import ast
 import importlib
 import inspect
 import os
-import secrets
+import re
+import socket
 import sys
 import traceback
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from limen.checklist.facts import Broken, Place
+from limen.checklist.intervening import no_network
+from limen.checklist.redacting import without_secrets
 from limen.checklist.routes.code import tree_of
 
-FAKE_SECRET: Final = "made-up-by-limen-check-0123456789abcdef0123456789abcdef"
-"""What stands in for a setting that is missing."""
-
-_NETWORK: Final = frozenset(
-    {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind"}
-)
-_BY_TYPE: Final[tuple[tuple[str, Any], ...]] = (
-    ("bool", "false"),
-    ("int", 60),
-    ("float", 60),
-    ("postgresdsn", "postgresql://made-up:made-up@made-up.invalid/made_up"),
-    ("redisdsn", "redis://127.0.0.1:1/0"),
-    ("anyurl", "https://made-up.invalid"),
-    ("anyhttpurl", "https://made-up.invalid"),
-    ("httpurl", "https://made-up.invalid"),
-    ("path", "."),
-    ("list", ["made-up"]),
-    ("set", ["made-up"]),
-    ("tuple", ["made-up"]),
-    ("dict", {"made-up": "made-up"}),
-)
-"""What a field of a settings class is given, by the beginning of its type's name."""
-
+_LOOKS_UP: Final = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
+_SPEAKS: Final = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind"})
+_LOCAL_SERVICE: Final = re.compile(r"pgsql|postgres|mysql|mariadb|redis|valkey|mongo|docker|containerd", re.IGNORECASE)
 _LIBRARIES: Final = ("site-packages", "dist-packages")
-
-
-class NoNetwork(OSError):
-    """Code that is imported wants to speak to somebody."""
+_OWN: Final = Path(__file__).parents[1]
+_FRAME: Final = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
+_LONGEST: Final = 500
 
 
 class NotFound(Exception):
@@ -52,132 +34,31 @@ class NotFound(Exception):
 
 
 def cut_off_network() -> None:
-    """Refuse every connection from now on, in this process, also from code that catches the error and tries again."""
+    """Refuse every connection from now on, in this process, also from code that catches the error and tries again.
+
+    What a program that an import runs does is not seen, nor what a library written in C does by itself.
+    """
+    here = {None, "", "localhost", "127.0.0.1", "::1", socket.gethostname()}
 
     def refuse(event: str, args: tuple[Any, ...]) -> None:
-        # Sockets of the local machine's kind, such as those of event loops, have no address of a network.
-        if event in _NETWORK and not (len(args) > 1 and isinstance(args[1], str | bytes)):
-            raise NoNetwork("limen check imports without a network")
+        if event in _LOOKS_UP and args[0] not in here:
+            raise no_network(str(args[0]))
+        # Sockets of the local machine's kind, such as those of event loops and logs, have no address of a network.
+        if event in _SPEAKS and _is_somebody(args[1]):
+            raise no_network(_told(args[1]))
 
     sys.addaudithook(refuse)
 
 
-class FilledEnvironment(MutableMapping[str, str]):
-    """The environment, in which every variable that is demanded exists.
-
-    Only ``os.environ["NAME"]`` is answered so; ``os.environ.get`` and ``in`` tell the truth, since they have a default.
-
-    Attributes:
-        faked: the names that were made up.
-    """
-
-    def __init__(self, real: MutableMapping[str, str]) -> None:
-        self._real = real
-        self.faked: list[str] = []
-
-    def __getitem__(self, name: str) -> str:
-        try:
-            return self._real[name]
-        except KeyError:
-            self.faked.append(name)
-            return made_up(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the variable, or the default: nothing is made up where somebody has one."""
-        return self._real.get(name, default)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._real
-
-    def __setitem__(self, name: str, value: str) -> None:
-        self._real[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self._real[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._real)
-
-    def __len__(self) -> int:
-        return len(self._real)
-
-    def copy(self) -> dict[str, str]:
-        """Return the variables that are there."""
-        return dict(self._real)
+def _is_somebody(address: object) -> bool:
+    if isinstance(address, str | bytes):
+        return bool(_LOCAL_SERVICE.search(os.fsdecode(address)))
+    return address is not None
 
 
-def fill_settings_of_limen(environment: FilledEnvironment) -> None:
-    """Make up what limen itself demands, which it asks for without a ``[…]``; the database is never opened."""
-    wanted = {
-        "LIMEN_DATABASE_URL": "sqlite:///made-up-by-limen-check.db",
-        "LIMEN_JWT_ACCESS_SECRET": secrets.token_urlsafe(48),
-        "LIMEN_JWT_REFRESH_SECRET": secrets.token_urlsafe(48),
-    }
-    for name in wanted.keys() - environment.keys():
-        environment[name] = wanted[name]
-        environment.faked.append(name)
-
-
-def made_up(name: str) -> str:
-    """Return a value for a setting by its name: an address where it sounds like one, a number, or a secret."""
-    lower = name.lower()
-    if "database" in lower or lower.endswith(("db_url", "db_uri", "dsn", "sqlalchemy_url")):
-        return "sqlite://"
-    if "redis" in lower or "valkey" in lower or "broker" in lower:
-        return "redis://127.0.0.1:1/0"
-    if lower.endswith(("url", "uri", "endpoint", "issuer", "origin")):
-        return "https://made-up.invalid"
-    if lower.endswith(("port", "_ttl", "timeout", "minutes", "seconds", "days", "size", "limit", "count", "workers")):
-        return "60"
-    if "email" in lower or "mail_from" in lower:
-        return "nobody@made-up.invalid"
-    return FAKE_SECRET
-
-
-def fill_settings(faked: list[str]) -> None:
-    """Make pydantic's settings classes start: required fields without a value get one by their type."""
-    settings = sys.modules.get("pydantic_settings") or _imported("pydantic_settings")
-    if settings is None:
-        return
-    original = settings.BaseSettings.__init__
-
-    def filled(self: Any, /, **given: Any) -> None:
-        from pydantic import ValidationError
-
-        for _ in range(3):
-            try:
-                original(self, **given)
-            except ValidationError as error:
-                missing = [
-                    each["loc"][0] for each in error.errors() if each["type"] == "missing" and len(each["loc"]) == 1
-                ]
-                if not missing:
-                    raise
-                for name in missing:
-                    given[str(name)] = _for_field(type(self), str(name))
-                    faked.append(str(name))
-            else:
-                return
-        original(self, **given)
-
-    settings.BaseSettings.__init__ = filled
-
-
-def _for_field(kind: Any, name: str) -> Any:
-    field = kind.model_fields.get(name)
-    for other, each in kind.model_fields.items():
-        if field is None and name in {each.alias, each.validation_alias, other.upper()}:
-            field = each
-    annotation = getattr(field, "annotation", str)
-    text = getattr(annotation, "__name__", str(annotation)).lower().removeprefix("typing.")
-    return next((value for prefix, value in _BY_TYPE if text.startswith(prefix)), None) or made_up(name)
-
-
-def _imported(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
+def _told(address: object) -> str:
+    parts = address[:2] if isinstance(address, tuple) else (address,)
+    return ":".join(str(each) for each in parts)
 
 
 def load(target: str) -> Any:
@@ -233,24 +114,42 @@ def inner_application(app: Any) -> Any:
     return app
 
 
-def broken(error: BaseException, said: str) -> Broken:
-    """Return why an import failed, with the innermost line of the application's own code."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if _is_own(each.filename)]
-    last = own[-1] if own else None
-    text = " ".join(str(error).split()) or "without a message"
-    return Broken(
-        f"{type(error).__name__}: {text[:500]}",
-        Place() if last is None else Place(last.filename, last.lineno or 0),
-        said,
-    )
+def broken(error: BaseException) -> Broken:
+    """Return why an import failed, with the innermost line of the application's own code; no value of a variable."""
+    frames = [(each.filename, each.lineno or 0) for each in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append((error.filename, error.lineno or 0))
+    text = " ".join(without_secrets(_message(error), os.environ).split()) or "without a message"
+    return Broken(f"{type(error).__name__}: {text[:_LONGEST]}", innermost(frames))
+
+
+def _message(error: BaseException) -> str:
+    # pydantic's errors quote what was given: of settings, that is what the environment keeps secret.
+    listed = getattr(error, "errors", None)
+    if type(error).__name__ == "ValidationError" and callable(listed):
+        try:
+            told = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in listed())
+            return f"for {getattr(error, 'title', 'a model')}: {told}"
+        except (TypeError, KeyError):
+            return "of a kind that is not known"
+    return str(error)
+
+
+def innermost(frames: Iterable[tuple[str, int]]) -> Place:
+    """Return the last of some lines that is the application's own; an empty place where none is."""
+    return next((Place(file, line) for file, line in reversed([*frames]) if _is_own(file)), Place())
+
+
+def innermost_of_dump(said: str) -> Place:
+    """Return the same for what Python's faulthandler prints of a process that crashes, or is asked where it stands."""
+    _, _, dump = said.rpartition("(most recent call first):")
+    return innermost(reversed([(each["file"], int(each["line"])) for each in _FRAME.finditer(dump)]))
 
 
 def _is_own(file: str) -> bool:
     path = Path(file)
-    return (
-        path.suffix == ".py" and not any(each in path.parts for each in (*_LIBRARIES, "limen")) and not is_stdlib(path)
-    )
+    is_library = any(each in path.parts for each in _LIBRARIES) or path.is_relative_to(_OWN)
+    return path.suffix == ".py" and not is_library and not is_stdlib(path)
 
 
 def is_stdlib(path: Path) -> bool:

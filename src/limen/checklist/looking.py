@@ -1,18 +1,30 @@
 """Looks at an application in a child process with a time limit, and brings back facts."""
 
 import os
+import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any, Final
 
 import msgspec
 
+from limen.checklist.child import CLOSED, WHERE
 from limen.checklist.facts import Application, Broken
+from limen.checklist.importing import innermost_of_dump
+from limen.checklist.made_up import guess, guessed
+from limen.checklist.redacting import file_of_settings, without_secrets
 
-_SAID: Final = 2000
+_SAID: Final = 8_000
+_DUMPED_SECONDS: Final = 3.0
+_MOST_GUESSES: Final = 24
+_DUMP: Final = b"(most recent call first):"
+
+Meanwhile = Callable[[tuple[str, ...]], None]
 
 
 class _Told(msgspec.Struct):
@@ -21,78 +33,160 @@ class _Told(msgspec.Struct):
     broken: Broken | None = None
 
 
-def look_at(
-    target: str, *, timeout: float = 60.0, meanwhile: Callable[[tuple[str, ...]], None] | None = None
-) -> Application | Broken:
+def look_at(target: str, *, timeout: float = 60.0, meanwhile: Meanwhile | None = None) -> Application | Broken:
     """Import an application in a process of its own, and return what is known of it.
 
-    It is imported first as it is, and once more with settings made up where that failed: secrets that are missing in
+    It is imported first as it is. Where that failed, settings that are missing are made up: secrets that are missing in
     CI are no reason not to look.
 
     Args:
         target: ``MODULE:NAME``; the current folder is on the path.
-        timeout: seconds for each of the two.
+        timeout: seconds for the import as it is, and seconds for all attempts with settings made up.
         meanwhile: called with the application's own files as soon as they are known, while its routes are read.
     """
-    found = _look(target, "plain", timeout, meanwhile)
-    if isinstance(found, Broken):
-        again = _look(target, "fill", timeout, meanwhile)
-        # With its settings it came further: then there is no such name in it, or no application.
-        if isinstance(again, Application) or _is_imported(again):
-            return again
-    return found
+    attempt = _Attempt(target, meanwhile)
+    first = attempt.look("plain", {}, timeout)
+    if isinstance(first, Application) or attempt.was_late():
+        return first
+    deadline = time.monotonic() + timeout
+    tried: dict[str, int] = {}
+    for _ in range(_MOST_GUESSES):
+        found = attempt.look("fill", guessed(tried), max(1.0, deadline - time.monotonic()))
+        if isinstance(found, Application):
+            return msgspec.structs.replace(found, faked=(*tried, *found.faked))
+        if attempt.was_late() or not guess(found.reason, tried, os.environ):
+            return _both(first, found)
+    return first
 
 
-def _is_imported(broken: Broken) -> bool:
-    return broken.reason.startswith("NotFound:") or "not a FastAPI or Starlette application" in broken.reason
+def _both(first: Broken, found: Broken) -> Broken:
+    """Return why it failed as it is, and what came next where its settings were made up."""
+    if found.reason == first.reason:
+        return first
+    return msgspec.structs.replace(first, reason=f"{first.reason}; and with settings made up: {found.reason}")
 
 
-def _look(
-    target: str, fill: str, timeout: float, meanwhile: Callable[[tuple[str, ...]], None] | None
-) -> Application | Broken:
-    reading, writing = os.pipe()
-    with os.fdopen(reading, "rb") as pipe, tempfile.TemporaryFile() as said:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - this Python, this module
-                [sys.executable, "-m", "limen.checklist.child", target, str(writing), fill],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                pass_fds=(writing,),
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            )
-        finally:
-            os.close(writing)
-        found = _told(process, pipe, timeout, meanwhile)
-        said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID))
-        return msgspec.structs.replace(found, said=said.read().decode(errors="replace"))
+class _Attempt:
+    """Attempts to look at one application."""
 
+    def __init__(self, target: str, meanwhile: Meanwhile | None) -> None:
+        self._is_late = False
+        self._target = target
+        self._meanwhile = meanwhile
 
-def _told(
-    process: subprocess.Popen[bytes],
-    pipe: IO[bytes],
-    timeout: float,
-    meanwhile: Callable[[tuple[str, ...]], None] | None,
-) -> Application | Broken:
-    """Return what the child wrote; it is killed at the end of its time."""
-    timer = threading.Timer(timeout, process.kill)
-    timer.start()
-    found: Any = None
-    try:
+    def was_late(self) -> bool:
+        """Tell whether the last one took longer than it may."""
+        return self._is_late
+
+    def look(self, fill: str, made_up: Mapping[str, str], timeout: float) -> Application | Broken:
+        """Import it once; end whatever that has started."""
+        self._is_late = False
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb") as pipe:
+            command = [sys.executable, "-P", "-m", "limen.checklist.child", self._target, str(writing), fill]
+            try:
+                process = subprocess.Popen(  # noqa: S603 - this Python, this module
+                    [*command, f"{timeout:f}"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(writing,),
+                    env={**os.environ, **made_up, "PYTHONDONTWRITEBYTECODE": "1"},
+                    # A group of its own, so that what the import leaves behind ends with it; and without a terminal.
+                    start_new_session=True,
+                )
+            finally:
+                os.close(writing)
+            said = _Said(process.stdout)
+            timer = threading.Timer(timeout, self._end_late, (process, said))
+            timer.daemon = True
+            timer.start()
+            try:
+                found = self._read(pipe)
+            finally:
+                timer.cancel()
+                # Where it is late already, whoever ends it asks where it stands first.
+                if self._is_late:
+                    timer.join()
+                _end(process)
+        return self._judged(found, process, said, timeout)
+
+    def _end_late(self, process: "subprocess.Popen[bytes]", said: "_Said") -> None:
+        self._is_late = True
+        with suppress(ProcessLookupError):
+            process.send_signal(WHERE)
+            said.wait_for(_DUMP, _DUMPED_SECONDS)
+        _end(process)
+
+    def _read(self, pipe: IO[bytes]) -> Application | Broken | None:
+        """Return what the child tells; not to the end of the pipe, which what it has started may hold open."""
         for line in pipe:
-            told = msgspec.json.decode(line, type=_Told)
-            found = told.application or told.broken
-            if told.files is not None and meanwhile is not None:
-                meanwhile(told.files)
-        process.wait()
-    finally:
-        in_time = timer.is_alive()
-        timer.cancel()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    if found is not None:
-        return found  # type: ignore[no-any-return]
-    if not in_time:
-        return Broken(f"the import took longer than {timeout:g} s")
-    return Broken(f"the process that imported it ended with {process.returncode}")
+            try:
+                told = msgspec.json.decode(line, type=_Told)
+            except msgspec.MsgspecError:
+                return Broken("what the process that imported it wrote cannot be read")
+            if told.files is not None and self._meanwhile is not None:
+                self._meanwhile(told.files)
+            if told.application is not None:
+                return told.application
+            if told.broken is not None:
+                return told.broken
+        return None
+
+    def _judged(
+        self, found: Application | Broken | None, process: "subprocess.Popen[bytes]", said: "_Said", timeout: float
+    ) -> Application | Broken:
+        text = said.text()
+        place = innermost_of_dump(text)
+        if found is None and self._is_late:
+            found = Broken(f"the import took longer than {timeout:g} s", place)
+        elif found is None:
+            found = Broken(f"the process that imported it {_ended(process.returncode)}", place)
+        environment = {**file_of_settings(Path.cwd()), **os.environ}
+        return msgspec.structs.replace(found, said=without_secrets(text, environment))
+
+
+def _ended(code: int) -> str:
+    if code == CLOSED:
+        return "had its files closed by it"
+    if code < 0:
+        with suppress(ValueError):
+            return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with {code}"
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End the process and its group: what it has started, and did not give a session of its own."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class _Said:
+    """What a process prints, of which only the end is kept: it may be more than there is room for."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._end = b""
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+
+    def _keep(self) -> None:
+        with suppress(OSError, ValueError):
+            while piece := self._stream.read1(65_536):
+                with self._changed:
+                    self._end = (self._end + piece)[-_SAID:]
+                    self._changed.notify_all()
+
+    def wait_for(self, words: bytes, seconds: float) -> None:
+        """Wait until something was said, and a moment for the rest of it."""
+        with self._changed:
+            if self._changed.wait_for(lambda: words in self._end, seconds):
+                self._changed.wait(0.1)
+
+    def text(self) -> str:
+        """Return the end of what was said, when nobody says any more."""
+        self._thread.join(_DUMPED_SECONDS)
+        with self._changed:
+            return self._end.decode(errors="replace")

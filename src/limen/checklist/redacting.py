@@ -1,0 +1,50 @@
+"""Takes secrets of the environment out of what is told of an import that failed: errors and logs quote settings."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from limen.checklist.source.words import is_secret
+
+_SHORTEST: Final = 8
+_SHORTEST_SECRET: Final = 4
+_USERINFO: Final = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s'\"]*@")
+_ASSIGNED: Final = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
+_LARGEST: Final = 256 * 1024
+
+
+def without_secrets(text: str, environment: Mapping[str, str]) -> str:
+    """Return a text in which the values of variables, and passwords in addresses, are not there any more.
+
+    Args:
+        text: the message of an error, or what was printed.
+        environment: the variables; a value that is a path, a number or a short word stays, where the name of the
+            variable does not say that it is a secret.
+    """
+    for value, name in sorted(_told_apart(environment), key=lambda pair: -len(pair[0])):
+        text = text.replace(value, f"${name}")
+    return _USERINFO.sub(r"\1…@", text)
+
+
+def _told_apart(environment: Mapping[str, str]) -> set[tuple[str, str]]:
+    found = set()
+    for name, value in environment.items():
+        shortest = _SHORTEST_SECRET if is_secret(name) else _SHORTEST
+        is_path = value.startswith(("/", ".", "~")) and not is_secret(name)
+        if len(value) >= shortest and not is_path and not (value.isdigit() and not is_secret(name)):
+            found.add((value, name))
+            # The Python form of a text with quotes or line ends is another one, and so is a part of a longer log line.
+            found.update((line, name) for line in value.splitlines() if len(line) >= _SHORTEST)
+    return found
+
+
+def file_of_settings(folder: Path) -> dict[str, str]:
+    """Return what the ``.env`` of a folder assigns; nothing where there is none that can be read."""
+    path = folder / ".env"
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() and path.stat().st_size <= _LARGEST else ""
+    except (OSError, ValueError):
+        return {}
+    found = (_ASSIGNED.match(line) for line in text.splitlines())
+    return {each[1]: each[2].strip("'\"") for each in found if each is not None}
