@@ -1,5 +1,7 @@
 """How often recovery may be asked for, and what it does to the counts of logins."""
 
+from itertools import count
+
 import pytest
 
 from limen.core.rates import Rate
@@ -39,12 +41,67 @@ def test_links_are_limited_by_network(world: World) -> None:
 
 def test_verification_is_limited_by_account(world: World) -> None:
     """Twenty links in an hour; another account gets its own."""
-    world.register(verify=False)
+    world.register("ada", None)
     headers = world.bearer()
     asked = [world.client.post("/auth/email/verification", headers=headers).status_code for _ in range(21)]
     assert asked == [202] * 20 + [429]
-    world.register("bob", None)
+    world.register("bob")
     assert world.client.post("/auth/email/verification", headers=world.bearer("bob")).status_code == 202
+
+
+@pytest.mark.parametrize("address", ["third@example.org", ADDRESS])
+def test_mails_to_one_address_are_limited_whoever_asks(world: World, address: str) -> None:
+    """Ten in an hour, by registrations, verifications and changes together, whether the address is anybody's or not."""
+    world.register()
+    sent = 1 if address == ADDRESS else 0
+    spelled = address.replace("example", "EXAMPLE")
+
+    def registered(at: int) -> int:
+        body = {"username": f"eve-{at}", "password": PASSWORD, "email": spelled if at % 2 else address}
+        return world.client.post("/auth/register", json=body).status_code
+
+    assert [registered(at) for at in range(6 - sent)] == [201] * (6 - sent)
+    eve = world.bearer("eve-1")
+    assert [world.client.post("/auth/email/verification", headers=eve).status_code for _ in range(2)] == [202] * 2
+    world.register("bob", None)
+    bob = world.bearer("bob")
+    body = {"email": spelled, "current_password": PASSWORD}
+    assert [world.client.post("/auth/email", json=body, headers=bob).status_code for _ in range(2)] == [202] * 2
+
+    answer = world.client.post("/auth/email", json=body, headers=bob)
+    assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+    assert answer.headers["ratelimit-policy"] == '"mail-recipient";q=10;w=3600'
+    assert world.client.post("/auth/email/verification", headers=eve).status_code == 429
+    assert registered(20) == 429
+    other = {**body, "email": "other@example.org"}
+    assert world.client.post("/auth/email", json=other, headers=bob).status_code == 202
+
+
+def test_mails_by_administrators_are_limited_by_recipient(world: World) -> None:
+    """Ten in an hour to one address, over all accounts that it is given to; strangers use up none of these."""
+    world.register("chief", None)
+    chief = world.call(world.gate.accounts.by_username, "chief").id
+
+    async def grant() -> None:
+        await world.gate.roles.grant(Operator("cli"), chief, ["chief"])
+
+    world.call(grant)
+    headers = world.bearer("chief")
+
+    def invited(at: int, address: str = "third@example.org") -> tuple[int, str]:
+        body: dict[str, object] = {"username": f"new-{at}", "password": None, "email": address, "roles": []}
+        answer = world.client.post("/admin/api/accounts", json=body, headers=headers)
+        return answer.status_code, answer.json().get("id", "")
+
+    for at in range(10):
+        body = {"username": f"eve-{at}", "password": PASSWORD, "email": "third@example.org"}
+        assert world.client.post("/auth/register", json=body).status_code == 201
+    made = [invited(at) for at in range(8)]
+    assert [status for status, _ in made] == [201] * 8
+    starts = [f"/admin/api/accounts/{made[at][1]}/start-reset" for at in range(3)]
+    assert [world.client.post(at, headers=headers).status_code for at in starts] == [202, 202, 429]
+    assert invited(20)[0] == 429
+    assert invited(21, "other@example.org")[0] == 201
 
 
 def test_starting_a_reset_is_limited_by_account(world: World) -> None:
@@ -87,8 +144,10 @@ def test_the_present_password_is_not_guessed_by_way_of_the_address(world: World)
     world.register()
     headers = world.bearer()
 
+    addresses = count()
+
     def by_address(current: str) -> int:
-        body = {"email": "new@example.org", "current_password": current}
+        body = {"email": f"new-{next(addresses)}@example.org", "current_password": current}
         return world.client.post("/auth/email", json=body, headers=headers).status_code
 
     def by_password(current: str) -> int:

@@ -113,6 +113,10 @@ class AccountService:
         notice = self.notice(kind, origin)
         return None if notice is None else replace(notice, account_id=account_id, data={**notice.data, **more})
 
+    def recipient(self, email: str | None) -> str | None:
+        """Return the address that a mail goes to when an account is made with it; None where none is sent."""
+        return None if self._notices is None or email is None else self.address(email)
+
     async def create(
         self,
         username: str,

@@ -16,7 +16,7 @@ from typing import Final
 
 from limen.authz.administration import Administration
 from limen.authz.authority import Authority, judged
-from limen.core.errors import Conflict, InvalidCredentials, LinkInvalid, OwnRequest
+from limen.core.errors import Conflict, InvalidCredentials, LinkInvalid, NotFound, OwnRequest
 from limen.core.events import NOWHERE, Event, EventName, EventSink, Origin, Outcome
 from limen.core.ids import uuid7
 from limen.core.mails import ClaimedMail, MailFailed, MailKind, NewMail
@@ -92,6 +92,13 @@ class RecoveryService:
     def compared(self, email: str) -> str:
         """Return an address as it is compared; what is none, as it is."""
         return self._accounts.address(email) or email
+
+    async def recipient_of(self, account_id: str) -> str | None:
+        """Return the address that a link for an account goes to; None where there is none, or no such account."""
+        try:
+            return (await self._accounts.by_id(account_id)).email
+        except NotFound:
+            return None
 
     # --- asking
 

@@ -22,6 +22,7 @@ class Purpose(StrEnum):
     EXCHANGE = "sso-exchange"
     PROVIDER_LOGOUT = "sso-logout"
     EXPORT = "export"
+    INVITE = "invite"
 
 
 _QUARTER: Final = 900
@@ -48,6 +49,9 @@ BY_KEY: Final[Mapping[Purpose, Rate]] = MappingProxyType(
     }
 )
 """How often it may be asked for one account, or one identifier."""
+RECIPIENT: Final = "mail-recipient"
+BY_RECIPIENT: Final = Rate(10, _HOUR)
+"""Mails with a link that go to one address, whoever has it, and for however many accounts they are asked for."""
 
 
 class RequestThrottle:
@@ -64,13 +68,16 @@ class RequestThrottle:
         self._nearby = nearby
         self._by_network = {**BY_NETWORK, Purpose.REGISTER: register}
 
-    async def count(self, purpose: Purpose, *, address: str | None = None, key: str | None = None) -> None:
+    async def count(
+        self, purpose: Purpose, *, address: str | None = None, key: str | None = None, recipient: str | None = None
+    ) -> None:
         """Count a request before it is answered.
 
         Args:
             purpose: what is asked for.
             address: of the client, which is counted by its network; empty where nobody's is known.
             key: for whom: an account's id, or an identifier as it is compared, whether there is one of it or not.
+            recipient: the e-mail address that a link would go to, as it is compared: perhaps a third party's.
 
         Raises:
             RateLimited: there were too many.
@@ -81,6 +88,8 @@ class RequestThrottle:
             limits.append(Limit(f"{purpose}-network", network_of(address), self._by_network[purpose]))
         if key is not None and purpose in BY_KEY:
             limits.append(Limit(purpose.value, key, BY_KEY[purpose]))
+        if recipient is not None:
+            limits.append(Limit(RECIPIENT, recipient, BY_RECIPIENT))
         await self._throttle.count(*limits)
 
     async def admit(self, purpose: Purpose, address: str) -> Counted:
@@ -98,3 +107,11 @@ class RequestThrottle:
     async def granted(self, counted: Counted) -> None:
         """Take out what was granted."""
         await self._nearby.give_back(counted.backs)
+
+
+def by_administrator(recipient: str | None) -> str | None:
+    """Return what mails that administrators have sent to an address are counted by.
+
+    No address has NUL in it: whoever gives the address for an account of their own uses up none of these.
+    """
+    return None if recipient is None else f"administrator\0{recipient}"

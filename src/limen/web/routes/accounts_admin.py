@@ -11,6 +11,7 @@ from limen.features.accounts.administration import AccountAdministration
 from limen.features.accounts.service import AccountService, AccountView
 from limen.features.roles.permissions import PermissionService
 from limen.features.sessions.service import SessionService
+from limen.features.throttling.requests import Purpose, RequestThrottle, by_administrator
 from limen.web.body import read_json
 from limen.web.disconnect import while_connected
 from limen.web.routes.endpoint import Endpoint, Routes, endpoint, json_answer, no_content, origin_of, principal_of
@@ -86,13 +87,14 @@ def account_admin_routes(
     administration: AccountAdministration,
     sessions: SessionService,
     granted: PermissionService,
+    throttle: RequestThrottle,
     *,
     prefix: str,
 ) -> Routes:
     """Make the endpoints of accounts under ``prefix``. Each is asked live, and by permission."""
     path = f"{prefix}/accounts"
     return {
-        path: {"GET": _listing(accounts), "POST": _making(administration, path)},
+        path: {"GET": _listing(accounts), "POST": _making(administration, accounts, throttle, path)},
         f"{path}/{{id}}": {
             "GET": _showing(accounts, granted),
             "PATCH": _changing(administration),
@@ -121,7 +123,9 @@ def _listing(accounts: AccountService) -> Endpoint:
     return list_accounts
 
 
-def _making(administration: AccountAdministration, path: str) -> Endpoint:
+def _making(
+    administration: AccountAdministration, accounts: AccountService, throttle: RequestThrottle, path: str
+) -> Endpoint:
     @live
     @interactive
     @permissions(Administration.ACCOUNTS_WRITE)
@@ -129,8 +133,10 @@ def _making(administration: AccountAdministration, path: str) -> Endpoint:
     async def make_account(request: Request) -> Response:
         """Make an account; its roles only as far as the caller may grant them."""
         body = await read_json(request.scope, request.receive, NewAccountBody)
+        principal = principal_of(request)
+        await throttle.count(Purpose.INVITE, recipient=by_administrator(accounts.recipient(body.email)))
         making = administration.create(
-            principal_of(request),
+            principal,
             body.username,
             body.password,
             email=body.email,
@@ -252,7 +258,7 @@ def account_admin_paths(prefix: str) -> Paths:
                 "The accounts", {200: listed(account)}, *GUARDED, 422, parameters=(*PAGE, search), security=BEARER
             ),
             "post": operation(
-                "Make an account", {201: account}, *GUARDED, *BODY_PROBLEMS, 409, body=new, security=BEARER
+                "Make an account", {201: account}, *GUARDED, *BODY_PROBLEMS, 409, 429, body=new, security=BEARER
             ),
         },
         f"{path}/{{id}}": {

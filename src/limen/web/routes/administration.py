@@ -58,7 +58,12 @@ def administration_routes(services: Administered) -> Routes:
     return {
         **role_routes(services.roles, prefix=PREFIX),
         **account_admin_routes(
-            services.accounts, services.administration, services.sessions, services.permissions, prefix=PREFIX
+            services.accounts,
+            services.administration,
+            services.sessions,
+            services.permissions,
+            services.throttling.requests,
+            prefix=PREFIX,
         ),
         **grant_routes(services.roles, services.permissions, prefix=PREFIX),
         **event_routes(services.events, prefix=PREFIX),

@@ -12,7 +12,7 @@ from limen.core import metrics
 from limen.core.errors import BadRequest, LimenError
 from limen.features.recovery.service import RecoveryService
 from limen.features.throttling.building import Throttling
-from limen.features.throttling.requests import Purpose, RequestThrottle
+from limen.features.throttling.requests import Purpose, RequestThrottle, by_administrator
 from limen.web.body import read_body, read_json
 from limen.web.disconnect import while_connected
 from limen.web.guard.state import state_of
@@ -83,7 +83,8 @@ def recovery_routes(recovery: RecoveryService, throttling: Throttling, *, prefix
         principal = principal_of(request)
         body = await read_json(request.scope, request.receive, EmailChange)
         origin = origin_of(request)
-        await throttle.count(Purpose.VERIFY, address=origin.address, key=principal.sub)
+        recipient = recovery.compared(body.email)
+        await throttle.count(Purpose.VERIFY, address=origin.address, key=principal.sub, recipient=recipient)
         async with throttling.logins.guess(principal.sub):
             changing = recovery.change_email(principal.sub, body.email, body.current_password, origin=origin)
             await while_connected(request.receive, changing)
@@ -96,7 +97,8 @@ def recovery_routes(recovery: RecoveryService, throttling: Throttling, *, prefix
         """Send the link for the present address once more."""
         principal = principal_of(request)
         origin = origin_of(request)
-        await throttle.count(Purpose.VERIFY, address=origin.address, key=principal.sub)
+        recipient = await recovery.recipient_of(principal.sub)
+        await throttle.count(Purpose.VERIFY, address=origin.address, key=principal.sub, recipient=recipient)
         await recovery.ask_verification(principal.sub, origin=origin)
         return _accepted()
 
@@ -120,7 +122,8 @@ def start_routes(recovery: RecoveryService, throttle: RequestThrottle, *, prefix
         """Send a link to the account's address."""
         account_id = str(request.path_params["id"])
         # No address has NUL in it: whoever types the id where an address belongs uses up nothing of this account's.
-        await throttle.count(Purpose.RESET, key=f"account\0{account_id}")
+        recipient = by_administrator(await recovery.recipient_of(account_id))
+        await throttle.count(Purpose.RESET, key=f"account\0{account_id}", recipient=recipient)
         await recovery.start(principal_of(request), account_id, origin=origin_of(request))
         return _accepted()
 
