@@ -21,7 +21,7 @@ MOST_FALSE: Final = 0.10
 _INTRODUCTION: Final = """\
 # `limen check` on applications of others
 
-The check was run on applications and servers from PyPI whose authors wrote them without knowing of it, each installed
+The check was run on published applications and servers whose authors wrote them without knowing of it, each installed
 as its users install it. Every finding was read in the code that it is about, and is *true* or *false*:
 
 - **True**: what it says about the code is so, and a careful reviewer would want it asked. An open route of a server
