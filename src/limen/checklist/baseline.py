@@ -9,15 +9,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from limen.checklist.catalogue import BAD_ACCEPTANCE
 from limen.checklist.findings import Finding
 from limen.core.errors import ConfigurationError
 
 FORMAT: Final = 1
+_PARTS: Final = 5
 
 
 def written(findings: Iterable[Finding]) -> str:
-    """Return the text of a baseline: a finding a line, in order."""
-    listed = sorted(each.identity for each in findings)
+    """Return the text of a baseline: a finding a line, in order.
+
+    What is wrong with an acceptance is not taken in: it would be silent for ever, which acceptances are not to be.
+    """
+    listed = sorted(each.identity for each in findings if each.rule != BAD_ACCEPTANCE)
     lines = ",\n".join("    " + json.dumps(each, ensure_ascii=False) for each in listed)
     return f'{{\n  "format": {FORMAT},\n  "findings": [\n{lines}\n  ]\n}}\n'
 
@@ -30,13 +35,25 @@ def read(path: Path) -> "Counter[tuple[str, ...]]":
     """
     try:
         told: Any = json.loads(path.read_text(encoding="utf-8"))
-        if told["format"] == FORMAT:
-            return Counter(tuple(str(part) for part in each) for each in told["findings"])
+        if told["format"] == FORMAT and all(_is_identity(each) for each in told["findings"]):
+            return Counter(tuple(each) for each in told["findings"])
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read. Write it with --write-baseline {path}.") from error
     except (ValueError, KeyError, TypeError):
         pass
     raise ConfigurationError(f"{path} is no baseline of this format. Write it anew with --write-baseline {path}.")
+
+
+def _is_identity(entry: object) -> bool:
+    return isinstance(entry, list) and len(entry) == _PARTS and all(isinstance(part, str) for part in entry)
+
+
+def gone(
+    findings: Iterable[Finding], known: "Counter[tuple[str, ...]]", asked: frozenset[str]
+) -> "Counter[tuple[str, ...]]":
+    """Return what a baseline has, of rules that were asked, and nothing finds any more."""
+    left = known - Counter(each.identity for each in findings)
+    return Counter({identity: count for identity, count in left.items() if identity[0] in asked})
 
 
 def without(findings: Iterable[Finding], known: "Counter[tuple[str, ...]]") -> tuple[list[Finding], int]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ import typer
 
 from limen.cli import check_options as options
 from limen.cli.check_options import FailOn, Form
-from limen.cli.exits import Exit, UsageError
+from limen.cli.exits import Exit, Unfinished, UsageError
 from limen.cli.terminal import note, say, show_json
+from limen.core.errors import ConfigurationError, LimenError
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.checklist.checking import Report
@@ -59,13 +61,14 @@ def check(
         raise typer.BadParameter("--locked is about --lock FILE")
     asked = _asked(only or [], ignore or [])
     known = _known(baseline)
-    report = _with_rules(_looked_at(_named(target), timeout=timeout, source=source), asked)
+    form = Form.JSON if json else form
+    report = _with_rules(_looked_at(_named(target), form, timeout=timeout, source=source), asked)
     if write_baseline is not None:
         _write_baseline(report, write_baseline)
         return
-    report, before = _without(report, known)
+    report, before = _without(report, known, asked if source else frozenset())
     is_stale = _locked(report, lock, check=locked) if lock is not None else False
-    _print(report, Form.JSON if json else form, before=before, not_asked=_count() - len(asked), everything=everything)
+    _print(report, form, before=before, not_asked=_count() - len(asked), everything=everything)
     if is_stale or _fails(report, fail_on):
         raise typer.Exit(Exit.REFUSED)
 
@@ -117,19 +120,25 @@ def _named(target: str | None) -> str:
     raise UsageError("Which application?", "Here are: " + ", ".join(f"limen check {each}" for each in found[:6]))
 
 
-def _looked_at(target: str, *, timeout: float, source: bool) -> "Report":
+def _looked_at(target: str, form: Form, *, timeout: float, source: bool) -> "Report":
     """Return the report.
 
     Raises:
         UsageError: the application cannot be looked at; the reason is said, and what to do.
+        Unfinished: limen failed. Exit code 1 would tell of findings.
     """
     from limen.checklist.checking import check as checked
     from limen.checklist.facts import Broken
 
     with _busy(f"importing {target}, and reading its routes"):
-        found = checked(target, timeout=timeout, with_source=source)
+        try:
+            found = checked(target, timeout=timeout, with_source=source)
+        except (LimenError, ConfigurationError):
+            raise
+        except Exception as error:
+            raise Unfinished from error
     if isinstance(found, Broken):
-        raise _unusable(target, found)
+        raise _unusable(target, found, form)
     if found.application.faked:
         made_up = found.application.faked
         more = f" and {len(made_up) - 8} more" if len(made_up) > 8 else ""
@@ -150,7 +159,8 @@ def _busy(text: str) -> Iterator[None]:
         yield
 
 
-def _unusable(target: str, broken: "Broken") -> UsageError:
+def _unusable(target: str, broken: "Broken", form: Form) -> UsageError:
+    """Return why an application cannot be looked at, and print it where a program reads the report."""
     from limen.checklist.suggesting import advice
 
     where = f" ({broken.place.file}:{broken.place.line})" if broken.place.file else ""
@@ -160,7 +170,18 @@ def _unusable(target: str, broken: "Broken") -> UsageError:
     # What pydantic adds to each line of its errors says nothing of the application.
     reason = re.sub(r" \[type=.*?\](?= |$)| For further information visit \S+", "", broken.reason)
     reason = reason.removeprefix("NotFound: ")
-    return UsageError(f"{target} cannot be checked: {reason}{where}", advice(target, broken, Path.cwd()))
+    text, hint = f"{target} cannot be checked: {reason}{where}", advice(target, broken, Path.cwd())
+    if form is Form.JSON:
+        from limen.checklist.output.as_json import broken_as_json
+
+        show_json(broken_as_json(target, reason, broken.place, hint))
+    elif form is Form.SARIF:
+        from importlib.metadata import version
+
+        from limen.checklist.output.as_sarif import broken_as_sarif
+
+        show_json(broken_as_sarif(text, version("limen")))
+    return UsageError(text, hint)
 
 
 def _with_rules(report: "Report", asked: frozenset[str]) -> "Report":
@@ -174,29 +195,34 @@ def _with_rules(report: "Report", asked: frozenset[str]) -> "Report":
     )
 
 
-def _known(baseline: Path | None) -> "dict[tuple[str, ...], int]":
+def _known(baseline: Path | None) -> "Counter[tuple[str, ...]]":
     """Return what a baseline has, before anything is imported: a file that is wrong is told at once."""
     from limen.checklist.baseline import read
 
-    return {} if baseline is None else dict(read(baseline))
+    return Counter() if baseline is None else read(baseline)
 
 
 def _write_baseline(report: "Report", path: Path) -> None:
     from limen.checklist.baseline import written
+    from limen.checklist.catalogue import BAD_ACCEPTANCE
 
     path.write_text(written(report.findings), encoding="utf-8")
-    note(f"{path} has {len(report.findings)} findings: check with --baseline {path}")
+    left_out = sum(each.rule == BAD_ACCEPTANCE for each in report.findings)
+    note(f"{path} has {len(report.findings) - left_out} findings: check with --baseline {path}")
+    if left_out:
+        note(f"{left_out} of {BAD_ACCEPTANCE.id} are not in it: write down why, and until when")
 
 
-def _without(report: "Report", known: "dict[tuple[str, ...], int]") -> "tuple[Report, int]":
-    """Return a report without what is known, and how many findings that were."""
-    from collections import Counter
-
+def _without(report: "Report", known: "Counter[tuple[str, ...]]", asked: frozenset[str]) -> "tuple[Report, int]":
+    """Return a report without what is known, and how many findings that were; tell what is known and was not found."""
     from msgspec.structs import replace
 
-    from limen.checklist.baseline import without
+    from limen.checklist.baseline import gone, without
 
-    new, before = without(report.findings, Counter(known))
+    over = gone(report.findings, known, asked).total()
+    if over:
+        note(f"{over} of the findings in the baseline are gone: write it anew, or they may come back in silence")
+    new, before = without(report.findings, known)
     return replace(report, findings=tuple(new)), before
 
 

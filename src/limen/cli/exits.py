@@ -44,9 +44,13 @@ class Refused(Exception):
         self.hint = hint
 
 
+class Unfinished(Exception):
+    """The command itself failed, where exit code 1 would be read as an answer; its cause says how."""
+
+
 def exit_code(error: Exception) -> Exit:
     """Return the exit code that an error stands for."""
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError | Unfinished):
         return Exit.USAGE
     if isinstance(error, ConfigurationError):
         return Exit.CONFIGURATION
@@ -73,7 +77,7 @@ def as_problem(error: Exception) -> dict[str, object]:
         told = {"title": "The configuration cannot be used.", "status": 500, "code": "configuration"}
         told |= {"detail": "; ".join(lines), "errors": faults, "hint": "limen doctor looks the installation over."}
     else:
-        title = f"limen failed: {type(error).__name__}."
+        title = f"limen failed: {type(error.__cause__ or error).__name__}."
         told = {"title": title, "status": 500, "code": "internal_error", "hint": "limen --debug … shows where."}
     # The same type as the HTTP answers have, without importing the room that speaks HTTP.
     named = {"type": f"urn:limen:error:{told['code']}", **told, "exit": int(exit_code(error))}

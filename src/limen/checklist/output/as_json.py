@@ -3,6 +3,7 @@
 from typing import Any
 
 from limen.checklist.checking import Report
+from limen.checklist.facts import Place
 from limen.checklist.findings import Finding
 from limen.checklist.output.words import page_of
 
@@ -24,6 +25,7 @@ def report_as_json(report: Report, *, before: int = 0) -> dict[str, Any]:
         "open": standings.count("open"),
         "unknown": standings.count("unknown"),
         "files": len(application.files),
+        "not_read": [{"file": file, "why": why} for file, why in report.skipped],
         "made_up_settings": list(application.faked),
         "findings": [_finding(each) for each in report.findings],
         "accepted": [
@@ -32,6 +34,12 @@ def report_as_json(report: Report, *, before: int = 0) -> dict[str, Any]:
         ],
         "in_baseline": before,
     }
+
+
+def broken_as_json(target: str, reason: str, place: Place, hint: str) -> dict[str, Any]:
+    """Return why an application could not be looked at, as plain values."""
+    where = {"file": place.file or None, "line": place.line or None}
+    return {"app": target, "error": {"reason": reason, **where, "hint": hint}}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -26,6 +26,9 @@ _INDEX: Final = {rule.id: index for index, rule in enumerate(RULES)}
 def report_as_sarif(report: Report, version: str, *, folder: Path | None = None) -> dict[str, Any]:
     """Return a report as a SARIF log with one run.
 
+    What somebody accepted, and what a baseline takes out, is not in it: GitHub shows results with ``suppressions`` as
+    open alerts, and closes what a log has no more.
+
     Args:
         report: of a check.
         version: of limen.
@@ -33,16 +36,31 @@ def report_as_sarif(report: Report, version: str, *, folder: Path | None = None)
     """
     places = _Places(report.application.place, folder or Path.cwd())
     seen: Counter[str] = Counter()
-    results = [_result(each, places, seen) for each in report.findings]
-    results += [
-        {**_result(each, places, seen), "suppressions": [{"kind": "inSource", "justification": reason.reason}]}
-        for each, reason in report.accepted
-    ]
+    return _log(version, [_result(each, places, seen) for each in report.findings], {"executionSuccessful": True})
+
+
+def broken_as_sarif(reason: str, version: str) -> dict[str, Any]:
+    """Return the log of a check that could not be made: it says so, and is not taken for a clean one.
+
+    Args:
+        reason: why not, in one line.
+        version: of limen.
+    """
+    told = {"level": "error", "message": {"text": reason}}
+    return _log(version, [], {"executionSuccessful": False, "toolExecutionNotifications": [told]})
+
+
+def _log(version: str, results: list[dict[str, Any]], invocation: dict[str, Any]) -> dict[str, Any]:
     driver = {"name": "limen check", "semanticVersion": version, "rules": [_rule(each) for each in RULES]}
-    # The root is said by its meaning: where it lies on this machine is nobody's business.
-    base = {ROOT: {"description": {"text": "The root of the repository."}}}
-    run = {"tool": {"driver": driver}, "originalUriBaseIds": base, "columnKind": "unicodeCodePoints"}
-    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{**run, "results": results}]}
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [invocation],
+        # The root is said by its meaning: where it lies on this machine is nobody's business.
+        "originalUriBaseIds": {ROOT: {"description": {"text": "The root of the repository."}}},
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
 def _rule(rule: Rule) -> dict[str, Any]:

@@ -39,7 +39,10 @@ def summary(report: Report, *, before: int = 0, not_asked: int = 0) -> str:
     told = [f"{standings.count(each)} {each}" for each in ("guarded", "public", "open", "unknown") if each in standings]
     severities = [each.severity for each in report.findings]
     bad = [f"{severities.count(each)} {each.word}" for each in sorted(Severity, reverse=True) if each in severities]
-    text = f"{counted(len(routes), 'route')} ({', '.join(told)}), {counted(len(report.application.files), 'file')}: "
+    files = counted(len(report.application.files), "file")
+    if report.skipped:
+        files += f" ({len(report.skipped)} not read)"
+    text = f"{counted(len(routes), 'route')} ({', '.join(told)}), {files}: "
     text += counted(len(report.findings), "finding") + (f" ({', '.join(bad)})" if bad else "")
     if report.accepted:
         text += f", {len(report.accepted)} accepted"

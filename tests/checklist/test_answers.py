@@ -1,0 +1,309 @@
+"""What the command answers: to people at a terminal, to programs, and where it cannot look."""
+
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from fcntl import ioctl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limen.checklist import baseline, checking
+from limen.checklist.catalogue import BAD_ACCEPTANCE, OPEN_ROUTE, RULES
+from limen.checklist.checking import Report
+from limen.checklist.facts import Application, Place, Route
+from limen.checklist.findings import Finding
+from limen.checklist.output.as_table import print_report
+from limen.checklist.output.words import page_of
+from limen.cli.exits import Unfinished
+from limen.cli.main import main
+from tests.docs.markdown import anchors
+
+ROOT = Path(__file__).parents[2]
+OPEN = """
+from fastapi import FastAPI
+app = FastAPI()
+@app.get("/a")
+def a() -> int: ...
+"""
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an open application in ``main.py``, in which the command is called."""
+    (tmp_path / "main.py").write_text(OPEN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Call ``limen check`` and return how it ended, and what it wrote."""
+    code = main(["check", *arguments])
+    return int(code), *capsys.readouterr()
+
+
+# --- which rules, which application
+
+
+def test_rules_are_left_out_by_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--only`` and ``--ignore`` choose, and the summary does not hide it."""
+    code, out, _ = called(capsys, "main:app", "--only", "LC001,LC014", "--ignore", "lc014")
+    assert code == 1
+    assert "LC001 high" in out
+    assert "LC014" not in out
+    assert out.rstrip().endswith(f"{len(RULES) - 1} rules not asked")
+
+
+def test_a_rule_that_is_none_is_wrong_usage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip in a rule ends with 2 and names what may be meant."""
+    code, out, err = called(capsys, "main:app", "--ignore", "LC04")
+    assert (code, out) == (2, "")
+    assert "There is no rule 'LC04'. Did you mean" in err
+
+
+def test_without_a_name_the_only_application_is_taken(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever calls it bare gets an answer, and is told which application it is about."""
+    code, out, err = called(capsys)
+    assert code == 1
+    assert "checking main:app, the only application in this folder" in err
+    assert "LC001" in out
+
+
+def test_without_a_name_several_are_listed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is guessed where there are two, and something is said where there is none."""
+    (here / "admin.py").write_text(OPEN)
+    code, _, err = called(capsys)
+    assert code == 2
+    assert "limen check main:app, limen check admin:app" in err
+    for each in here.glob("*.py"):
+        each.unlink()
+    code, _, err = called(capsys)
+    assert code == 2
+    assert "None was found in this folder" in err
+
+
+def test_a_path_is_as_good_as_a_module(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a shell completes is understood."""
+    code, out, _ = called(capsys, "./main.py", "--json")
+    assert (code, json.loads(out)["app"]) == (1, "main:app")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda each: each.id)
+def test_a_rule_is_explained(rule: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without an application, and without the pages, a rule says why, how to mend it, and what it cannot see."""
+    code, out, _ = called(capsys, "--explain", rule.id.lower())
+    assert code == 0
+    for each in (rule.title, rule.why, rule.fix.splitlines()[0], "It cannot see: ", page_of(rule)):
+        assert each in out
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda each: each.id)
+def test_each_rule_has_its_place_in_the_pages(rule: Any) -> None:
+    """The page that a finding names is there, with the anchor, whatever the title of the rule becomes."""
+    file, _, anchor = page_of(rule).partition("#")
+    assert anchor == rule.id.lower()
+    assert anchor in anchors((ROOT / file).read_text(encoding="utf-8"))
+
+
+def test_every_form_leads_to_the_page(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON, SARIF and Markdown name the page of what they found."""
+    for form in ("json", "sarif", "markdown"):
+        _, out, _ = called(capsys, "main:app", "--format", form)
+        assert page_of(OPEN_ROUTE) in out
+
+
+def test_help_shows_how_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help has examples, a line each, and the exit codes."""
+    code, out, _ = called(capsys, "--help")
+    assert code == 0
+    assert "\n  limen check app.main:app --fail-on high --ignore LC013,LC014\n" in out
+    assert "Exit codes: 0 nothing was found that fails, 1 something was, 2" in out
+
+
+# --- where it cannot look
+
+
+def test_a_program_is_told_why_nothing_was_looked_at(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON on standard output has the reason, the place and what to do, and the exit code is 2."""
+    (here / "main.py").write_text("import fastapi\nimport nothing_of_that_name\n")
+    code, out, err = called(capsys, "main:app", "--format", "json")
+    assert code == 2
+    error = json.loads(out)["error"]
+    assert error["reason"] == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
+    assert (Path(error["file"]).name, error["line"]) == ("main.py", 2)
+    assert error["hint"].endswith("python -m pip install limen")
+    assert error["hint"] in err
+
+
+def test_a_name_that_is_not_there_is_found(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever names another variable of the file is told the right one."""
+    code, _, err = called(capsys, "main:application")
+    assert code == 2
+    assert "main has no application" in err
+    assert "limen check main:app" in err
+
+
+def test_a_fault_of_limen_is_no_finding(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where limen itself fails the exit code is 2: CI must not take it for findings, nor for a clean application."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(checking, "check", fails)
+    code, out, err = called(capsys, "main:app")
+    assert (code, out) == (2, "")
+    assert "limen failed: ZeroDivisionError." in err
+    with pytest.raises(Unfinished) as raised:
+        main(["--debug", "check", "main:app"])
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+# --- baselines
+
+
+def finding(route: str, **more: Any) -> Finding:
+    """Return a finding on a route."""
+    told = {"place": Place("main.py", 3), "method": "GET", **more}
+    rule = told.pop("rule", OPEN_ROUTE)
+    return Finding(rule, rule.severity, "nothing asks who is calling", route=route, **told)
+
+
+def test_what_is_gone_from_a_baseline_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mended finding that stays in the file would let it come back in silence."""
+    assert called(capsys, "main:app", "--write-baseline", "known.json")[0] == 0
+    assert "are gone" not in called(capsys, "main:app", "--baseline", "known.json")[2]
+    (here / "main.py").write_text(OPEN.replace("FastAPI()", "FastAPI(openapi_url=None)"))
+    code, out, err = called(capsys, "main:app", "--baseline", "known.json")
+    assert code == 0
+    assert "1 of the findings in the baseline are gone" in err
+    assert "in the baseline" in out
+    # Rules that are not asked find nothing, which says nothing.
+    assert "are gone" not in called(capsys, "main:app", "--baseline", "known.json", "--ignore", "LC014")[2]
+
+
+def test_an_acceptance_without_a_reason_is_in_no_baseline(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What has to be looked at again is not made silent for ever."""
+    (here / "main.py").write_text(OPEN.replace("@app", "# limen: accept LC001\n@app"))
+    _, _, err = called(capsys, "main:app", "--write-baseline", "known.json")
+    assert "1 of LC900 are not in it" in err
+    assert {identity[0] for identity in baseline.read(here / "known.json")}.isdisjoint({BAD_ACCEPTANCE.id})
+    assert called(capsys, "main:app", "--baseline", "known.json")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ['["LC001"]', '["LC001", "/a", "GET", "main.py", 3]', '"LC001"', "[]"],
+    ids=["short", "number", "text", "no"],
+)
+def test_an_entry_of_another_form_is_refused(here: Path, capsys: pytest.CaptureFixture[str], entry: str) -> None:
+    """A baseline that nobody can read is an error, before anything is imported."""
+    (here / "known.json").write_text(f'{{"format": 1, "findings": [{entry}]}}')
+    code, _, err = called(capsys, "main:app", "--baseline", "known.json")
+    assert code == 3
+    assert "--write-baseline known.json" in err
+
+
+# --- at a terminal
+
+
+def at_terminal(folder: Path, width: int, *arguments: str, **environment: str) -> str:
+    """Return what the command writes into a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR", "CI"}}
+    command = [sys.executable, "-m", "limen.cli", "check", *arguments]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**inherited, "TERM": "xterm", **environment},
+    )
+    os.close(theirs)
+    read = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        read += part
+    os.close(ours)
+    process.wait(60)
+    return read.decode().replace("\r\n", "\n")
+
+
+def test_a_narrow_terminal_is_filled_and_not_overrun(tmp_path: Path) -> None:
+    """At 80 columns words wrap inside their column, in colours; importing is shown while it lasts and wiped away."""
+    (tmp_path / "main.py").write_text(OPEN)
+    written = at_terminal(tmp_path, 80, "main:app")
+    assert "\x1b[1;31mLC001 high" in written
+    shown = written[written.index("LC001") :]
+    lines = ESCAPES.sub("", shown).splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert any(line.startswith("  GET /a") for line in lines)
+    assert "limen check --explain LC001 tells more of a rule." in lines
+    assert any("routes (" in line for line in lines[-2:])
+
+
+def test_no_colour_where_none_is_wanted(tmp_path: Path) -> None:
+    """NO_COLOR is heard, and a wide terminal needs no wrapping."""
+    (tmp_path / "main.py").write_text(OPEN)
+    written = at_terminal(tmp_path, 160, "main:app", NO_COLOR="1")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", written)
+    assert OPEN_ROUTE.why in ESCAPES.sub("", written)
+
+
+def of(*findings: Finding) -> Report:
+    """Return a report of these findings."""
+    return Report(Application("main:app", routes=(Route("/a", ("GET",)),), files=("main.py",)), findings)
+
+
+def test_two_hundred_findings_stay_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each rule a handful is shown, the others are counted by file; ``--all`` shows every one."""
+    many = [finding(f"/{n}", place=Place(f"app/{'abcdefg'[n % 7]}.py", n)) for n in range(200)]
+    print_report(of(*many))
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) < 15
+    assert "and 195 more in app/" in out
+    assert ", 3 more files; --all shows them" in out
+    print_report(of(*many), everything=True)
+    out = capsys.readouterr().out
+    assert out.count("app/") == 200
+    assert "It cannot see: " in out
+
+
+def test_one_more_than_a_handful_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is told of one more that could have stood in that line."""
+    print_report(of(*(finding(f"/{n}") for n in range(6))))
+    out = capsys.readouterr().out
+    assert "more" not in out
+    assert out.count("main.py:3") == 6
+
+
+def test_rules_are_listed_at_the_end_where_they_are_many(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever sees only the end of a long report sees each rule, with its severity and how often it found something."""
+    print_report(of(*(finding("/a", rule=rule) for rule in RULES[:4]), finding("/b", rule=RULES[3])))
+    *_, listed, last = capsys.readouterr().out.strip().split("\n\n")
+    assert listed.splitlines()[0].startswith("high    LC001  1  nothing asks")
+    assert listed.splitlines()[3].split()[1:3] == [RULES[3].id, "2"]
+    assert last.startswith("1 route (1 open), 1 file: 5 findings (")
+
+
+def test_names_of_an_application_do_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """An escape in a path is shown, not sent."""
+    print_report(of(finding("/\x1b[2J", place=Place("a\x07.py", 1))))
+    assert "\x1b" not in (out := capsys.readouterr().out)
+    assert "/\\x1b[2J" in out
+    assert "a\\x07.py:1" in out
