@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.middleware.sessions import SessionMiddleware
 
 app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+KEY = "k"
 oauth2 = OAuth2PasswordBearer(tokenUrl="login")
 
 class Closed(BaseModel):
@@ -62,7 +63,8 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     """Reads an application from source text and judges it."""
 
     def read(text: str) -> tuple[Application, list[Finding]]:
-        file = tmp_path / "checked_application.py"
+        # A file of its own for each: what was read of a file is remembered.
+        file = tmp_path / f"checked_application_{len(list(tmp_path.iterdir()))}.py"
         file.write_text(HEAD + text)
         module = types.ModuleType("checked_application")
         module.__file__ = str(file)
@@ -148,7 +150,7 @@ def a(p=Depends(check)) -> Person: ...
         """
 @app.middleware('http')
 async def gate(request: Request, call_next):
-    if request.url.path.startswith('/x') and not request.headers.get('a'):
+    if request.url.path.startswith('/x') and request.headers.get('a') != KEY:
         return Response(status_code=401)
     return await call_next(request)
 @app.get('/a')
@@ -377,7 +379,7 @@ async def a(request: Request) -> Person: ...
     "middleware for every path": """
 @app.middleware('http')
 async def gate(request: Request, call_next):
-    if not request.headers.get('a'):
+    if request.headers.get('a') != KEY:
         return Response(status_code=401)
     return await call_next(request)
 @app.get('/a')
@@ -395,7 +397,7 @@ def a() -> Person: ...
     "a check in the handler": """
 @app.get('/a')
 def a(request: Request) -> Person:
-    if not request.headers.get('a'):
+    if request.headers.get('a') != KEY:
         raise HTTPException(401)
 """,
     "a login": """
@@ -485,7 +487,14 @@ def test_what_a_guard_asks(checked: Check) -> None:
     """A factory's argument and the scopes of Security are what a route asks."""
     text = "@app.get('/a', dependencies=[Depends(need('admin'))])\ndef a() -> Person: ..."
     assert {ask for each in _only(checked(text)[0]).guards for ask in each.asks} == {"role:admin"}
-    text = "@app.get('/a')\ndef a(me=Security(current, scopes=['items:read'])) -> Person: ..."
+    text = """
+def scoped(scopes: SecurityScopes, me: Me) -> Person:
+    if set(scopes.scopes) - set(me.name.split()):
+        raise HTTPException(403)
+    return me
+@app.get('/a')
+def a(me=Security(scoped, scopes=['items:read'])) -> Person: ...
+"""
     assert {ask for each in _only(checked(text)[0]).guards for ask in each.asks} == {"scope:items:read"}
 
 

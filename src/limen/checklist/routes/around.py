@@ -1,21 +1,22 @@
 """What stands around a whole application: guards, other origins, cookies, headers, limits."""
 
-from collections.abc import Mapping
+import inspect
+import re
+import types
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from starlette.middleware import Middleware
 
-from limen.checklist.facts import Cookie, Cors, Guard
+from limen.checklist.facts import Cookie, Cors
+from limen.checklist.routes.beside import limits_by_default
 from limen.checklist.routes.guards import Found, of_middleware
 
-_SECURITY_HEADERS: Final = (
-    "securityheaders",
-    "secure",
-    "helmet",
-    "talisman",
-    "hsts",
-    "securityheader",
-    "headersmiddleware",
+_HEADER_LIBRARIES: Final = frozenset({"secure", "secweb", "Secweb", "starlette_securityheaders", "asgi_headers"})
+_HEADERS: Final = re.compile(
+    r"x-content-type-options|x-frame-options|strict-transport-security|content-security-policy|nosniff"
+    r"|secure_?headers|security_?headers|^helmet$|^talisman$",
+    re.IGNORECASE,
 )
 
 
@@ -24,30 +25,20 @@ class Around:
 
     Attributes:
         names: of every middleware, the outermost first.
-        guards: those that refuse, whatever the path.
-        by_path: the names of those that refuse, and look at the path.
-        doubtful: names of calls in middleware that could not be followed.
         cors: what other origins may do.
         cookies: what middleware sets.
-        throttled_by: what limits requests, or empty.
         forgery: what asks for a proof against forged requests, or empty.
         sends_security_headers: something sets them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, app: Any) -> None:
         self.names: tuple[str, ...] = ()
-        self.guards: list[Guard] = []
-        self.by_path: list[str] = []
-        self.doubtful: set[str] = set()
         self.cors: tuple[Cors, ...] = ()
         self.cookies: tuple[Cookie, ...] = ()
-        self.throttled_by = ""
         self.forgery = ""
         self.sends_security_headers: bool | None = False
-
-    def read(self, middleware: Middleware) -> tuple[Found, bool]:
-        """Return what a middleware is, and whether it decides by the path."""
-        return of_middleware(middleware)
+        self._app = app
+        self._found: dict[str, list[Found]] = {"http": [], "websocket": []}
 
     def take(self, middleware: Middleware) -> None:
         """Take one middleware of the application."""
@@ -58,21 +49,51 @@ class Around:
             self.cors = (*self.cors, _cors(options))
         elif name == "SessionMiddleware":
             self.cookies = (*self.cookies, _session_cookie(options))
-        if any(word in name.lower() for word in _SECURITY_HEADERS):
+        if sets_headers(middleware):
             self.sends_security_headers = True
-        found, by_path = self.read(middleware)
-        self.throttled_by = self.throttled_by or found.throttles
-        self.forgery = self.forgery or found.forgery
-        self.doubtful |= found.doubtful
-        if found.guard is not None and by_path:
-            self.by_path.append(found.guard.name)
-        elif found.guard is not None:
-            self.guards.append(found.guard)
+        for kind, found in self._found.items():
+            found.append(self.read(middleware, kind))
+        self.forgery = self.forgery or self._found["http"][-1].forgery
+
+    def found(self, kind: str) -> tuple[Found, ...]:
+        """Return what stands around every route of a kind."""
+        return tuple(self._found["websocket" if kind == "websocket" else "http"])
+
+    @property
+    def throttled_by(self) -> str:
+        """What limits requests to every route, or empty."""
+        return next((each.throttles for each in self._found["http"] if each.throttles), "")
+
+    def read(self, middleware: Middleware, kind: str) -> Found:
+        """Return what a middleware is for routes of a kind."""
+        found = of_middleware(middleware, "websocket" if kind == "websocket" else "http")
+        is_slowapi = str(getattr(middleware.cls, "__module__", "")).startswith("slowapi")
+        return Found() if is_slowapi and not limits_by_default(self._app) else found
+
+
+def sets_headers(middleware: Middleware) -> bool:
+    """Tell whether a middleware sets security headers: its code names one, or it is of a library for that."""
+    cls: Any = middleware.cls
+    call = dict(middleware.kwargs).get("dispatch") or cls
+    if str(getattr(call, "__module__", "")).split(".")[0] in _HEADER_LIBRARIES:
+        return True
+    parts = vars(call).values() if inspect.isclass(call) else (call,)
+    codes = [each.__code__ for each in parts if isinstance(each, types.FunctionType)]
+    return any(_HEADERS.search(text) for code in codes for text in _texts(code))
+
+
+def _texts(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for each in code.co_consts:
+        if isinstance(each, types.CodeType):
+            yield from _texts(each)
+        elif isinstance(each, str | bytes | tuple):
+            yield str(each)
 
 
 def around_application(app: Any) -> Around:
     """Return what stands around an application."""
-    found = Around()
+    found = Around(app)
     for middleware in getattr(app, "user_middleware", None) or ():
         found.take(middleware)
     if getattr(app, "limen_protection", None) is not None:

@@ -89,6 +89,44 @@ def node_of(function: types.FunctionType) -> FunctionNode | None:
     return node if node is not None and node.name == code.co_name else None
 
 
+@functools.cache
+def _lambdas_of(file: str) -> dict[int, list[ast.Lambda]]:
+    tree = tree_of(file)
+    found: dict[int, list[ast.Lambda]] = {}
+    for node in walk([tree]) if tree is not None else ():
+        if isinstance(node, ast.Lambda):
+            found.setdefault(node.lineno, []).append(node)
+    return found
+
+
+def lambda_of(function: types.FunctionType) -> ast.Lambda | None:
+    """Return the syntax tree of a lambda; None where several of a line cannot be told apart."""
+    code = function.__code__
+    if code.co_name != "<lambda>":
+        return None
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    found = [
+        each
+        for each in _lambdas_of(code.co_filename).get(code.co_firstlineno, ())
+        if tuple(every.arg for every in (*each.args.posonlyargs, *each.args.args, *each.args.kwonlyargs)) == names
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+@functools.lru_cache(maxsize=16_384)
+def hints_of(function: types.FunctionType) -> dict[str, Any]:
+    """Return the annotations of a function, those resolved that can be."""
+    found: dict[str, Any] = {}
+    for name, annotation in function.__annotations__.items():
+        if isinstance(annotation, str):
+            try:
+                annotation = eval(annotation, function.__globals__)  # noqa: S307, PLW2901 - as the module itself would
+            except Exception:  # noqa: S112 - whatever an annotation does
+                continue
+        found[name] = annotation
+    return found
+
+
 def place_of(call: object) -> tuple[str, int]:
     """Return file and line of what is called: the line of ``def`` or ``class``, not of a decorator."""
     if inspect.isclass(call):
@@ -132,7 +170,7 @@ def resolved(expression: ast.expr, function: types.FunctionType, owner: object =
         return _name(expression.id, function, owner)
     if isinstance(expression, ast.Attribute):
         inside = resolved(expression.value, function, owner)
-        return MISSING if inside is MISSING else _attribute(inside, expression.attr)
+        return MISSING if inside is MISSING else attribute_of(inside, expression.attr)
     return MISSING
 
 
@@ -152,7 +190,7 @@ def _name(name: str, function: types.FunctionType, owner: object) -> Any:
     return getattr(builtins, name, MISSING)
 
 
-def _attribute(owner: Any, name: str) -> Any:
+def attribute_of(owner: Any, name: str) -> Any:
     """Look an attribute up without running code of the application: no property, no ``__getattr__``."""
     try:
         found = inspect.getattr_static(owner, name)

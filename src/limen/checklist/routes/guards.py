@@ -1,46 +1,47 @@
 """Which parts of a route are guards: limen's marks, FastAPI's security classes, libraries, and code that refuses."""
 
-import enum
 import inspect
 import sys
 import types
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
+from msgspec.structs import replace
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from limen.checklist.facts import Guard
-from limen.checklist.routes.code import function_of
-from limen.checklist.routes.refusals import Refusals, refusals_of
+from limen.checklist.routes.asked import asked_by, cells_of, only_authenticated
+from limen.checklist.routes.beside import asks_against_forgery, limits_calls
+from limen.checklist.routes.code import MISSING, function_of
+from limen.checklist.routes.parameters import handed_to, shows_who
+from limen.checklist.routes.raising import learn
+from limen.checklist.routes.values import Instance, Sign
+from limen.checklist.routes.verdicts import Verdict, verdict_of
 from limen.guard.layers import layers
-
-_STATED: Final = (
-    ("role", ("role", "roles", "allowed_roles", "required_roles", "required_role")),
-    ("permission", ("permission", "permissions", "required_permission", "required_permissions", "perms", "perm")),
-    ("scope", ("scope", "scopes", "scopes_list", "required_scopes", "required_scope")),
-    ("policy", ("policy", "policies", "action")),
-)
-"""What an object or a closure calls what it asks for, where a factory such as ``require_role("admin")`` made it."""
 
 Credential = Literal["", "bearer", "cookie", "api_key", "basic"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Found:
-    """What one dependency or decorator turned out to be.
+    """What one dependency, decorator or middleware turned out to be.
 
     Attributes:
         guard: None where it is none.
-        doubtful: names of what could not be followed.
+        doubtful: why it cannot be told whether it is one.
         throttles: what limits calls, or empty.
         forgery: what asks for a proof against forged requests, or empty.
+        returned: what it hands on for a request that shows nothing.
     """
 
     guard: Guard | None = None
     doubtful: frozenset[str] = frozenset()
     throttles: str = ""
     forgery: str = ""
+    returned: Any = MISSING
 
 
 def limen_marks() -> Any:
@@ -52,97 +53,224 @@ def limen_marks() -> Any:
     return marks
 
 
-def of_dependency(node: Any) -> Found:
-    """Return what a node of FastAPI's tree of dependencies is."""
-    call = node.call
-    marks = limen_marks()
-    if marks is not None and marks.is_declaration(call):
-        return Found()
-    name = name_of(call)
-    scheme = _of_scheme(call, name)
-    if scheme is not None:
-        return Found(scheme)
-    library = _of_fastapi_users(call)
-    if library is not None:
-        return Found(library)
-    throttles, forgery = _beside(call, name)
-    refused = refusals_of(call)
-    doubtful = frozenset(refused.doubtful)
-    if not refused.refuses or throttles or forgery:
-        return Found(None, frozenset() if throttles or forgery else doubtful, throttles, forgery)
-    scopes = tuple(f"scope:{each}" for each in getattr(node, "own_oauth_scopes", None) or ())
-    asks = _asked(call, refused) + scopes
-    optional = "optional" in name.lower()
-    return Found(Guard("dependency", name, asks, is_fresh=refused.is_fresh, is_optional=optional), doubtful)
+class Dependencies:
+    """The tree of dependencies of one route.
+
+    Args:
+        overrides: what the application puts in the place of its dependencies.
+        kind: ``http`` or ``websocket``.
+    """
+
+    def __init__(self, overrides: Mapping[Any, Any], kind: str) -> None:
+        self._overrides, self._kind = overrides, kind
+        self._known: dict[int, Found] = {}
+
+    def standing(self, node: Any) -> Any:
+        """Return the node that is asked in the place of another."""
+        override = self._overrides.get(node.call) if self._overrides else None
+        if override is None:
+            return node
+        made = sys.modules["fastapi.dependencies.utils"].get_dependant(path="/", call=override)
+        made.name = node.name
+        return made
+
+    def found(self, node: Any) -> Found:
+        """Return what a node is."""
+        known = self._known.get(id(node))
+        if known is None:
+            known = self._known[id(node)] = self._read(self.standing(node))
+        return known
+
+    def inner(self, node: Any) -> list[Any]:
+        """Return what a node depends on."""
+        return [*self.standing(node).dependencies]
+
+    def value_of(self, node: Any, shown: bool) -> Any:
+        """Return what a node hands on to what depends on it."""
+        marks = limen_marks()
+        if marks is not None and marks.is_declaration(node.call):
+            return Sign.WHO
+        found = self.found(node)
+        if found.guard is None:
+            return found.returned if isinstance(found.returned, Sign | Instance) else MISSING
+        if found.guard.is_optional:
+            if shown:
+                return Sign.GIVEN if found.guard.by == "scheme" else Sign.DERIVED
+            return Sign.ABSENT if found.returned in (None, MISSING) else found.returned
+        return Sign.GIVEN if found.guard.takes_only else Sign.WHO
+
+    def parameters(self, node: Any, shown: bool) -> dict[str, Any]:
+        """Return what a node's function is handed."""
+        return handed_to(node, self.value_of, shown=shown)
+
+    def _read(self, node: Any) -> Found:
+        call = node.call
+        marks = limen_marks()
+        if marks is not None and marks.is_declaration(call):
+            return Found()
+        name = name_of(call)
+        scheme = _of_scheme(call, name)
+        if scheme is not None:
+            return Found(scheme)
+        library = _of_fastapi_users(call)
+        if library is not None:
+            return Found(library)
+        verdict = verdict_of(call, "dependency", self._kind, lambda shown: self.parameters(node, shown))
+        found = _found(call, name, verdict, "dependency")
+        scopes = tuple(f"scope:{each}" for each in _scopes(node)) if node.security_scopes_param_name else ()
+        if found.guard is None or not scopes:
+            return found
+        return _with(
+            found, replace(found.guard, asks=(*(each for each in found.guard.asks if each != "code"), *scopes))
+        )
 
 
-def of_decorators(endpoint: object) -> Iterator[Found]:
+def _with(found: Found, guard: Guard) -> Found:
+    return Found(guard, found.doubtful, found.throttles, found.forgery, found.returned)
+
+
+def _scopes(node: Any) -> list[str]:
+    own = getattr(node, "own_oauth_scopes", None)
+    if own is None and not hasattr(node, "own_oauth_scopes"):
+        return list(getattr(node, "security_scopes", None) or ())
+    return list(dict.fromkeys([*(getattr(node, "parent_oauth_scopes", None) or ()), *(own or ())]))
+
+
+def _found(call: object, name: str, verdict: Verdict, by: Literal["dependency", "decorator"]) -> Found:
+    """Return what a verdict makes of something."""
+    throttles = name if verdict.throttles or limits_calls(call, name) else ""
+    if asks_against_forgery(name):
+        return Found(throttles=throttles, forgery=name, returned=verdict.returned)
+    guard = None
+    if verdict.is_firm:
+        asks = asked_by(call) or (("code",) if 403 in verdict.statuses else ())
+        guard = Guard(by, name, only_authenticated(asks), is_fresh=verdict.is_fresh)
+    elif verdict.is_optional or verdict.takes_only:
+        guard = Guard(by, name, is_optional=verdict.is_optional, takes_only=verdict.takes_only)
+    doubtful = frozenset() if verdict.is_firm or throttles else verdict.doubtful
+    return Found(
+        guard,
+        frozenset(f"{name}: {each}" if " " in each else each for each in doubtful),
+        throttles,
+        "",
+        verdict.returned,
+    )
+
+
+def of_decorators(endpoint: object, kind: str) -> Iterator[Found]:
     """Yield what stands around a handler: every wrapper, from the outside in, the handler itself left out."""
-    found = [each for each in layers(endpoint) if isinstance(each, types.FunctionType)]
-    innermost = inspect.unwrap(endpoint) if callable(endpoint) else endpoint
-    for each in found:
-        if each is innermost or each.__module__.startswith("limen."):
-            continue
-        yield _of_wrapper(each)
+    for each in layers(endpoint):
+        wrapped = getattr(each, "__dict__", {}).get("__wrapped__")
+        if isinstance(each, types.FunctionType) and wrapped is not None and not each.__module__.startswith("limen."):
+            yield _of_wrapper(each, wrapped, kind)
 
 
-def _of_wrapper(wrapper: types.FunctionType) -> Found:
+def reaches_handler(endpoint: object) -> bool:
+    """Tell whether what was registered holds what it says that it wraps: ``__wrapped__`` alone calls nothing."""
+    for each in layers(endpoint):
+        wrapped = getattr(each, "__dict__", {}).get("__wrapped__")
+        if isinstance(each, types.FunctionType) and wrapped is not None and each.__closure__ is None:
+            names = set(each.__code__.co_names)
+            if not any(each.__globals__.get(name) is wrapped for name in names):
+                return False
+    return True
+
+
+def _of_wrapper(wrapper: types.FunctionType, wrapped: object, kind: str) -> Found:
     # functools.wraps gives a wrapper the name of what it wraps; its code still knows its own.
-    qualname = wrapper.__code__.co_qualname if hasattr(wrapper.__code__, "co_qualname") else wrapper.__code__.co_name
+    qualname = getattr(wrapper.__code__, "co_qualname", wrapper.__code__.co_name)
     module = wrapper.__globals__.get("__name__", "")
     name = qualname.split(".<locals>")[0]
     if module == "starlette.authentication":
-        return Found(Guard("decorator", "requires", _closed_over(wrapper) or ("code",)))
-    throttles, forgery = _beside(wrapper, f"{module}.{qualname}")
-    if throttles or forgery:
-        return Found(None, frozenset(), throttles, forgery)
-    refused = refusals_of(wrapper)
-    if not refused.refuses:
-        return Found(None, frozenset(refused.doubtful))
-    return Found(Guard("decorator", name, _asked(wrapper, refused), is_fresh=refused.is_fresh))
+        scopes = cells_of(wrapper).get("scopes_list")
+        return Found(Guard("decorator", "requires", only_authenticated(asked_by(wrapper)))) if scopes else Found()
+    if module.split(".")[0] in {"slowapi", "fastapi_limiter"}:
+        return Found(throttles=name if module.startswith("slowapi") and "exempt" not in qualname else "")
+    return _found(wrapper, name, verdict_of(wrapper, "onward", kind, wrapped=wrapped), "decorator")
 
 
-def of_handler(endpoint: object) -> Found:
+def of_handler(endpoint: object, kind: str, dependant: Any, tree: Dependencies) -> Found:
     """Return what the handler's own code refuses."""
     call = inspect.unwrap(endpoint) if callable(endpoint) else endpoint
-    refused = refusals_of(call)
-    if not refused.refuses:
-        return Found(None, frozenset(refused.doubtful))
-    asks = ("code",) if 403 in refused.statuses else ()
-    return Found(Guard("handler", "its own code", asks, is_fresh=refused.is_fresh), frozenset(refused.doubtful))
+
+    def handed(shown: bool) -> dict[str, Any]:
+        return tree.parameters(dependant, shown) if dependant is not None else {}
+
+    verdict = verdict_of(call, "handler", kind, handed)
+    may_know = dependant is None or shows_who(handed(False)) or isinstance(call, types.MethodType)
+    throttles = "its own code" if verdict.throttles else ""
+    calls = frozenset(each for each in verdict.doubtful if " " not in each or each.startswith("it depends on"))
+    if not verdict.is_firm or not may_know:
+        return Found(None, calls, throttles)
+    asks = ("code",) if 403 in verdict.statuses else ()
+    return Found(Guard("handler", "its own code", asks, is_fresh=verdict.is_fresh), frozenset(), throttles)
 
 
-def of_middleware(middleware: Middleware) -> tuple[Found, bool]:
-    """Return what a middleware is, and whether it decides by the path: then nobody sees which routes it is for."""
-    kind, options = middleware.cls, dict(middleware.kwargs)
-    name = getattr(kind, "__name__", type(kind).__name__)
+def of_route_class(route: Any, kind: str) -> Found:
+    """Return what a class of routes of the application's own does around each of its routes."""
+    method = getattr(type(route), "get_route_handler", None)
+    function = function_of(method)
+    if function is None or (function.__module__ or "").startswith("fastapi."):
+        return Found()
+    verdict = verdict_of(types.MethodType(function, route), "onward", kind, is_route_class=True)
+    return _found(function, type(route).__name__, verdict, "decorator")
+
+
+def learn_handlers(app: Any) -> None:
+    """Learn with which statuses an application answers exceptions of its own that say nothing of a refusal."""
+    for kind, handler in (getattr(app, "exception_handlers", None) or {}).items():
+        if inspect.isclass(kind) and not issubclass(kind, HTTPException) and kind is not Exception:
+            statuses = verdict_of(handler, "handler").statuses
+            if len(statuses) == 1:
+                learn(kind, next(iter(statuses)))
+
+
+def of_middleware(middleware: Middleware, kind: str) -> Found:
+    """Return what a middleware is for routes of a kind: those that Starlette's base class makes see no WebSockets."""
+    cls: Any = middleware.cls
+    options = dict(middleware.kwargs)
     dispatch = options.get("dispatch")
-    if dispatch is not None:
-        name = name_of(dispatch)
-    module = getattr(kind, "__module__", "")
-    throttles, forgery = _beside(dispatch or kind, f"{module}.{name}")
-    if throttles or forgery:
-        return Found(None, frozenset(), throttles, forgery), False
-    if module.split(".")[0] in {"starlette", "fastapi"} and dispatch is None:
-        return Found(), False
-    whole = Refusals()
-    for part in (
-        dispatch,
-        inspect.getattr_static(kind, "dispatch", None),
-        inspect.getattr_static(kind, "__call__", None),
-    ):
-        function = None if part is None else function_of(part)
-        if function is not None:
-            refused = refusals_of(part if part is dispatch else types.MethodType(function, kind))
-            whole.statuses |= refused.statuses
-            whole.named |= refused.named
-            whole.doubtful |= refused.doubtful
-            whole.looks_at_path |= refused.looks_at_path
-            whole.asks_store |= refused.asks_store
-    if not whole.refuses:
-        return Found(None, frozenset(whole.doubtful)), False
-    guard = Guard("middleware", name, ("code",) if 403 in whole.statuses else (), is_fresh=whole.is_fresh)
-    return Found(guard), whole.looks_at_path
+    name = name_of(dispatch) if dispatch is not None else getattr(cls, "__name__", type(cls).__name__)
+    module = str(getattr(cls, "__module__", ""))
+    if dispatch is None and module == "starlette.middleware.authentication":
+        return _of_backend(options.get("backend"), kind)
+    if asks_against_forgery(name):
+        return Found(forgery=name)
+    if limits_calls(dispatch or cls, name):
+        return Found(throttles=name)
+    is_class = inspect.isclass(cls)
+    if is_class and issubclass(cls, BaseHTTPMiddleware) and kind == "websocket":
+        return Found()
+    call: Any = dispatch
+    if call is None and is_class and not module.startswith(("starlette.", "fastapi.")):
+        method = "dispatch" if issubclass(cls, BaseHTTPMiddleware) else "__call__"
+        function = function_of(inspect.getattr_static(cls, method, None))
+        call = None if function is None else types.MethodType(function, Instance(cls))
+    if call is None:
+        return Found()
+    verdict = verdict_of(call, "onward", kind, is_middleware=True)
+    if verdict.is_firm:
+        asks = ("code",) if 403 in verdict.statuses else ()
+        return Found(Guard("middleware", name, asks, is_fresh=verdict.is_fresh))
+    taken = Guard("middleware", name, takes_only=True) if verdict.takes_only else None
+    doubtful = frozenset() if verdict.is_optional or taken is not None else verdict.doubtful
+    return Found(
+        taken, frozenset(_about_middleware(name, each) for each in doubtful), name if verdict.throttles else ""
+    )
+
+
+def _about_middleware(name: str, why: str) -> str:
+    if why == "it depends on the path":
+        return f"middleware {name} decides by the path"
+    return f"middleware {name}: {why}"
+
+
+def _of_backend(backend: Any, kind: str) -> Found:
+    """Return what Starlette's AuthenticationMiddleware does with a backend: it refuses where the backend raises."""
+    authenticate = getattr(backend, "authenticate", None)
+    verdict = Verdict() if authenticate is None else verdict_of(authenticate, "dependency", kind)
+    name = f"AuthenticationMiddleware({type(backend).__name__})"
+    return Found(Guard("middleware", name, is_fresh=verdict.is_fresh)) if verdict.is_firm else Found()
 
 
 def name_of(call: object) -> str:
@@ -180,60 +308,7 @@ def _of_fastapi_users(call: object) -> Guard | None:
     """Return a dependency that fastapi-users made: its options are in what it closes over."""
     for layer in layers(call):
         if isinstance(layer, types.FunctionType) and layer.__module__ == "fastapi_users.authentication.authenticator":
-            options = {"optional": False, "superuser": False} | _cells(layer)
+            options = {"optional": False, "superuser": False, "verified": False} | cells_of(layer)
             asks = ("role:superuser",) if options["superuser"] else ()
             return Guard("dependency", "fastapi-users", asks, is_fresh=True, is_optional=bool(options["optional"]))
     return None
-
-
-def _beside(call: object, name: str) -> tuple[str, str]:
-    """Return what limits calls and what asks against forgery, by what libraries and people call it."""
-    module = getattr(call, "__module__", "") or type(call).__module__
-    told = f"{module}.{name}.{type(call).__qualname__}".lower().replace("_", "")
-    throttles = name if any(word in told for word in ("ratelimit", "limiter", "throttl", "slowapi")) else ""
-    forgery = name if "csrf" in told or "xsrf" in told else ""
-    return throttles, forgery
-
-
-def _asked(call: object, refused: Refusals) -> tuple[str, ...]:
-    named = _closed_over(call) + _attributes(call)
-    return named or (("code",) if 403 in refused.statuses else ())
-
-
-def _closed_over(call: object) -> tuple[str, ...]:
-    function = call if isinstance(call, types.FunctionType) else None
-    return () if function is None else tuple(_named(_cells(function)))
-
-
-def _cells(function: types.FunctionType) -> dict[str, Any]:
-    found = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            found[name] = cell.cell_contents
-        except ValueError:
-            continue
-    return found
-
-
-def _attributes(call: object) -> tuple[str, ...]:
-    if isinstance(call, types.FunctionType) or inspect.isclass(call):
-        return ()
-    owner = call.__self__ if isinstance(call, types.MethodType) else call
-    return tuple(_named(getattr(owner, "__dict__", {})))
-
-
-def _named(values: Any) -> Iterator[str]:
-    for kind, names in _STATED:
-        for name, value in values.items():
-            if name.lower().lstrip("_") in names:
-                yield from (f"{kind}:{each}" for each in _texts(value))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, enum.Enum):
-        value = value.value
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Collection) and not isinstance(value, bytes | dict):
-        for each in sorted(value, key=str):
-            yield from _texts(each) if isinstance(each, str | enum.Enum) else ()

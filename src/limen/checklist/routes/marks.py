@@ -36,6 +36,16 @@ def stated_by_limen(seen: SeenRoute, app: Any) -> tuple[bool, Guard | None]:
     return False, _guard(AUTHENTICATED)
 
 
+def limited_by_limen(seen: SeenRoute, app: Any) -> str:
+    """Return how often a route may be called where limen counts: in a protected application. Empty for no limit."""
+    if getattr(app, "limen_protection", None) is None:
+        return ""
+    stated = read_marks(seen.endpoint)
+    if seen.dependant is not None:
+        stated &= read_dependant(seen.dependant)
+    return ", ".join(str(each.rate) for each in stated.limits)
+
+
 def own_routes(app: Any) -> Iterator[Route]:
     """Yield limen's own routes, where the application is protected: they stand beside those of its routers."""
     protection = getattr(app, "limen_protection", None)

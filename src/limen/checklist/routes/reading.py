@@ -11,14 +11,18 @@ from msgspec.structs import replace
 
 from limen.checklist.facts import Application, Guard, Handler, Input, Kind, Output, Place, Route, Standing
 from limen.checklist.routes.around import Around, around_application
+from limen.checklist.routes.beside import is_exempt
 from limen.checklist.routes.code import FunctionNode, body_of, function_of, node_of, nodes_of, place_of
 from limen.checklist.routes.guards import (
+    Dependencies,
     Found,
+    learn_handlers,
     limen_marks,
     name_of,
     of_decorators,
-    of_dependency,
     of_handler,
+    of_route_class,
+    reaches_handler,
 )
 from limen.checklist.routes.shapes import inputs_of, output_of
 from limen.checklist.routes.walking import SeenRoute, seen_routes
@@ -35,6 +39,7 @@ def read_application(app: Any, target: str) -> Application:
         app: a Starlette or FastAPI application, or a router.
         target: how it was named.
     """
+    learn_handlers(app)
     around = around_application(app)
     marks = limen_marks()
     own = () if marks is None else tuple(marks.own_routes(app))
@@ -52,14 +57,19 @@ def read_application(app: Any, target: str) -> Application:
 
 
 def _read(seen: SeenRoute, around: Around, app: Any) -> Route:
-    collected = list(_collect(seen, around))
+    tree = Dependencies(seen.overrides or {}, "websocket" if seen.kind == "websocket" else "http")
+    collected = [*around.found(seen.kind), *_collect(seen, around, tree)]
     guards = tuple(found.guard for found in collected if found.guard is not None)
     marks = limen_marks()
     public, stated = (False, None) if marks is None else marks.stated_by_limen(seen, app)
     if stated is not None:
         guards = (stated, *guards)
-    guards = _about_objects(seen, guards)
-    standing, why = _standing(seen, guards, public, around, frozenset().union(*(each.doubtful for each in collected)))
+    guards = _about_objects(seen, guards, tree)
+    doubtful = frozenset().union(*(each.doubtful for each in collected))
+    standing, why = _standing(seen, guards, public, doubtful)
+    throttled_by = next((each.throttles for each in collected if each.throttles), "")
+    if not throttled_by and marks is not None:
+        throttled_by = marks.limited_by_limen(seen, app)
     return Route(
         seen.path,
         seen.methods,
@@ -70,8 +80,8 @@ def _read(seen: SeenRoute, around: Around, app: Any) -> Route:
         tuple(_PARAMETER.findall(seen.path)),
         _inputs(seen),
         _output(seen),
-        _handler(seen, guards),
-        next((each.throttles for each in collected if each.throttles), around.throttled_by),
+        _handler(seen, tree),
+        "" if is_exempt(seen.endpoint) else throttled_by,
         next((each.forgery for each in collected if each.forgery), around.forgery),
     )
 
@@ -81,53 +91,66 @@ def _kind(kind: str) -> Kind:
     return known.get(kind, "opaque" if kind == "opaque" else "http")
 
 
-def _collect(seen: SeenRoute, around: Around) -> Iterator[Found]:
+def _collect(seen: SeenRoute, around: Around, tree: Dependencies) -> Iterator[Found]:
+    kind = "websocket" if seen.kind == "websocket" else "http"
     for middleware in seen.middleware:
-        found, by_path = around.read(middleware)
-        yield found if not by_path or found.guard is None else Found(None, frozenset({found.guard.name}))
+        yield around.read(middleware, kind)
     if seen.dependant is not None:
+        yield of_route_class(seen.route, kind)
         waiting = list(seen.dependant.dependencies)
         while waiting:
             node = waiting.pop(0)
-            yield of_dependency(node)
-            waiting = [*node.dependencies, *waiting]
+            yield tree.found(node)
+            waiting = [*tree.inner(node), *waiting]
     if seen.kind in {"http", "websocket"}:
-        yield from of_decorators(_entry(seen))
-        yield of_handler(_entry(seen))
+        entry = _entry(seen)
+        yield from of_decorators(entry, kind)
+        found = of_handler(entry, kind, seen.dependant, tree)
+        if found.guard is not None and not reaches_handler(entry):
+            found = Found(None, frozenset({f"whether {found.guard.name} is called"}))
+        yield found
 
 
 def _entry(seen: SeenRoute) -> Any:
     """Return the function that serves: of a class view the method for its first HTTP method."""
     if inspect.isclass(seen.endpoint):
-        for name in (*(method.lower() for method in seen.methods), "get", "post", "dispatch", "on_receive"):
+        for name in (*(method.lower() for method in seen.methods), "on_connect", "dispatch", "on_receive"):
             found = inspect.getattr_static(seen.endpoint, name, None)
             if found is not None:
                 return found
     return seen.endpoint
 
 
-def _about_objects(seen: SeenRoute, guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
+def _about_objects(seen: SeenRoute, guards: tuple[Guard, ...], tree: Dependencies) -> tuple[Guard, ...]:
     """Mark the guards that see what the path names: dependencies that take a parameter of the path and who calls."""
     if seen.dependant is None:
         return guards
     names = set(_PARAMETER.findall(seen.path))
     asked = set()
-    waiting = list(seen.dependant.dependencies)
-    while waiting:
-        node = waiting.pop()
-        waiting.extend(node.dependencies)
+    for node in _nodes(seen.dependant, tree):
         takes = {field.alias for field in node.path_params} & names
-        if takes and (node.dependencies or of_dependency(node).guard is not None):
+        if takes and any(tree.found(each).guard is not None for each in (node, *_nodes(node, tree))):
             asked.add(name_of(node.call))
-    if not asked:
-        return guards
     marked = [each for each in guards if each.name in asked]
-    made = [Guard("dependency", name, about_object=True) for name in sorted(asked - {each.name for each in marked})]
+    # What only loads the object refuses nobody: it is asked with whoever its own dependencies have let in.
+    made = [
+        Guard("dependency", name, about_object=True, is_optional=True)
+        for name in sorted(asked - {each.name for each in marked})
+    ]
     return (*(replace(each, about_object=True) if each in marked else each for each in guards), *made)
 
 
+def _nodes(dependant: Any, tree: Dependencies) -> Iterator[Any]:
+    """Yield everything that a function depends on."""
+    waiting = list(tree.inner(dependant))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(tree.inner(node))
+
+
 def _standing(
-    seen: SeenRoute, guards: tuple[Guard, ...], public: bool, around: Around, doubtful: frozenset[str]
+    seen: SeenRoute, guards: tuple[Guard, ...], public: bool, doubtful: frozenset[str]
 ) -> tuple[Standing, str]:
     firm = [each for each in guards if not each.takes_only and not each.is_optional]
     taken = [each.name for each in guards if each.takes_only and not each.is_optional]
@@ -135,23 +158,22 @@ def _standing(
     answers: list[tuple[bool, Standing, str]] = [
         (public, "public", "marked public"),
         (bool(firm), "guarded", ", ".join(dict.fromkeys(_told(each) for each in firm))),
-        (bool(around.guards), "guarded", ", ".join(f"middleware {each.name}" for each in around.guards)),
-        (bool(around.by_path), "unknown", f"middleware {', '.join(around.by_path)} decides by the path"),
-        (bool(doubtful), "unknown", f"cannot be followed: {', '.join(sorted(doubtful)[:3])}"),
-        (
-            bool(around.doubtful),
-            "unknown",
-            f"middleware that cannot be followed: {', '.join(sorted(around.doubtful)[:3])}",
-        ),
+        (bool(doubtful), "unknown", "; ".join(dict.fromkeys(_why(each) for each in sorted(doubtful)[:3]))),
         (bool(taken), "open", f"{''.join(taken[:1])} takes a credential, and nothing verifies it"),
-        (any(each.is_optional for each in guards), "open", "its guard is optional"),
+        (any(each.is_optional and not each.about_object for each in guards), "open", "its guard is optional"),
         (seen.kind in {"mount", "opaque"}, "unknown", "an application of another kind"),
         (True, "open", "nothing asks who is calling"),
     ]
     return next((standing, why) for holds, standing, why in answers if holds)
 
 
+def _why(doubt: str) -> str:
+    return doubt if " " in doubt else f"cannot be followed: {doubt}"
+
+
 def _told(guard: Guard) -> str:
+    if guard.by == "middleware":
+        return f"middleware {guard.name}"
     asks = [each for each in guard.asks if each != "code"]
     if guard.by == "limen":
         return ", ".join(asks) or "authenticated (limen)"
@@ -182,7 +204,7 @@ def _output(seen: SeenRoute) -> Output:
     return output_of(seen.shape, seen.endpoint)
 
 
-def _handler(seen: SeenRoute, guards: tuple[Guard, ...]) -> Handler:
+def _handler(seen: SeenRoute, tree: Dependencies) -> Handler:
     entry = _entry(seen)
     call = inspect.unwrap(entry) if callable(entry) else entry
     file, line = place_of(call)
@@ -192,28 +214,20 @@ def _handler(seen: SeenRoute, guards: tuple[Guard, ...]) -> Handler:
     is_own = bool(file) and not any(each in Path(file).parts for each in _LIBRARIES)
     if node is None:
         return Handler(Place(file, line), name, is_own_code=is_own)
-    handed = _handed_principal(seen)
+    handed = _handed_principal(seen, tree)
     used = tuple(sorted(set(_used(node))))
     asks = None if not handed and "request" not in used else _asks(node, handed)
     return Handler(Place(file, line), name, asks, used, "set_cookie" in used, is_own)
 
 
-def _handed_principal(seen: SeenRoute) -> set[str]:
+def _handed_principal(seen: SeenRoute, tree: Dependencies) -> set[str]:
     """Return the names of the handler's parameters that say who is calling."""
     found = set()
     for node in seen.dependant.dependencies if seen.dependant is not None else ():
         says_so = name_of(node.call).lower().lstrip("_").startswith(("current_", "get_current", "get_user"))
-        if node.name and (says_so or any(of_dependency(each).guard is not None for each in _with_inner(node))):
+        if node.name and (says_so or any(tree.found(each).guard is not None for each in (node, *_nodes(node, tree)))):
             found.add(node.name)
     return found
-
-
-def _with_inner(node: Any) -> Iterator[Any]:
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        yield each
-        waiting.extend(each.dependencies)
 
 
 def _asks(node: FunctionNode, handed: set[str]) -> bool:

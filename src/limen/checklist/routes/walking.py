@@ -6,7 +6,7 @@ they would match, all the way down.
 """
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -31,6 +31,8 @@ class SeenRoute:
         dependant: FastAPI's tree of dependencies, or None.
         shape: what has FastAPI's response model; None for other frameworks' routes.
         middleware: what stands around it below the application: that of mounts, of mounted applications, of routes.
+        route: the route as it was registered.
+        overrides: what its application puts in the place of dependencies; None where that is not known yet.
     """
 
     path: str
@@ -40,11 +42,21 @@ class SeenRoute:
     dependant: Any = None
     shape: Any = None
     middleware: tuple[Middleware, ...] = ()
+    route: Any = None
+    overrides: Mapping[Any, Any] | None = None
 
 
 def seen_routes(app: Any) -> Iterator[SeenRoute]:
     """Yield every leaf of an application, in the order in which its routers look at them."""
-    yield from _of_router(_router_of(app), "", (), 0)
+    yield from _overridden(_of_router(_router_of(app), "", (), 0), app)
+
+
+def _overridden(routes: Iterator[SeenRoute], app: Any) -> Iterator[SeenRoute]:
+    """Say of the routes of an application what it puts in the place of their dependencies."""
+    overrides = getattr(app, "dependency_overrides", None)
+    for seen in routes:
+        is_new = seen.overrides is None and isinstance(overrides, Mapping)
+        yield replace(seen, overrides=overrides) if is_new else seen
 
 
 def _router_of(app: Any) -> Any:
@@ -54,6 +66,7 @@ def _router_of(app: Any) -> Any:
 def _of_router(router: Any, prefix: str, around: tuple[Middleware, ...], depth: int) -> Iterator[SeenRoute]:
     if depth > _DEEPEST:
         return
+    around = (*around, *_between(getattr(router, "middleware_stack", None), getattr(router, "app", None)))
     for route in getattr(router, "routes", None) or ():
         yield from _of_route(route, prefix, around, depth)
     for group in getattr(router, "_low_priority_routes", None) or ():
@@ -67,7 +80,8 @@ def _of_route(route: Any, prefix: str, around: tuple[Middleware, ...], depth: in
         yield from _of_mount(route, prefix, around, depth)
     elif isinstance(route, WebSocketRoute):
         dependant = getattr(route, "dependant", None)
-        yield SeenRoute(prefix + route.path, "websocket", (), route.endpoint, dependant, None, around)
+        around = (*around, *_between(route.app, None))
+        yield SeenRoute(prefix + route.path, "websocket", (), route.endpoint, dependant, None, around, route)
     elif isinstance(route, Route):
         yield from _of_http(route, prefix, around)
     else:
@@ -77,16 +91,18 @@ def _of_route(route: Any, prefix: str, around: tuple[Middleware, ...], depth: in
 
 def _of_http(shape: Any, prefix: str, around: tuple[Middleware, ...]) -> Iterator[SeenRoute]:
     path = prefix + shape.path
+    route = getattr(shape, "original_route", shape)
+    around = (*around, *_between(route.app, None))
     if inspect.isclass(shape.endpoint) and not shape.methods:
         # Each method of a class has code of its own: a guarded get says nothing of the post beside it.
         for method in _methods_of_view(shape.endpoint) or ((),):
-            yield SeenRoute(path, "http", method, shape.endpoint, None, None, around)
+            yield SeenRoute(path, "http", method, shape.endpoint, None, None, around, route)
         return
     methods = tuple(sorted(set(shape.methods or ()) - {"HEAD"} or set(shape.methods or ())))
     dependant = getattr(shape, "dependant", None)
     kind = "pages" if is_framework_page(shape.endpoint) else "http"
     has_shape = shape if dependant is not None else None
-    yield SeenRoute(path, kind, methods, shape.endpoint, dependant, has_shape, around)
+    yield SeenRoute(path, kind, methods, shape.endpoint, dependant, has_shape, around, route)
 
 
 def _methods_of_view(view: type) -> tuple[tuple[str], ...]:
@@ -130,7 +146,7 @@ def _of_mount(route: Any, prefix: str, around: tuple[Middleware, ...], depth: in
     name = prefix + (route.path if isinstance(route, Mount) else f"<{route.host}>")
     # What was mounted, without what the mount's own middleware wraps it in.
     app = getattr(route, "_base_app", None) or route.app
-    around = (*around, *_middleware_around(route), *getattr(app, "user_middleware", ()))
+    around = (*around, *_between(route.app, getattr(route, "_base_app", None)), *getattr(app, "user_middleware", ()))
     if isinstance(app, StaticFiles):
         yield SeenRoute(name or "/", "static", ("GET",), app, None, None, around)
         return
@@ -138,18 +154,26 @@ def _of_mount(route: Any, prefix: str, around: tuple[Middleware, ...], depth: in
     if getattr(router, "routes", None) is None:
         yield SeenRoute(name or "/", "mount", (), app, None, None, around)
         return
-    yield from _of_router(router, name, around, depth + 1)
+    yield from _overridden(_of_router(router, name, around, depth + 1), app)
 
 
-def _middleware_around(route: Any) -> tuple[Middleware, ...]:
-    """Return the middleware between a mount and what it mounts, the outermost first."""
+def _between(outer: Any, base: Any) -> tuple[Middleware, ...]:
+    """Return the middleware that was wrapped around something, the outermost first; ``base`` is what it is around."""
     found: list[Middleware] = []
-    inner, base = route.app, getattr(route, "_base_app", None)
-    while base is not None and inner is not base and len(found) < 16:
-        kind: Any = type(inner)
-        found.append(Middleware(kind))
-        inner = getattr(inner, "app", base)
+    while outer is not None and outer is not base and not inspect.isroutine(outer) and len(found) < 16:
+        inner = getattr(outer, "app", None)
+        if inner is None:
+            break
+        found.append(Middleware(type(outer), **_options_of(outer)))
+        outer = inner
     return tuple(found)
+
+
+def _options_of(middleware: Any) -> dict[str, Any]:
+    """Return the options of a middleware that is already made, as far as it is asked for them."""
+    found = {"backend": middleware.backend} if hasattr(middleware, "backend") else {}
+    dispatch = getattr(middleware, "dispatch_func", None)
+    return found | ({"dispatch": dispatch} if inspect.isfunction(dispatch) else {})
 
 
 def _of_frontends(group: Any, prefix: str, around: tuple[Middleware, ...]) -> Iterator[SeenRoute]:

@@ -1,0 +1,369 @@
+"""What a call ends in: code that can be followed is run through, libraries are known, the rest is unknown."""
+
+import ast
+import inspect
+import re
+import types
+from typing import Any, Final
+
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
+
+from limen.checklist.routes.code import MISSING, function_of
+from limen.checklist.routes.evaluating import Evaluating
+from limen.checklist.routes.libraries import error_of_token, is_closed_book, reads_token, skips_signature
+from limen.checklist.routes.raising import Error, error_of, sounds_like_refusal
+from limen.checklist.routes.states import Ended, Exit, State, Summary
+from limen.checklist.routes.values import (
+    ONWARD,
+    Answer,
+    Carrier,
+    Instance,
+    Nested,
+    Sign,
+    carried,
+    is_flag,
+    is_request,
+    is_tainted,
+    mixed,
+)
+
+_SOUNDS_LIKE_A_CHECK: Final = re.compile(
+    r"(^|_)(auth\w*|verify|verified|check_(user|token|access|permission\w*|role\w*|auth\w*|api_?key)|require\w*|protect\w*"
+    r"|current_user|get_user|permissions?|api_key|is_(admin|superuser|staff)|has_(role|permission|access)\w*|guard\w*"
+    r"|login_required|ensure_\w*(user|access|auth|role|permission)\w*)($|_)",
+    re.IGNORECASE,
+)
+_STORE_VERBS: Final = frozenset(
+    {
+        *("execute", "scalar", "scalars", "query", "find_one", "get_or_none", "fetchone", "fetchrow", "fetchval"),
+        *("fetchall", "fetch_one", "fetch_row", "fetch_val", "fetch_all"),
+    }
+)
+_STORES: Final = re.compile(
+    r"(^|_)(db|session|database|conn|connection|crud|repo|repository|dao|store|users?_?(db|repo|service))$"
+)
+_RUNS_WHAT_IT_IS_GIVEN: Final = frozenset(
+    {"gather", "wait_for", "shield", "run", "run_sync", "to_thread", "run_in_threadpool"}
+)
+_SAME_TEXT: Final = frozenset(
+    {
+        *("split", "rsplit", "removeprefix", "strip", "replace", "encode", "decode", "partition", "lower"),
+        *("get_secret_value", "get_authorization_scheme_param", "str", "cast"),
+    }
+)
+_REFUSING_CODES: Final = re.compile(r"1008|300[03]|44?0[13]|policy_violation|unauthorized|forbidden", re.IGNORECASE)
+
+
+class Calling(Evaluating):
+    """The calls of one function."""
+
+    def call(self, node: ast.Call, state: State, *, handed: bool) -> Any:
+        """Return what a call returns, and run through what it runs.
+
+        Args:
+            node: the call.
+            state: where it stands.
+            handed: somebody awaits what it returns.
+
+        Raises:
+            Ended: it never returns.
+        """
+        func = node.func
+        if (
+            isinstance(func, ast.Attribute)
+            and isinstance(func.value, ast.Call)
+            and ast.unparse(func.value) == "super()"
+        ):
+            return self._of_base(node, func.attr, state, handed=handed)
+        base = self.eval(func.value, state) if isinstance(func, ast.Attribute) else None
+        name = func.attr if isinstance(func, ast.Attribute) else ast.unparse(func)
+        callee = self.attribute(base, func.attr) if isinstance(func, ast.Attribute) else self.eval(func, state)
+        runs = name in _RUNS_WHAT_IT_IS_GIVEN
+        args = [self.eval(each, state, handed=runs) for each in node.args]
+        named = {each.arg: self.eval(each.value, state, handed=runs) for each in node.keywords}
+        self._note_store(name, func)
+        if self._hands_on(callee, name, args, base):
+            return self._handed_on(state)
+        if reads_token(callee, base, node):
+            return self._token(node, callee, [*args, *named.values()], state)
+        for known in (self._on_a_carrier, self._on_a_connection, self._builtin):
+            found = known(node, name, base, callee, args, named, state)
+            if found is not NotImplemented:
+                return found
+        if inspect.isclass(callee):
+            return self._made(node, callee, args, named, state)
+        if isinstance(callee, Answer):
+            state.answered = callee.status
+            return MISSING
+        if isinstance(callee, Nested):
+            return self._inline(callee, node, args, named, state, handed=handed)
+        if runs:
+            return self._run_given(node, callee, args, named, state)
+        return self._function(node, name, base, callee, args, named, state, handed=handed)
+
+    def _of_base(self, node: ast.Call, name: str, state: State, *, handed: bool) -> Any:
+        """Return what a method of a base class returns."""
+        args = [self.eval(each, state) for each in node.args]
+        named = {each.arg: self.eval(each.value, state) for each in node.keywords}
+        code = self.function.__code__
+        owner = state.env.get(code.co_varnames[0]) if code.co_argcount else None
+        if self.reading.is_middleware and name in {"__call__", "dispatch"}:
+            return self._handed_on(state)
+        kind = owner.kind if isinstance(owner, Instance) else owner if inspect.isclass(owner) else type(owner)
+        function = function_of(_in_bases(kind, name, code))
+        if function is not None and (function.__module__ or "").startswith("fastapi.security"):
+            is_optional = getattr(owner, "auto_error", True) is False and not self.reading.shown
+            return Sign.ABSENT if is_optional else Sign.GIVEN if name == "__call__" else MISSING
+        if function is None or is_closed_book(function) or (inspect.iscoroutinefunction(function) and not handed):
+            return mixed(args)
+        return self._apply(self.reading.summary(function, owner, args, named, self.depth + 1), state)
+
+    def _note_store(self, name: str, func: ast.expr) -> None:
+        if isinstance(func, ast.Attribute) and (
+            name in _STORE_VERBS or (name in {"get", "first", "one"} and _STORES.search(ast.unparse(func.value)))
+        ):
+            self.facts.asks_store = True
+
+    def _hands_on(self, callee: Any, name: str, args: list[Any], base: Any) -> bool:
+        """Tell whether what stands behind is called: the next application, or the function that is wrapped."""
+        wrapped = self.reading.wrapped
+        if callee is ONWARD or (wrapped is not None and (callee is wrapped or any(each is wrapped for each in args))):
+            return True
+        is_next = name in {"app", "_app", "call_next", "inner"} and self.reading.is_middleware
+        is_base = self.reading.is_middleware and name in {"__call__", "dispatch"} and isinstance(base, super | Instance)
+        return is_next or is_base
+
+    def _handed_on(self, state: State) -> Any:
+        if not state.gone:
+            self.handed_on.append(state.copy())
+            state.gone = True
+        return MISSING
+
+    def _on_a_carrier(
+        self, node: ast.Call, name: str, base: Any, callee: Any, args: list[Any], named: dict[Any, Any], state: State
+    ) -> Any:
+        if isinstance(base, Carrier):
+            if name not in {"get", "getlist", "pop"} or not args:
+                return base if name in {"copy", "items", "keys", "values"} else MISSING
+            found = carried(base, args[0], self.reading.kind, shown=self.reading.shown)
+            default = args[1] if len(args) > 1 else named.get("default")
+            return MISSING if found is Sign.ABSENT and default and is_flag(default) else found
+        if name == "getattr" and callee is getattr and len(args) > 1 and isinstance(args[1], str):
+            found = self.attribute(args[0], args[1])
+            return args[2] if found is MISSING and len(args) > 2 and not isinstance(args[0], Instance) else found
+        if isinstance(base, Sign) and name in _SAME_TEXT:
+            return base if base is not Sign.WHO else Sign.DERIVED
+        if base is Sign.ABSENT:
+            return Sign.ABSENT
+        if (
+            name.rsplit(".", 1)[-1] in _SAME_TEXT
+            and args
+            and isinstance(args[-1 if name.endswith("cast") else 0], Sign)
+        ):
+            return args[-1 if name.endswith("cast") else 0]
+        return NotImplemented
+
+    def _on_a_connection(
+        self, node: ast.Call, name: str, base: Any, callee: Any, args: list[Any], named: dict[Any, Any], state: State
+    ) -> Any:
+        """Take what answers a request, or closes a WebSocket."""
+        message = node.args[0] if node.args else None
+        if isinstance(message, ast.Dict):
+            status = self._status_sent(message, state)
+            if status:
+                state.answered = status
+            return MISSING if name == "send" else NotImplemented
+        is_socket = is_request(base) or (
+            base is MISSING and re.search(r"(^|_)(ws|web_?socket|socket)$", ast.unparse(node.func)[: -len(name) - 1])
+        )
+        if is_socket and name == "close":
+            told = " ".join(ast.unparse(each) for each in (*node.args, *(word.value for word in node.keywords)))
+            if (_REFUSING_CODES.search(told) and state.asked) or not state.env.get(" accepted"):
+                state.answered = 403
+            return MISSING
+        if is_socket and name == "accept":
+            state.env[" accepted"] = True
+            return MISSING
+        return NotImplemented
+
+    def _status_sent(self, message: ast.Dict, state: State) -> int:
+        """Return the status of a message of ASGI that refuses; 0 of any other."""
+        told = {
+            key.value: self.eval(value, state)
+            for key, value in zip(message.keys, message.values, strict=True)
+            if isinstance(key, ast.Constant)
+        }
+        if told.get("type") in {"websocket.close", "websocket.http.response.start"}:
+            return 403
+        status = told.get("status")
+        is_start = told.get("type") == "http.response.start"
+        return int(status) if is_start and isinstance(status, int) and status >= 400 else 0
+
+    def _builtin(
+        self, node: ast.Call, name: str, base: Any, callee: Any, args: list[Any], named: dict[Any, Any], state: State
+    ) -> Any:
+        if callee is isinstance and args:
+            return (
+                False
+                if args[0] is Sign.ABSENT or args[0] is None
+                else MISSING
+                if not is_tainted(args[0])
+                else Sign.DERIVED
+            )
+        if callee is bool and args:
+            asked = self.test_of(node.args[0], args[0])
+            return mixed(args) if asked.value is None else asked.value
+        if name == "compare_digest":
+            return False if any(each is Sign.ABSENT for each in args) else Sign.DERIVED
+        if callee in (dict, list, set, tuple) and len(args) == 1 and isinstance(args[0], Carrier):
+            return args[0]
+        return NotImplemented
+
+    def _made(self, node: ast.Call, kind: type, args: list[Any], named: dict[Any, Any], state: State) -> Any:
+        """Return what a class makes."""
+        if issubclass(kind, BaseException):
+            given = named.get("status_code", named.get("code", args[0] if args else None))
+            return error_of(kind, given, ast.unparse(node))
+        if issubclass(kind, Response):
+            given = named.get("status_code", args[1] if len(args) > 1 else 200)
+            status = given if isinstance(given, int) else 0
+            is_login = issubclass(kind, RedirectResponse) and re.search(
+                r"log_?in|sign_?in", ast.unparse(node), re.IGNORECASE
+            )
+            return Answer(401 if is_login else int(status) if status >= 400 else 0)
+        if issubclass(kind, Headers):
+            return Carrier("headers")
+        if issubclass(kind, HTTPConnection):
+            return Instance(kind)
+        constructor = inspect.getattr_static(kind, "__init__", None)
+        if isinstance(constructor, types.FunctionType) and not is_closed_book(constructor):
+            self._apply(self.reading.summary(constructor, Instance(kind), args, named, self.depth + 1), state)
+        return Instance(kind)
+
+    def _inline(
+        self, nested: Nested, node: ast.Call, args: list[Any], named: dict[Any, Any], state: State, *, handed: bool
+    ) -> Any:
+        """Run through a function that stands inside this one, with its names."""
+        if isinstance(nested.node, ast.AsyncFunctionDef) and not handed:
+            return MISSING
+        if self.depth > self.reading.deepest:
+            self.facts.is_cut = True
+            return MISSING
+        summary = self.reading.nested(self, nested, args, named, state)
+        return self._apply(summary, state)
+
+    def _run_given(self, node: ast.Call, callee: Any, args: list[Any], named: dict[Any, Any], state: State) -> Any:
+        """Run through a function that is handed to what calls it, such as a thread pool."""
+        for position, each in enumerate(args):
+            if isinstance(each, types.FunctionType | types.MethodType):
+                given = ast.copy_location(ast.Call(node.args[position], node.args[position + 1 :], []), node)
+                return self.call(given, state, handed=True)
+        return args[0] if args and is_tainted(args[0]) else mixed(args)
+
+    def _function(
+        self,
+        node: ast.Call,
+        name: str,
+        base: Any,
+        callee: Any,
+        args: list[Any],
+        named: dict[Any, Any],
+        state: State,
+        *,
+        handed: bool,
+    ) -> Any:
+        values = [*args, *named.values(), *([base] if isinstance(base, Sign) else [])]
+        function = function_of(callee) if callee is not MISSING and not isinstance(callee, Sign | Carrier) else None
+        if function is None or self.reading.is_abstract(function):
+            if (
+                _SOUNDS_LIKE_A_CHECK.search(name)
+                and not isinstance(callee, type)
+                and (callee is MISSING or function is not None)
+            ):
+                self.facts.doubtful.add(name)
+            return mixed(values)
+        if is_closed_book(function) or (inspect.iscoroutinefunction(function) and not handed):
+            return mixed(values)
+        owner = _owner_of(callee, base)
+        summary = self.reading.summary(function, owner, args, named, self.depth + 1)
+        found = self._apply(summary, state)
+        return mixed(values) if found is MISSING else found
+
+    def _token(self, node: ast.Call, callee: Any, values: list[Any], state: State) -> Any:
+        """Take a call of a library that verifies tokens: it raises where there is none."""
+        self.facts.reads_token = True
+        if skips_signature(node):
+            return Sign.ABSENT if Sign.ABSENT in values[:1] else Sign.GIVEN
+        if any(each is Sign.ABSENT for each in values):
+            error = error_of_token(callee)
+            raise Ended(Exit("raised", state.copy(), exception=error, name=error.__name__))
+        state.checked = True
+        self.facts.named.add("a token that is verified")
+        return Sign.DERIVED
+
+    def _apply(self, summary: Summary, state: State) -> Any:
+        """Take over what a function that was called ends in."""
+        self.facts.add(summary.facts)
+        if summary.is_onward:
+            self.handed_on.extend(
+                State({}, each.checked or state.checked, each.sure and state.sure, each.why | state.why)
+                for each in summary.passes
+            )
+            state.gone = True
+        if not summary.passes and not summary.is_onward:
+            left = next((each for each in summary.ends if each.kind == "refused"), None) or next(
+                iter(summary.ends), None
+            )
+            if left is not None:
+                raise Ended(Exit(left.kind, state.copy(), status=left.status, exception=left.exception, name=left.name))
+            return MISSING
+        unchecked = [each for each in summary.passes if not each.checked]
+        if not unchecked:
+            state.checked = True
+        else:
+            state.why |= frozenset().union(*(each.why for each in unchecked))
+        if isinstance(summary.value, Answer) and any(each.answered for each in summary.passes):
+            state.answered = summary.value.status
+        return summary.value
+
+    def raised(self, expression: ast.expr | None, state: State) -> Exit:
+        """Return what a ``raise`` is."""
+        if expression is None:
+            again = self.caught[-1][0] if self.caught and self.caught[-1] else None
+            if again is None:
+                return Exit("raised", state, name="raised again")
+            return Exit(again.kind, state, status=again.status, exception=again.exception, name=again.name)
+        value = self.eval(expression, state)
+        if inspect.isclass(value) and issubclass(value, BaseException):
+            value = error_of(value, None)
+        elif isinstance(value, Instance) and issubclass(value.kind, BaseException):
+            value = error_of(value.kind, None)
+        elif isinstance(value, BaseException):
+            value = error_of(type(value), getattr(value, "status_code", None))
+        if not isinstance(value, Error):
+            name = ast.unparse(expression.func if isinstance(expression, ast.Call) else expression)
+            return Exit("refused" if sounds_like_refusal(name) else "raised", state, name=name)
+        refuses = 400 <= value.status < 500 or (not value.status and sounds_like_refusal(value.name))
+        return Exit("refused" if refuses else "raised", state, None, value.status, value.kind, value.name)
+
+
+def _in_bases(kind: type, name: str, code: types.CodeType) -> object:
+    """Return the method of the next class after the one that has this code."""
+    is_behind = False
+    for each in kind.__mro__:
+        here = vars(each).get(name)
+        if is_behind and here is not None:
+            return here
+        own = [getattr(every, "__code__", None) for every in vars(each).values()]
+        is_behind = is_behind or code in own
+    return None
+
+
+def _owner_of(callee: Any, base: Any) -> Any:
+    if isinstance(callee, types.MethodType):
+        return callee.__self__
+    if not isinstance(callee, types.FunctionType):
+        return callee
+    return None if base is None or inspect.ismodule(base) or base is MISSING else base

@@ -1,0 +1,328 @@
+"""What expressions stand for, for a request that shows nothing or nothing verified."""
+
+import ast
+import re
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from limen.checklist.routes.code import MISSING, attribute_of, resolved
+from limen.checklist.routes.raising import Error
+from limen.checklist.routes.states import Ended, Exit, Facts, State
+from limen.checklist.routes.values import (
+    IDENTITY,
+    Answer,
+    Carrier,
+    Instance,
+    Nested,
+    Sign,
+    attribute_of_instance,
+    attribute_of_request,
+    carried,
+    is_flag,
+    is_request,
+    is_tainted,
+    mixed,
+)
+
+_ONLY_THE_SCHEME: Final = re.compile(r"scheme|startswith\(|['\"](bearer|basic|token) ?['\"]", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Test:
+    """What a condition is.
+
+    Attributes:
+        value: decided, or None.
+        why: switches and paths that it depends on.
+        is_about_caller: it asks something of who is calling.
+        is_tainted: a credential is in it.
+        is_weak: it asks only of what kind the credential is.
+    """
+
+    value: bool | None
+    why: frozenset[str] = frozenset()
+    is_about_caller: bool = False
+    is_tainted: bool = False
+    is_weak: bool = False
+
+
+class Evaluating:
+    """The expressions of one function.
+
+    Attributes:
+        exits: how the function is left, as far as it was read.
+        facts: what was seen.
+        handed_on: the states in which the request was handed on to what stands behind.
+    """
+
+    def __init__(self, reading: Any, function: types.FunctionType, role: str, depth: int) -> None:
+        self.reading, self.function, self.role, self.depth = reading, function, role, depth
+        self.exits: list[Exit] = []
+        self.facts = Facts()
+        self.handed_on: list[State] = []
+        self.caught: list[list[Exit]] = []
+
+    def block(self, statements: list[ast.stmt], state: State) -> State | None:
+        """Run through statements; `limen.checklist.routes.running` does."""
+        raise NotImplementedError
+
+    def call(self, node: ast.Call, state: State, *, handed: bool) -> Any:
+        """Return what a call returns; `limen.checklist.routes.calling` does."""
+        raise NotImplementedError
+
+    def refuses(self, left: Exit, asked: Test) -> bool:
+        """Tell whether who goes on past a condition was asked; `limen.checklist.routes.running` does."""
+        raise NotImplementedError
+
+    def eval(self, node: ast.expr, state: State, *, handed: bool = False) -> Any:
+        """Return what an expression stands for, and run through the calls in it.
+
+        Raises:
+            Ended: it never has a value.
+        """
+        match node:
+            case ast.Constant():
+                return node.value
+            case ast.Name():
+                return self._name(node.id, state)
+            case ast.Attribute():
+                return self.attribute(self.eval(node.value, state), node.attr)
+            case ast.Await():
+                return self.eval(node.value, state, handed=True)
+            case ast.Call():
+                return self.call(node, state, handed=handed)
+            case ast.Subscript():
+                return self._item(self.eval(node.value, state), self.eval(node.slice, state), state)
+            case ast.NamedExpr():
+                value = self.eval(node.value, state)
+                self.bind(node.target, value, state)
+                return value
+            case ast.BoolOp() | ast.Compare() | ast.UnaryOp(op=ast.Not()):
+                return self._condition(node, state)
+            case ast.IfExp():
+                return self._either(node, state)
+            case ast.Lambda():
+                return Nested(node)
+        return self._whole(node, state)
+
+    def _whole(self, node: ast.expr, state: State) -> Any:
+        """Return what is made of several values: a text, a sum, a list."""
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
+            inner = state.copy()
+            for each in node.generators:
+                self.bind(each.target, mixed([self.eval(each.iter, inner)]), inner)
+            parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+            conditions = [every for each in node.generators for every in each.ifs]
+            return mixed([self.eval(each, inner) for each in (*parts, *conditions)])
+        if (
+            isinstance(node, ast.Tuple | ast.List | ast.Set)
+            and node.elts
+            and all(isinstance(each, ast.Constant) for each in node.elts)
+        ):
+            return tuple(each.value for each in node.elts if isinstance(each, ast.Constant))
+        return mixed([self.eval(each, state) for each in _parts(node)])
+
+    def _name(self, name: str, state: State) -> Any:
+        if name in state.env:
+            return state.env[name]
+        return resolved(ast.Name(name, ast.Load()), self.function)
+
+    def attribute(self, base: Any, name: str) -> Any:
+        """Return what an attribute of a value is."""
+        if isinstance(base, Sign):
+            return Sign.DERIVED if base is Sign.WHO else base
+        if isinstance(base, Carrier):
+            key: Any = name
+            return carried(base, key, self.reading.kind, shown=self.reading.shown) if base.name == "state" else MISSING
+        if is_request(base):
+            found = attribute_of_request(name)
+            if found is not MISSING:
+                return found
+        if isinstance(base, Instance):
+            return attribute_of_instance(base.kind, name)
+        if base is MISSING:
+            if name in {"headers", "cookies", "session", "query_params"}:
+                return Carrier(name)
+            return Sign.PLACE if name == "url" else Sign.DERIVED if name in {"user", "current_user"} else MISSING
+        return attribute_of(base, name)
+
+    def _item(self, base: Any, key: Any, state: State) -> Any:
+        if isinstance(base, Carrier):
+            found = carried(base, key, self.reading.kind, shown=self.reading.shown)
+            if found is Sign.ABSENT and base.name != "scope":
+                raise Ended(Exit("raised", state, exception=KeyError, name="KeyError"))
+            return found
+        if base is Sign.WHO:
+            return Sign.DERIVED
+        return base if isinstance(base, Sign) else mixed([key])
+
+    def bind(self, target: ast.expr, value: Any, state: State) -> None:
+        """Give a name its value; of what is unpacked, each part has what the whole has."""
+        if isinstance(target, ast.Name):
+            state.env[target.id] = value
+        elif isinstance(target, ast.Tuple | ast.List):
+            for each in target.elts:
+                self.bind(each, value if isinstance(value, Sign) else MISSING, state)
+        elif isinstance(target, ast.Starred):
+            self.bind(target.value, MISSING, state)
+
+    def _either(self, node: ast.IfExp, state: State) -> Any:
+        asked = self.truth(node.test, state)
+        if asked.value is not None:
+            state.why |= asked.why
+            return self.eval(node.body if asked.value else node.orelse, state)
+        return mixed([self._aside(each, state, asked) for each in (node.body, node.orelse)])
+
+    def _aside(self, node: ast.expr, state: State, asked: Test) -> Any:
+        """Return the value of an expression that is perhaps not asked for; where it refuses, who goes on is checked."""
+        try:
+            return self.eval(node, state)
+        except Ended as ended:
+            self.exits.append(ended.left)
+            ended.left.state.sure = False
+            if self.refuses(ended.left, asked):
+                state.checked = True
+            return MISSING
+
+    def _condition(self, node: ast.expr, state: State) -> Any:
+        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+            # ``x or default`` has a value besides its truth.
+            first = self.truth(node.values[0], state)
+            if first.value is False and len(node.values) == 2:
+                return self.eval(node.values[1], state)
+        asked = self.truth(node, state)
+        if asked.value is not None:
+            return asked.value
+        return Sign.DERIVED if asked.is_tainted else Sign.PLACE if "the path" in asked.why else MISSING
+
+    def truth(self, node: ast.expr, state: State) -> Test:
+        """Return whether a condition holds, as far as it can be told."""
+        match node:
+            case ast.UnaryOp(op=ast.Not()):
+                inner = self.truth(node.operand, state)
+                inner.value = None if inner.value is None else not inner.value
+                return inner
+            case ast.BoolOp():
+                return self._several(node, state)
+            case ast.Compare():
+                return self._compared(node, state)
+        return self.test_of(node, self.eval(node, state))
+
+    def test_of(self, node: ast.expr, value: Any) -> Test:
+        """Return the truth of a value."""
+        text = ast.unparse(node)
+        about = is_tainted(value) or bool(IDENTITY.search(text))
+        if value is Sign.ABSENT:
+            return Test(False, is_about_caller=True, is_tainted=True)
+        if value is Sign.GIVEN or value is Sign.WHO:
+            return Test(True, is_about_caller=True, is_tainted=True)
+        if value is None and isinstance(node, ast.Constant | ast.Name | ast.Call | ast.Await):
+            return Test(False, is_about_caller=about)
+        if is_flag(value):
+            return Test(bool(value), self._switch(node), about)
+        if isinstance(value, Answer | Error | Nested):
+            return Test(True)
+        why = frozenset({"the path"}) if value is Sign.PLACE else frozenset()
+        weak = value is Sign.DERIVED and is_weak(text)
+        return Test(None, why, about, value is Sign.DERIVED, weak)
+
+    def _switch(self, node: ast.expr) -> frozenset[str]:
+        """Return the name of a setting on which a condition depends: elsewhere it may be another."""
+        root: ast.expr = node
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if not isinstance(root, ast.Name) or isinstance(node, ast.Constant):
+            return frozenset()
+        code = self.function.__code__
+        is_local = root.id in code.co_varnames or root.id in code.co_freevars or root.id in {"TYPE_CHECKING"}
+        return frozenset() if is_local else frozenset({ast.unparse(node)})
+
+    def _several(self, node: ast.BoolOp, state: State) -> Test:
+        ends = isinstance(node.op, ast.Or)
+        whole = Test(not ends)
+        for each in node.values:
+            if whole.value is None:
+                inner = state.copy()
+                try:
+                    asked = self.truth(each, inner)
+                except Ended as ended:
+                    self.exits.append(ended.left)
+                    state.checked |= self.refuses(ended.left, whole)
+                    continue
+                state.env = inner.env
+            else:
+                asked = self.truth(each, state)
+            whole.is_about_caller |= asked.is_about_caller
+            whole.is_tainted |= asked.is_tainted
+            whole.is_weak |= asked.is_weak
+            if asked.value is ends:
+                return Test(ends, asked.why, whole.is_about_caller, whole.is_tainted)
+            if asked.value is None:
+                whole.value = None
+            whole.why |= asked.why
+        return whole
+
+    def _compared(self, node: ast.Compare, state: State) -> Test:
+        left, right = self.eval(node.left, state), self.eval(node.comparators[0], state)
+        for each in node.comparators[1:]:
+            self.eval(each, state)
+        op, text = node.ops[0], ast.unparse(node)
+        negated = isinstance(op, ast.IsNot | ast.NotEq | ast.NotIn)
+        tainted = is_tainted(left) or is_tainted(right)
+        places = Sign.PLACE in {_sign(left), _sign(right)}
+        if places and "OPTIONS" in {left if isinstance(left, str) else "", right if isinstance(right, str) else ""}:
+            # What a browser asks beforehand never comes to a route.
+            return Test(negated)
+        why = frozenset({"the path"}) if places else frozenset()
+        about = tainted or bool(IDENTITY.search(text))
+        same = None if len(node.ops) > 1 else self._same(left, right, op)
+        if same is None:
+            return Test(None, why, about, tainted, tainted and is_weak(text))
+        value = same is not negated
+        switches = self._switch(node.left) if is_flag(left) else frozenset()
+        return Test(value, switches, about, tainted)
+
+    def _same(self, left: Any, right: Any, op: ast.cmpop) -> bool | None:
+        if isinstance(op, ast.In | ast.NotIn):
+            return self._within(left, right)
+        if not isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq):
+            return None
+        empty = right is None or (isinstance(right, str) and right == "") or right is False
+        if empty and isinstance(left, Sign):
+            return {Sign.ABSENT: True, Sign.GIVEN: False, Sign.WHO: False}.get(left)
+        if left is Sign.ABSENT:
+            return False
+        if (left is None or is_flag(left)) and (right is None or is_flag(right)):
+            return bool(left == right)
+        return None
+
+    def _within(self, left: Any, right: Any) -> bool | None:
+        if isinstance(right, Carrier) and isinstance(left, str):
+            found = carried(right, left, self.reading.kind, shown=self.reading.shown)
+            return {Sign.ABSENT: False, Sign.GIVEN: True}.get(found) if isinstance(found, Sign) else None
+        if left is Sign.ABSENT:
+            return False
+        if is_flag(left) and isinstance(right, dict | set | list) and left in right:
+            return True
+        if is_flag(left) and isinstance(right, tuple | frozenset) and all(is_flag(each) for each in right):
+            return left in right
+        return None
+
+
+def is_weak(text: str) -> bool:
+    """Tell whether a condition asks only of what kind a credential is."""
+    return bool(_ONLY_THE_SCHEME.search(text))
+
+
+def _sign(value: Any) -> Sign | None:
+    return value if isinstance(value, Sign) else None
+
+
+def _parts(node: ast.expr) -> Iterator[ast.expr]:
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.expr):
+            yield each
+        elif isinstance(each, ast.FormattedValue):
+            yield each.value

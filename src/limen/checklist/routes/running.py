@@ -1,0 +1,309 @@
+"""Goes through the statements of a function as a request would that shows nothing, or nothing that was verified."""
+
+import ast
+import inspect
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from starlette.exceptions import HTTPException
+
+from limen.checklist.routes.calling import Calling
+from limen.checklist.routes.code import MISSING
+from limen.checklist.routes.evaluating import Test, is_weak
+from limen.checklist.routes.states import Ended, Exit, State, Summary, join
+from limen.checklist.routes.values import IDENTITY, Answer, Instance, Nested, Sign, is_tainted, joined
+from limen.checklist.syntax import walk
+
+Role = Literal["dependency", "handler", "onward", "inner"]
+"""Who is read: what a framework calls before the handler; the handler; what hands on to another; what these call."""
+
+_REFUSED: Final = frozenset({401, 403})
+
+
+class Run(Calling):
+    """One run through one function."""
+
+    def read(self, body: list[ast.stmt] | ast.expr, state: State) -> Summary:
+        """Run through the body of a function or of a lambda, and return what it ends in."""
+        if isinstance(body, ast.expr):
+            body = [ast.copy_location(ast.Return(body), body)]
+        after = self.block(body, state)
+        if after is not None:
+            self._leave(after, None, ast.Constant(None))
+        returned = [each for each in self.exits if each.kind == "return"]
+        ends = [each for each in self.exits if each.kind != "return"]
+        for each in ends:
+            self._count(each)
+        passes = [each.state for each in returned if not each.state.gone]
+        if self.handed_on:
+            # What was not handed on was answered here.
+            passes = self.handed_on
+        value = joined([each.value for each in returned]) if returned else None
+        return Summary(passes, ends, value, self.facts, bool(self.handed_on))
+
+    def _count(self, left: Exit) -> None:
+        if left.kind == "refused":
+            if left.status:
+                self.facts.statuses.add(left.status)
+            else:
+                self.facts.named.add(left.name)
+
+    def block(self, statements: Iterable[ast.stmt], state: State) -> State | None:
+        """Run through statements; return the state behind them, or None where nobody gets there."""
+        here: State | None = state
+        choices: list[tuple[int, int, Test]] = []
+        for statement in statements:
+            before = len(self.exits)
+            if isinstance(
+                statement, ast.If | ast.For | ast.AsyncFor | ast.While | ast.Match | ast.With | ast.AsyncWith
+            ):
+                asked = self._asked_in(statement, here)
+            else:
+                asked = Test(None)
+            try:
+                here = self._statement(statement, here)
+            except Ended as ended:
+                self.exits.append(ended.left)
+                here = None
+            choices.append((before, len(self.exits), asked))
+            if here is None:
+                self._check_those_before(choices)
+                return None
+        return here
+
+    def _asked_in(self, statement: ast.stmt, state: State) -> Test:
+        """Return what the conditions in a statement are about, all together."""
+        tests = [each.test for each in walk([statement]) if isinstance(each, ast.If | ast.While | ast.IfExp)]
+        tests += [each.iter for each in walk([statement]) if isinstance(each, ast.For | ast.AsyncFor)]
+        tests += [each.subject for each in walk([statement]) if isinstance(each, ast.Match)]
+        names = {each.id for each in walk(tests) if isinstance(each, ast.Name)}
+        texts = [ast.unparse(each) for each in tests]
+        tainted = any(is_tainted(state.env.get(name)) for name in names)
+        weak = bool(texts) and all(is_weak(text) for text in texts)
+        return Test(None, frozenset(), tainted or any(IDENTITY.search(each) for each in texts), tainted, weak)
+
+    def _check_those_before(self, choices: list[tuple[int, int, Test]]) -> None:
+        """Where all that is left is a refusal, those who have returned before it were asked."""
+        for first, last, asked in choices[:-1]:
+            rest = self.exits[last:]
+            if rest and all(self.refuses(each, asked) for each in rest):
+                for each in self.exits[first:last]:
+                    if each.kind == "return" and not each.state.why:
+                        each.state.checked = True
+
+    def _statement(self, statement: ast.stmt, state: State) -> State | None:
+        match statement:
+            case ast.Return():
+                value = None if statement.value is None else self.eval(statement.value, state, handed=True)
+                self._leave(state, value, statement.value)
+                return None
+            case ast.Raise():
+                self.exits.append(self.raised(statement.exc, state))
+                return None
+            case ast.If():
+                return self._if(statement.test, statement.body, statement.orelse, state)
+            case ast.Try() | ast.TryStar():
+                return self._try(statement, state)
+            case ast.With() | ast.AsyncWith():
+                return self._with(statement, state)
+            case ast.For() | ast.AsyncFor() | ast.While():
+                return self._loop(statement, state)
+            case ast.Match():
+                return self._match(statement, state)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                state.env[statement.name] = Nested(statement)
+            case ast.Assert():
+                return self._if(statement.test, [], [_assertion(statement)], state)
+            case _:
+                self._simple(statement, state)
+        return state
+
+    def _simple(self, statement: ast.stmt, state: State) -> None:
+        match statement:
+            case ast.Assign():
+                value = self.eval(statement.value, state)
+                for target in statement.targets:
+                    self.bind(target, value, state)
+            case ast.AnnAssign() if statement.value is not None:
+                self.bind(statement.target, self.eval(statement.value, state), state)
+            case ast.AugAssign():
+                self.bind(statement.target, self.eval(statement.value, state) and MISSING, state)
+            case ast.Expr():
+                if isinstance(statement.value, ast.Yield):
+                    # What comes after a dependency's yield refuses nobody.
+                    self._leave(state.copy(), MISSING, None)
+                    state.gone = True
+                self.eval(statement.value, state)
+
+    def _leave(self, state: State, value: Any, expression: ast.expr | None) -> None:
+        """Take a return: of a response that refuses, it is a refusal wherever the framework looks at it."""
+        status = value.status if isinstance(value, Answer) else state.answered
+        if status and self.role != "dependency" and not state.gone:
+            if self.role == "inner" and not state.answered:
+                self.exits.append(Exit("return", state, value))
+                return
+            self.exits.append(Exit("refused", state, status=status, name=str(status)))
+            return
+        del expression
+        self.exits.append(Exit("return", state, value))
+
+    def _if(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], state: State) -> State | None:
+        asked = self.truth(test, state)
+        if asked.value is not None:
+            state.why |= asked.why
+            state.asked |= asked.is_about_caller
+            return self.block(body if asked.value else orelse, state)
+        return self._arms([body, orelse], state, asked)
+
+    def _arms(self, arms: list[list[ast.stmt]], state: State, asked: Test) -> State | None:
+        """Run through arms of which one is taken, nobody knows which. Where one refuses, the others are checked."""
+        outside, ended = self.exits, []
+        for arm in arms:
+            self.exits = []
+            here = state.copy()
+            here.sure = False
+            here.why |= asked.why
+            here.asked |= asked.is_about_caller
+            ended.append((self.block(arm, here), self.exits))
+        self.exits = outside
+        refusing = [
+            after is None and bool(left) and all(self.refuses(each, asked) for each in left) for after, left in ended
+        ]
+        if any(refusing):
+            for after, left in ended:
+                for each in (after, *(every.state for every in left)):
+                    if each is not None:
+                        each.checked = True
+        for _, left in ended:
+            outside.extend(left)
+        return join(after for after, _ in ended)
+
+    def refuses(self, left: Exit, asked: Test) -> bool:
+        """Tell whether who goes on past a condition was asked, since the other arm is a refusal."""
+        if left.kind != "refused" or asked.is_weak or asked.why:
+            return False
+        if left.status == 401 or not left.status:
+            return asked.is_about_caller or left.status == 401
+        return asked.is_about_caller and (left.status in _REFUSED or (400 <= left.status < 500 and asked.is_tainted))
+
+    def _loop(self, loop: ast.For | ast.AsyncFor | ast.While, state: State) -> State | None:
+        if isinstance(loop, ast.While):
+            self.truth(loop.test, state)
+        else:
+            self.bind(loop.target, _element(self.eval(loop.iter, state)), state)
+        before = state.copy()
+        after = self.block([each for each in loop.body if not isinstance(each, ast.Break | ast.Continue)], state)
+        here = join([before, after]) if after is not None else before
+        if here is not None and after is not None:
+            # Of a loop that asks of each, somebody is asked.
+            here.checked = after.checked
+        return self.block(loop.orelse, here) if here is not None else None
+
+    def _match(self, statement: ast.Match, state: State) -> State | None:
+        value = self.eval(statement.subject, state)
+        arms = [each.body for each in statement.cases]
+        last = statement.cases[-1]
+        if last.guard is not None or not isinstance(last.pattern, ast.MatchAs) or last.pattern.pattern is not None:
+            arms.append([])
+        return self._arms(arms, state, self.test_of(statement.subject, value))
+
+    def _with(self, statement: ast.With | ast.AsyncWith, state: State) -> State | None:
+        caught: list[ast.expr] = []
+        for item in statement.items:
+            value = self.eval(item.context_expr, state, handed=True)
+            call = item.context_expr
+            if isinstance(call, ast.Call) and ast.unparse(call.func).rsplit(".", 1)[-1] == "suppress":
+                caught = call.args
+            if item.optional_vars is not None:
+                self.bind(item.optional_vars, value, state)
+        if not caught:
+            return self.block(statement.body, state)
+        handler = ast.ExceptHandler(ast.Tuple(caught, ast.Load()), None, [ast.Pass()])
+        return self._guarded(statement.body, [handler], [], state)
+
+    def _try(self, statement: ast.Try | ast.TryStar, state: State) -> State | None:
+        after = self._guarded(statement.body, statement.handlers, statement.orelse, state)
+        if not statement.finalbody:
+            return after
+        if after is None:
+            self.block(statement.finalbody, state.copy())
+            return None
+        return self.block(statement.finalbody, after)
+
+    def _guarded(
+        self, body: list[ast.stmt], handlers: list[ast.ExceptHandler], orelse: list[ast.stmt], state: State
+    ) -> State | None:
+        before, outside = state.copy(), self.exits
+        self.exits = []
+        after = self.block(body, state)
+        inside, self.exits = self.exits, outside
+        may_raise = any(isinstance(each, ast.Call | ast.Subscript) for part in body for each in ast.walk(part))
+        is_about_caller = bool(IDENTITY.search(" ".join(ast.unparse(each) for each in body))) or any(
+            is_tainted(before.env.get(each.id))
+            for part in body
+            for each in ast.walk(part)
+            if isinstance(each, ast.Name)
+        )
+        kept, states = list(inside), [after]
+        asked = Test(None, is_about_caller=is_about_caller)
+        is_refused = False
+        for handler in handlers:
+            caught = [each for each in kept if each.kind != "return" and self._catches(handler, each)]
+            kept = [each for each in kept if each not in caught]
+            if not caught and not may_raise:
+                continue
+            here = join([each.state for each in caught]) if caught else before.copy()
+            if here is None:
+                continue
+            if not caught or after is not None or any(each.kind == "return" for each in inside):
+                here.sure = False
+            here.checked = here.checked and bool(caught)
+            here.asked |= is_about_caller
+            ended, left = self._handler(handler, caught, here)
+            states.append(ended)
+            outside.extend(left)
+            is_refused |= ended is None and bool(left) and all(self.refuses(each, asked) for each in left)
+        if is_refused:
+            for each in (after, *(left.state for left in kept if left.kind == "return")):
+                if each is not None:
+                    each.checked = True
+        outside.extend(kept)
+        states[0] = self.block(orelse, after) if after is not None and orelse else after
+        return join(states)
+
+    def _handler(self, handler: ast.ExceptHandler, caught: list[Exit], state: State) -> tuple[State | None, list[Exit]]:
+        outside, self.exits = self.exits, []
+        kind = MISSING if handler.type is None else self.known(handler.type, state)
+        if handler.name:
+            state.env[handler.name] = Instance(kind) if inspect.isclass(kind) else MISSING
+        self.caught.append(caught)
+        ended = self.block(handler.body, state)
+        self.caught.pop()
+        left, self.exits = self.exits, outside
+        return ended, left
+
+    def known(self, node: ast.expr, state: State) -> Any:
+        """Return what a name of a class stands for."""
+        found = self.eval(node, state) if isinstance(node, ast.Name | ast.Attribute) else MISSING
+        return found
+
+    def _catches(self, handler: ast.ExceptHandler, left: Exit) -> bool:
+        if handler.type is None:
+            return True
+        types_ = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        raised = left.exception or (HTTPException if left.status else Exception)
+        for each in types_:
+            kind = self.known(each, left.state)
+            kinds = kind if isinstance(kind, tuple) else (kind,)
+            for one in kinds:
+                if inspect.isclass(one) and issubclass(raised, one):
+                    return True
+        return False
+
+
+def _assertion(statement: ast.Assert) -> ast.stmt:
+    return ast.copy_location(ast.Raise(ast.Name("AssertionError", ast.Load())), statement)
+
+
+def _element(value: Any) -> Any:
+    return Sign.DERIVED if isinstance(value, Sign) and value is not Sign.PLACE else MISSING

@@ -1,0 +1,271 @@
+"""Whether a piece of code lets in a request that shows nothing, or one that shows something nobody has verified.
+
+Frameworks do not say which dependency is a guard. So its code is run through twice, as far as it can be followed: once
+as for a request without any credential, once as for one with a credential that is made up. What refuses both is a
+guard. What lets the first in is optional, what lets the second in verifies nothing, and where it cannot be told, that
+is the answer: then the route is «unknown», never «guarded» and never «open».
+"""
+
+import ast
+import functools
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from limen.checklist.routes.code import MISSING, function_of, hints_of, lambda_of, node_of
+from limen.checklist.routes.running import Role, Run
+from limen.checklist.routes.states import Facts, State, Summary
+from limen.checklist.routes.values import ONWARD, Carrier, Instance, Nested, Sign, is_flag, of_annotation
+
+DEEPEST: Final = 6
+_MOST_FUNCTIONS: Final = 400
+_REFUSALS: Final = frozenset({401, 403})
+
+Parameters = Callable[[bool], dict[str, Any]]
+"""What a framework hands to a function by name, for a request that shows something or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a piece of code does with somebody who is not known.
+
+    Attributes:
+        is_firm: it refuses them.
+        is_optional: it lets those in who show nothing.
+        takes_only: it lets those in who show anything.
+        doubtful: why it cannot be told, a few words each.
+        statuses: those of its refusals.
+        is_fresh: it asks a store; None where the code does not show it.
+        returned: what it returns to whoever calls it, for a request that shows nothing.
+    """
+
+    is_firm: bool = False
+    is_optional: bool = False
+    takes_only: bool = False
+    doubtful: frozenset[str] = frozenset()
+    statuses: frozenset[int] = frozenset()
+    is_fresh: bool | None = None
+    returned: Any = MISSING
+
+    @property
+    def throttles(self) -> bool:
+        """Tell whether it answers 429."""
+        return 429 in self.statuses
+
+
+class Reading:
+    """One question: what becomes of a request of this kind.
+
+    Attributes:
+        kind: ``http`` or ``websocket``.
+        shown: it shows a credential that nobody has verified.
+        wrapped: the function that a wrapper stands around.
+        is_middleware: what is read stands around an application.
+    """
+
+    deepest = DEEPEST
+
+    def __init__(self, kind: str, *, shown: bool, wrapped: object = None, is_middleware: bool = False) -> None:
+        self.kind, self.shown, self.wrapped, self.is_middleware = kind, shown, wrapped, is_middleware
+        self._open: set[types.CodeType] = set()
+        self._count = 0
+
+    def first(self, function: types.FunctionType, owner: object, role: Role, env: dict[str, Any]) -> Summary:
+        """Return what the function ends in that a framework calls."""
+        return self._run(function, owner, role, self._env(function, owner, [], {}) | env, 0)
+
+    def summary(
+        self, function: types.FunctionType, owner: object, args: list[Any], named: dict[Any, Any], depth: int
+    ) -> Summary:
+        """Return what a call of a function ends in."""
+        env = self._env(function, owner, args, named)
+        if depth > DEEPEST or function.__code__ in self._open or self._count > _MOST_FUNCTIONS:
+            return _cut()
+        about = (self.kind, self.shown, id(self.wrapped), self.is_middleware)
+        key = (id(function), _key(owner), about, tuple(sorted((name, _key(value)) for name, value in env.items())))
+        known = _known.get(key)
+        if known is None or (known.summary.facts.is_cut and known.depth > depth):
+            # What is known is kept alive with it: a freed object's id may be another's.
+            known = _known[key] = _Known(self._run(function, owner, "inner", env, depth), depth, (function, owner, env))
+        return known.summary
+
+    def nested(self, outer: Run, nested: Nested, args: list[Any], named: dict[Any, Any], state: State) -> Summary:
+        """Return what a call of a function ends in that stands inside another."""
+        names = [each.arg for each in (*nested.node.args.posonlyargs, *nested.node.args.args)]
+        env = state.env | dict.fromkeys(names, MISSING) | dict(zip(names, args, strict=False)) | named
+        self._count += 1
+        if self._count > _MOST_FUNCTIONS:
+            return _cut()
+        run = Run(self, outer.function, "inner", outer.depth + 1)
+        return run.read(nested.node.body, State(env))
+
+    def made(self, function: types.FunctionType, maker: Summary) -> Summary:
+        """Return what the function ends in that another returns, called with a request."""
+        if not isinstance(maker.value, Nested) or not maker.passes:
+            return _cut()
+        run = Run(self, function, "onward", 1)
+        names = [each.arg for each in maker.value.node.args.args]
+        env = maker.passes[0].env | dict.fromkeys(names, _request())
+        body = maker.value.node.body
+        return run.read(body, State(env))
+
+    def is_abstract(self, function: types.FunctionType) -> bool:
+        """Tell whether another class has to say what a method does, or nobody can read it."""
+        return _is_abstract(function)
+
+    def _run(self, function: types.FunctionType, owner: object, role: Role, env: dict[str, Any], depth: int) -> Summary:
+        node = node_of(function) or lambda_of(function)
+        if node is None:
+            return _cut()
+        self._open.add(function.__code__)
+        self._count += 1
+        try:
+            return Run(self, function, role, depth).read(node.body, State(env))
+        finally:
+            self._open.discard(function.__code__)
+
+    def _env(
+        self, function: types.FunctionType, owner: object, args: list[Any], named: dict[Any, Any]
+    ) -> dict[str, Any]:
+        code = function.__code__
+        names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+        hints = hints_of(function)
+        env: dict[str, Any] = {name: of_annotation(hints.get(name, MISSING)) for name in names}
+        defaults = dict(
+            zip(code.co_varnames[: code.co_argcount][::-1], (function.__defaults__ or ())[::-1], strict=False)
+        )
+        for name, value in (defaults | (function.__kwdefaults__ or {})).items():
+            if (is_flag(value) or value is None) and (env[name] is MISSING or value is not None):
+                env[name] = value
+        positional = names[: code.co_argcount]
+        given = dict(zip(positional[1:] if owner is not None else positional, args, strict=False))
+        given |= {name: value for name, value in named.items() if name in names}
+        env |= {name: value for name, value in given.items() if value is not MISSING or name in defaults}
+        if owner is not None and positional:
+            env[positional[0]] = owner
+        for name in names:
+            if name == "call_next":
+                env[name] = ONWARD
+            elif name == "scope" and env[name] is MISSING:
+                env[name] = Carrier("scope")
+            elif name in {"request", "websocket", "conn", "connection"} and env[name] is MISSING:
+                env[name] = _request()
+        return env
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    summary: Summary
+    depth: int
+    kept: object
+
+
+_known: dict[Any, _Known] = {}
+
+
+def _cut() -> Summary:
+    return Summary([State(sure=False)], [], MISSING, Facts(is_cut=True))
+
+
+def _request() -> Instance:
+    from starlette.requests import Request
+
+    return Instance(Request)
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, Sign | Instance | Carrier) or is_flag(value) or value is None:
+        return (type(value).__name__, repr(value))
+    return id(value)
+
+
+@functools.lru_cache(maxsize=8192)
+def _is_abstract(function: types.FunctionType) -> bool:
+    node = node_of(function)
+    if node is None:
+        return lambda_of(function) is None
+    for each in node.body:
+        if isinstance(each, ast.Pass) or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)):
+            continue
+        return isinstance(each, ast.Raise) and "NotImplemented" in ast.unparse(each)
+    return bool(getattr(function, "__isabstractmethod__", False)) or _is_protocol(function)
+
+
+def _is_protocol(function: types.FunctionType) -> bool:
+    return "." in function.__qualname__ and "<locals>" not in function.__qualname__
+
+
+def verdict_of(
+    call: object,
+    role: Role,
+    kind: str = "http",
+    parameters: Parameters = lambda shown: {},
+    *,
+    wrapped: object = None,
+    is_middleware: bool = False,
+    is_route_class: bool = False,
+) -> Verdict:
+    """Return what a function, a class, or an object with ``__call__`` does with somebody who is not known.
+
+    Args:
+        call: what the framework calls.
+        role: as what.
+        kind: ``http`` or ``websocket``.
+        parameters: what it is handed.
+        wrapped: the function that it hands on to.
+        is_middleware: it stands around an application.
+        is_route_class: it returns the function that is called for each request.
+    """
+    function = function_of(call)
+    if function is None or (node_of(function) or lambda_of(function)) is None:
+        return Verdict()
+    owner = owner_of(call)
+    summaries = []
+    for shown in (False, True):
+        reading = Reading(kind, shown=shown, wrapped=wrapped, is_middleware=is_middleware)
+        summary = reading.first(function, owner, role, parameters(shown))
+        summaries.append(reading.made(function, summary) if is_route_class else summary)
+    return _verdict(summaries[0], summaries[1], role)
+
+
+def owner_of(call: object) -> object:
+    """Return what ``self`` is when something is called."""
+    if isinstance(call, types.MethodType):
+        return call.__self__
+    if isinstance(call, functools.partial):
+        return owner_of(call.func)
+    if isinstance(call, types.FunctionType | types.BuiltinFunctionType):
+        return None
+    return call
+
+
+def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
+    let_in = [each for each in nothing.passes if not each.checked]
+    passed = [each for each in something.passes if not each.checked]
+    facts = Facts()
+    facts.add(nothing.facts)
+    facts.add(something.facts)
+    refuses = bool(facts.statuses & _REFUSALS or facts.named)
+    # Whoever shows nothing is turned away, with whatever status.
+    turned_away = not let_in and any(each.kind == "refused" for each in nothing.ends)
+    is_firm = not let_in and not passed and (refuses or (turned_away and role != "handler"))
+    doubtful = set(facts.doubtful)
+    is_optional = takes_only = False
+    if not is_firm and (refuses or turned_away):
+        whys = frozenset().union(*(each.why for each in (*let_in, *passed)))
+        if whys:
+            doubtful |= {f"it depends on {each}" for each in whys}
+        elif any(each.sure for each in let_in):
+            is_optional = True
+        elif turned_away and any(each.sure for each in passed):
+            takes_only = True
+        else:
+            doubtful.add("not everybody is refused")
+    fresh = True if facts.asks_store else False if facts.reads_token else None
+    return Verdict(
+        is_firm, is_optional, takes_only, frozenset(doubtful), frozenset(facts.statuses), fresh, nothing.value
+    )
+
+
+__all__ = ["Parameters", "Reading", "Verdict", "owner_of", "verdict_of"]
