@@ -171,7 +171,7 @@ SQL_TEXT: Final = Rule(
     "A value becomes part of the statement and not a parameter of it. Whoever controls the value writes the query "
     "(SQL injection).",
     'await session.execute(text("SELECT * FROM orders WHERE id = :id"), {"id": order_id})',
-    "Text that was put together in another function; whether the value is checked against a list before.",
+    "Text that was put together in another file, or is handed in; a check of the value in another function.",
 )
 PASSWORD_STORAGE: Final = Rule(
     "LC102",
@@ -180,7 +180,7 @@ PASSWORD_STORAGE: Final = Rule(
     "A fast hash, or none, is tried billions of times a second once the table leaks. People use the password "
     "elsewhere, too.",
     "import argon2\n\nhashed = argon2.PasswordHasher().hash(password)",
-    "What another function does with the password; a hash whose name says nothing.",
+    "What another file does with the password; a setter of a class that hashes what it is given.",
 )
 PREDICTABLE: Final = Rule(
     "LC103",
@@ -189,7 +189,7 @@ PREDICTABLE: Final = Rule(
     "The random module is a Mersenne Twister: who has seen some of its values computes the next. A reset link "
     "made so opens other accounts.",
     "import secrets\n\ntoken = secrets.token_urlsafe(32)",
-    "Secrets whose names say nothing of what they are.",
+    "Secrets whose names say nothing of what they are; generators that another file makes.",
 )
 NO_TLS_CHECK: Final = Rule(
     "LC104",
@@ -198,7 +198,7 @@ NO_TLS_CHECK: Final = Rule(
     "The connection is encrypted to whoever answers. Somebody between the two reads and changes everything, "
     "credentials included.",
     'httpx.get(url, verify="/etc/ssl/company-ca.pem")',
-    "Settings that switch it off at run time.",
+    "Settings and options that switch it off at run time; connections to this very machine are left alone.",
 )
 TOKEN_UNVERIFIED: Final = Rule(
     "LC105",
@@ -207,7 +207,8 @@ TOKEN_UNVERIFIED: Final = Rule(
     "The signature, or the time, of the token is not asked, or «none» is accepted as an algorithm. Anybody writes "
     "themselves one.",
     'claims = jwt.decode(token, key, algorithms=["EdDSA"], audience="orders", issuer="https://id.example.com")',
-    "Options that are put together elsewhere.",
+    "Options that are put together in another file; audience and issuer that nobody asks; claims that joserfc and "
+    "Authlib hand out before somebody validates them.",
 )
 SECRET_IN_CODE: Final = Rule(
     "LC106",
@@ -216,7 +217,7 @@ SECRET_IN_CODE: Final = Rule(
     "Whoever reads the repository, an image, or a traceback has it. It cannot be changed without a release, and "
     "stays in the history.",
     'SECRET_KEY = os.environ["SECRET_KEY"]',
-    "Secrets in other files, and those whose names say nothing.",
+    "Secrets in files that are no Python, and those whose names and form say nothing.",
 )
 SECRET_LOGGED: Final = Rule(
     "LC107",
@@ -225,7 +226,7 @@ SECRET_LOGGED: Final = Rule(
     "Whole settings, headers, bodies and tokens end up in a log that more people read than the database. A token "
     "in it opens what it opens.",
     'log.info("login", extra={"account_id": account.id})',
-    "What a log handler takes out; objects whose text form leaves secrets out.",
+    "What a log handler takes out; objects of other files whose text form has secrets, or leaves them out.",
 )
 SWALLOWED: Final = Rule(
     "LC108",
@@ -234,7 +235,7 @@ SWALLOWED: Final = Rule(
     "The check fails, the error is swallowed, and the code goes on as if it had passed. A fault then opens what "
     "it was to close.",
     "try:\n    verify(token)\nexcept InvalidToken:\n    raise HTTPException(401) from None",
-    "Checks whose names say nothing of what they are.",
+    "Checks whose names say nothing of what they are; what another function does with the error.",
 )
 TRAVELLING_PUBLIC: Final = Rule(
     "LC109",
@@ -243,7 +244,7 @@ TRAVELLING_PUBLIC: Final = Rule(
     "functools.wraps copies marks, so limen counts @public only on the very function that is registered. Below "
     "another decorator it opens nothing, or is meant for something else.",
     '@app.get("/news")\n@public\n@cached\ndef news(): ...',
-    "Decorators that are applied by a call.",
+    "Decorators that are put around a handler in several steps.",
 )
 WRONG_ORDER: Final = Rule(
     "LC110",
@@ -261,7 +262,7 @@ COMPARED: Final = Rule(
     "The comparison ends at the first byte that differs, and how long it took tells how many were right. An API "
     "key is found byte by byte.",
     "import hmac\n\nhmac.compare_digest(given.encode(), expected.encode())",
-    "Secrets whose names say nothing of what they are.",
+    "Secrets whose names say nothing of what they are; ``in`` a list of secrets.",
 )
 BODY_ID: Final = Rule(
     "LC112",
@@ -279,15 +280,17 @@ COOKIE_FLAGS: Final = Rule(
     "Without HttpOnly a script in the page reads the cookie, without Secure the network does. Either is enough to "
     "be somebody else.",
     'response.set_cookie("__Host-session", value, secure=True, httponly=True, samesite="lax")',
-    "Flags that come from a variable; cookies whose names say nothing.",
+    "Flags that come from the settings or another file; cookies whose names and values say nothing.",
 )
 BAD_ACCEPTANCE: Final = Rule(
     "LC900",
     _MEDIUM,
-    "an acceptance is expired or incomplete",
-    "A finding was accepted without a reason, or its time is over. What nobody has to look at again stays for ever.",
+    "an acceptance is over, incomplete, or for nothing",
+    "A finding was accepted without a reason or an end, or is not found any more. What nobody has to look at again "
+    "stays for ever, and hides what comes to its place.",
     "# limen: accept LC004 until 2027-03-01 because prices are the same for everybody",
-    "Comments in files that are no part of the application.",
+    "Comments in files that are no part of the application. In a file that another application uses too, a comment "
+    "for that one names LC900 as well.",
 )
 
 RULES: Final = tuple(each for each in list(globals().values()) if isinstance(each, Rule))

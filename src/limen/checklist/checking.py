@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 from msgspec import Struct
 from msgspec.structs import replace
 
+from limen.checklist import catalogue as rules
 from limen.checklist.accepting import Acceptance, acceptances_of, sift
 from limen.checklist.facts import Application, Broken, Place
 from limen.checklist.findings import Finding
 from limen.checklist.judging import judge, named_public
 from limen.checklist.looking import look_at
-from limen.checklist.source.reading import read_files
+from limen.checklist.source.reading import Read, read_files
 
 
 class Report(Struct, frozen=True):
@@ -22,11 +23,13 @@ class Report(Struct, frozen=True):
         application: what was looked at.
         findings: what stands, the worst first.
         accepted: what somebody accepted, with the comment that does.
+        skipped: the files whose text was not read, with the reason.
     """
 
     application: Application
     findings: tuple[Finding, ...]
     accepted: tuple[tuple[Finding, Acceptance], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 def check(
@@ -44,10 +47,10 @@ def check(
         the report; or why the application could not be looked at. One without any route is broken too: nothing would
         have been checked.
     """
-    in_files: list[Finding] = []
+    files: list[Read] = []
 
-    def read_meanwhile(files: tuple[str, ...]) -> None:
-        in_files.extend(found for _, listed in read_files(files) for found in listed)
+    def read_meanwhile(names: tuple[str, ...]) -> None:
+        files.extend(read_files(names))
 
     application = look_at(target, timeout=timeout, meanwhile=read_meanwhile if with_source else None)
     if isinstance(application, Broken):
@@ -55,21 +58,29 @@ def check(
     if not application.routes:
         return Broken(f"{target} has no route: nothing was checked", said=application.said)
     application = named_public(application)
-    findings = [*judge(application), *in_files]
-    files = {each.place.file for each in findings} | set(application.files)
-    acceptances = {file: acceptances_of(file) for file in sorted(files) if file}
-    standing, accepted = sift(_once(findings), acceptances, today or datetime.now(UTC).date())
+    findings = _joined(judge(application), files)
+    named = {each.place.file for each in findings} | set(application.files)
+    acceptances = {file: acceptances_of(file) for file in sorted(named) if file}
+    read = {each.file for each in files if not each.skipped}
+    standing, accepted = sift(findings, acceptances, today or datetime.now(UTC).date(), read=read)
     ordered = sorted(standing, key=_order)
     return Report(
         application,
         tuple(replace(each, place=_relative(each.place)) for each in ordered),
         tuple((replace(each, place=_relative(each.place)), reason) for each, reason in accepted),
+        tuple((_relative(Place(each.file)).file, each.skipped) for each in files if each.skipped),
     )
 
 
-def _once(findings: Iterable[Finding]) -> list[Finding]:
-    """Leave out what was found twice at one place: a model that two routes share is one finding for each route."""
-    return list(dict.fromkeys(findings))
+def _joined(judged: Iterable[Finding], files: Iterable[Read]) -> list[Finding]:
+    """Return what was found in the application and in its files, each once.
+
+    A model that two routes share is one finding for each route. Where the text shows the very line that lets every
+    origin in, the application that it is about need not be told as well.
+    """
+    in_files = [found for each in files for found in each.findings]
+    seen = {each.rule for each in in_files} & {rules.ANY_ORIGIN}
+    return list(dict.fromkeys([*(each for each in judged if each.rule not in seen), *in_files]))
 
 
 def _order(finding: Finding) -> tuple[int, str, str, str, int]:

@@ -1,4 +1,4 @@
-"""SQL that is put together from text, and who it is about."""
+"""SQL that is put together from text."""
 
 import ast
 import re
@@ -7,165 +7,65 @@ from typing import Final
 
 from limen.checklist import catalogue as rules
 from limen.checklist.findings import Finding
+from limen.checklist.source.fixed import is_fixed
 from limen.checklist.source.found import found_at
-from limen.checklist.source.module import FunctionNode, Module, last_name, text_of
+from limen.checklist.source.module import Module, called_name, keyword
+from limen.checklist.source.statements import HOLE, Statement, read_statement
 
 _RUNS: Final = frozenset(
-    {
-        *(
-            "execute",
-            "executemany",
-            "executescript",
-            "exec_driver_sql",
-            "raw",
-            "scalar",
-            "scalars",
-            "fetch",
-            "fetchrow",
-        ),
-        *("fetchval", "fetch_all", "fetch_one", "read_sql", "read_sql_query", "query", "text"),
-    }
+    {"execute", "executemany", "executescript", "exec_driver_sql", "raw", "scalar", "scalars", "fetch", "fetchrow"}
+    | {"fetchval", "fetch_all", "fetch_one", "fetch_val", "fetchall", "fetchone", "iterate", "prepare", "cursor"}
+    | {"read_sql", "read_sql_query", "query", "text", "sql", "run", "run_sql", "run_query", "stream", "stream_scalars"}
+    | {"execute_sql", "execute_query", "execute_fetchall", "execute_insert", "from_statement", "copy_from_query"}
+    | {"SQL", "RawSQL", "DDL", "literal_column", "exec", "mogrify"}
 )
+_STATEMENTS: Final = ("query", "statement", "sql", "operation", "stmt", "q")
+_TEXTS: Final = re.compile(
+    r"^(sqlalchemy|sqlmodel|sa)\.(\w+\.)*(text|literal_column|DDL)$|^(psycopg|psycopg2)\.(\w+\.)*SQL$"
+)
+_START: Final = r"^(\s|--[^\n]*\n|/\*.*?\*/|\()*"
 _SQL: Final = re.compile(
-    r"^\s*(\(?\s*select\b.+\bfrom\b|insert\s+into\b|update\b.+\bset\b|delete\s+from\b|drop\s+(table|index|schema|database|user)\b"
-    r"|alter\s+table\b|create\s+(table|index|user|database|schema)\b|with\b.+\bselect\b|truncate\b|grant\b.+\bto\b)",
+    _START + r"(select\b.+\bfrom\b|select\s+\w+\s*\(|insert\s+(or\s+\w+\s+)?into\b|replace\s+into\b|update\b.+\bset\b"
+    r"|delete\s+from\b|merge\s+into\b|with\b.+\bselect\b|alter\s+(table|role|user|database|schema|system)\b|grant\b.+\bto\b"
+    r"|(drop|create)\s+(or\s+replace\s+|temp\w*\s+|unique\s+|virtual\s+)*(table|index|user|database|schema|role|view)\b"
+    r"|truncate\b|revoke\b.+\bfrom\b|pragma\s+\w|call\s+\w+\s*\(|exec(ute)?\s+\w+|explain\s+\w|set\s+(local\s+|session\s+)?"
+    r"[\w.]+\s*(=|to)\s|copy\b.+\b(from|to)\b|attach\s+database\b|listen\s|notify\s)",
     re.IGNORECASE | re.DOTALL,
 )
-_WHO: Final = frozenset({"user_id", "userid", "owner_id", "account_id", "author_id", "customer_id", "uid", "member_id"})
-_DEEPEST: Final = 4
-_ROUTES: Final = frozenset({"get", "post", "put", "patch", "delete", "api_route", "websocket"})
 
 
 def sql_from_text(module: Module) -> Iterator[Finding]:
     """Find statements whose text has values in it (LC101)."""
+    told: set[ast.expr] = set()
     for call in module.all(ast.Call):
-        name = module.name_of(call.func).rsplit(".", 1)[-1]
-        if name not in _RUNS or not call.args:
+        if called_name(call) not in _RUNS and not _TEXTS.match(module.name_of(call.func)):
             continue
-        function = module.function_around(call)
-        statement = call.args[0]
-        if isinstance(statement, ast.Name):
-            values = module.values_of(statement.id, function)
-            if not any(_is_dynamic(each, module, function) for each in values):
-                continue
-        elif not _is_dynamic(statement, module, function):
+        expression = call.args[0] if call.args else keyword(call, *_STATEMENTS)
+        if expression is None or isinstance(expression, ast.Constant | ast.Starred):
             continue
-        yield found_at(rules.SQL_TEXT, module, call, f"the statement that {name}() runs has values in its text")
-
-
-def _is_dynamic(expression: ast.expr, module: Module, function: FunctionNode | None) -> bool:
-    """Tell whether an expression is the text of a statement with something in it that is not constant."""
-    text, parts = _template(expression)
-    return bool(_SQL.search(text)) and any(not _is_fixed(each, module, function) for each in parts)
-
-
-def _template(expression: ast.expr) -> tuple[str, list[ast.expr]]:
-    """Return the constant text of an expression, and what is put into it."""
-    if isinstance(expression, ast.JoinedStr):
-        text, parts = "", list[ast.expr]()
-        for each in expression.values:
-            if isinstance(each, ast.FormattedValue):
-                text += " x "
-                parts.append(each.value)
-            else:
-                text += text_of(each) or ""
-        return text, parts
-    if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Mod):
-        values = expression.right.elts if isinstance(expression.right, ast.Tuple) else [expression.right]
-        return text_of(expression.left) or "", list(values)
-    if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Add):
-        left, right = _template(expression.left), _template(expression.right)
-        return left[0] + right[0], left[1] + right[1]
-    if (
-        isinstance(expression, ast.Call)
-        and isinstance(expression.func, ast.Attribute)
-        and expression.func.attr == "format"
-    ):
-        return text_of(expression.func.value) or "", [*expression.args, *(each.value for each in expression.keywords)]
-    text_here = text_of(expression)
-    return (text_here, []) if text_here is not None else (" x ", [expression])
-
-
-def _is_fixed(expression: ast.expr, module: Module, function: FunctionNode | None, hops: int = 0) -> bool:
-    """Tell whether a value is one that the source text fixes: constants, and placeholders that were joined."""
-    if isinstance(expression, ast.Attribute):
-        # A constant of a class or a module by its name, or the name of a mapped table.
-        return expression.attr.isupper() or expression.attr in {"__tablename__", "__table__"}
-    if isinstance(expression, ast.Name) and hops < _DEEPEST:
-        values = module.values_of(expression.id, function)
-        return (
-            all(_is_fixed(each, module, function, hops + 1) for each in values) if values else expression.id.isupper()
-        )
-    if isinstance(expression, ast.Call):
-        if isinstance(expression.func, ast.Attribute) and expression.func.attr == "join" and len(expression.args) == 1:
-            return _is_placeholders(expression.args[0], module, function, hops)
-        return module.name_of(expression.func) in {"len", "int"}
-    parts = _parts(expression)
-    return parts is not None and all(_is_fixed(each, module, function, hops + 1) for each in parts)
-
-
-def _parts(expression: ast.expr) -> list[ast.expr] | None:
-    """Return what an expression is made of; None where that is not known."""
-    if isinstance(expression, ast.Constant):
-        return []
-    if isinstance(expression, ast.IfExp):
-        return [expression.body, expression.orelse]
-    if isinstance(expression, ast.BinOp):
-        return [expression.left, expression.right]
-    if isinstance(expression, ast.JoinedStr):
-        return [each.value for each in expression.values if isinstance(each, ast.FormattedValue)]
-    return None
-
-
-def _is_placeholders(expression: ast.expr, module: Module, function: FunctionNode | None, hops: int) -> bool:
-    if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Mult):
-        return any(
-            text_of(each) is not None or isinstance(each, ast.List) for each in (expression.left, expression.right)
-        )
-    if isinstance(expression, ast.GeneratorExp | ast.ListComp):
-        return _is_fixed(expression.elt, module, function, hops + 1)
-    if isinstance(expression, ast.List | ast.Tuple):
-        return all(_is_fixed(each, module, function, hops + 1) for each in expression.elts)
-    return False
-
-
-def ids_from_body(module: Module) -> Iterator[Finding]:
-    """Find handlers that look an account up by an id of the body (LC112)."""
-    for function in module.functions:
-        if not any(_registers(each) for each in function.decorator_list):
+        statement = read_statement(module, expression)
+        if not _is_sql(module, call, statement):
             continue
-        models = {each.arg for each in (*function.args.args, *function.args.kwonlyargs) if _is_model(each.annotation)}
-        for each in ast.walk(function) if models else ():
-            if not isinstance(each, ast.Attribute) or each.attr not in _WHO or last_name(each.value) not in models:
-                continue
-            if _is_looked_up(module, each):
-                what = f"{function.name}() looks for {ast.unparse(each)}, which the caller wrote"
-                yield found_at(rules.BODY_ID, module, each, what, each.attr)
-                break
+        values = [each for each in open_values(module, statement) if each not in told]
+        if values:
+            told.update(values)
+            what = f"the statement that {called_name(call)}() runs has {_written(values[0])} in its text"
+            yield found_at(rules.SQL_TEXT, module, call, what)
 
 
-def _registers(decorator: ast.expr) -> bool:
-    return (
-        isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute) and decorator.func.attr in _ROUTES
-    )
+def _is_sql(module: Module, call: ast.Call, statement: Statement) -> bool:
+    if _TEXTS.match(module.name_of(call.func)):
+        return bool(statement.text.strip(HOLE + " "))
+    return bool(_SQL.search(statement.text.replace(HOLE, "x")))
 
 
-def _is_model(annotation: ast.expr | None) -> bool:
-    return (
-        isinstance(annotation, ast.Name)
-        and annotation.id[:1].isupper()
-        and annotation.id not in {"Request", "WebSocket"}
-    )
+def open_values(module: Module, statement: Statement) -> Iterator[ast.expr]:
+    """Yield what is put into a statement, and is not fixed by the source text."""
+    for index, each in enumerate(statement.values):
+        if not is_fixed(module, each, statement.before(index)):
+            yield each
 
 
-def _is_looked_up(module: Module, node: ast.AST) -> bool:
-    above: ast.AST | None = node
-    while above is not None and not isinstance(above, ast.stmt):
-        above = module.parent(above)
-        if isinstance(above, ast.Call):
-            name = last_name(above.func) if not isinstance(above.func, ast.Attribute) else above.func.attr
-            if name in {"get", "where", "filter", "filter_by", "find_one", "get_by_id", "one"} or name.startswith(
-                "get_"
-            ):
-                return True
-    return False
+def _written(value: ast.expr) -> str:
+    text = " ".join(ast.unparse(value).split())
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,14 +1,15 @@
 """One file as the rules see it: its syntax tree, what its names mean, and what stands around each node."""
 
 import ast
+import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, TypeVar
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
-_Node = TypeVar("_Node", bound=ast.AST)
+from limen.checklist.source.scopes import FunctionNode, Scopes, is_argument
 
-_LARGEST: Final = 2 * 1024 * 1024
+_Node = TypeVar("_Node", bound=ast.AST)
+_ALIASES: Final = 5
+"""How many names may stand for each other in a row."""
 
 
 class Module:
@@ -17,52 +18,41 @@ class Module:
     Attributes:
         file: its path.
         tree: its syntax.
-        lines: its text.
         functions: every function, nested ones and methods too.
     """
 
-    def __init__(self, file: str, text: str) -> None:
+    def __init__(self, file: str, text: str | bytes) -> None:
+        """Read a text; bytes may say their encoding themselves (PEP 263).
+
+        Raises:
+            SyntaxError, ValueError, RecursionError, MemoryError: it is no Python.
+        """
         self.file = file
-        self.tree = ast.parse(text, file)
-        self.lines = text.splitlines()
+        with warnings.catch_warnings():  # what the file's own escapes are worth is not asked here
+            warnings.simplefilter("ignore")
+            self.tree = ast.parse(text, file)
         self._imports: dict[str, str] = {}
-        self._constants: dict[str, ast.expr] = {}
+        self._names: dict[ast.AST, str] = {}
         self._parents: dict[ast.AST, ast.AST] = {}
         self._by_kind: dict[type[ast.AST], list[ast.AST]] = {}
         for parent in ast.walk(self.tree):
             self._by_kind.setdefault(type(parent), []).append(parent)
             for child in ast.iter_child_nodes(parent):
                 self._parents[child] = parent
-        self._read_names()
+        self._methods: dict[tuple[FunctionNode | None, str], list[ast.Call]] | None = None
+        self._tests: dict[FunctionNode | None, list[ast.expr]] | None = None
+        self._scopes = Scopes(self._by_kind, self._parents)
+        self._read_imports()
 
-    @classmethod
-    def read(cls, file: str) -> "Module | None":
-        """Return a file as a module; None where it is no Python source that can be read."""
-        try:
-            path = Path(file)
-            if path.stat().st_size > _LARGEST:
-                return None
-            return cls(file, path.read_text(encoding="utf-8"))
-        except (OSError, SyntaxError, ValueError, RecursionError):
-            return None
-
-    def _read_names(self) -> None:
+    def _read_imports(self) -> None:
         for each in self.all(ast.Import):
             for alias in each.names:
-                self._imports[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
+                root = alias.name.split(".")[0]
+                self._imports[alias.asname or root] = alias.name if alias.asname else root
         for node in self.all(ast.ImportFrom):
             for alias in node.names:
                 root = "." * node.level + (node.module or "")
                 self._imports[alias.asname or alias.name] = f"{root}.{alias.name}"
-        for statement in self.tree.body:
-            if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-                target = statement.targets[0]
-                if isinstance(target, ast.Name):
-                    self._constants[target.id] = statement.value
-            elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
-                self._constants[statement.target.id] = statement.value
 
     def all(self, kind: type[_Node]) -> list[_Node]:
         """Return every node of a kind, in the order of a walk."""
@@ -77,30 +67,65 @@ class Module:
     def name_of(self, expression: ast.AST | None) -> str:
         """Return the full name that an expression of names and attributes stands for; empty where it is none.
 
-        ``from hashlib import md5 as quick`` makes of ``quick`` the name ``hashlib.md5``.
+        ``from hashlib import md5 as quick`` makes of ``quick`` the name ``hashlib.md5``, and so does
+        ``quick = hashlib.md5``. What a call gives is told by parentheses: of ``client = httpx.Client()`` the name
+        ``client.get`` is ``httpx.Client().get``.
         """
+        return self._name_of(expression, _ALIASES)
+
+    def _name_of(self, expression: ast.AST | None, hops: int) -> str:
+        if expression is None:
+            return ""
+        if expression not in self._names:
+            self._names[expression] = self._read_name(expression, hops)
+        return self._names[expression]
+
+    def _read_name(self, expression: ast.AST, hops: int) -> str:
         if isinstance(expression, ast.Name):
-            return self._imports.get(expression.id, expression.id)
+            return self._imports.get(expression.id) or self._alias(expression, hops) or expression.id
         if isinstance(expression, ast.Attribute):
-            inner = self.name_of(expression.value)
+            inner = self._alias(expression, hops)
+            if inner:
+                return inner
+            inner = self._name_of(expression.value, hops)
             return f"{inner}.{expression.attr}" if inner else f"?.{expression.attr}"
         if isinstance(expression, ast.Call):
-            inner = self.name_of(expression.func)
+            inner = self._name_of(expression.func, hops)
             return f"{inner}()" if inner else ""
         if isinstance(expression, ast.Await):
-            return self.name_of(expression.value)
+            return self._name_of(expression.value, hops)
         return ""
+
+    def _alias(self, expression: ast.Name | ast.Attribute, hops: int) -> str:
+        """Return the name of the only thing that a variable, or an attribute of self, ever stands for."""
+        if hops <= 0:
+            return ""
+        if isinstance(expression, ast.Name) and self.is_argument(expression.id, expression):
+            return ""
+        values = self.values_of(expression)
+        if len(values) != 1 or not isinstance(values[0], ast.Name | ast.Attribute | ast.Call | ast.Await):
+            return ""
+        named = self._read_name(values[0], hops - 1)
+        return named if "." in named.lstrip("?.") or named.removesuffix("()") in self._imports.values() else ""
 
     def parent(self, node: ast.AST) -> ast.AST | None:
         """Return what a node stands in."""
         return self._parents.get(node)
 
+    def above(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Yield what a node stands in, and what that stands in, up to the file."""
+        upper = self._parents.get(node)
+        while upper is not None:
+            yield upper
+            upper = self._parents.get(upper)
+
     def function_around(self, node: ast.AST) -> FunctionNode | None:
         """Return the innermost function that a node stands in."""
-        above = self._parents.get(node)
-        while above is not None and not isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef):
-            above = self._parents.get(above)
-        return above
+        return next((each for each in self.above(node) if isinstance(each, FunctionNode)), None)
+
+    def class_around(self, node: ast.AST) -> ast.ClassDef | None:
+        """Return the innermost class that a node stands in."""
+        return next((each for each in self.above(node) if isinstance(each, ast.ClassDef)), None)
 
     def statement_around(self, node: ast.AST) -> ast.AST:
         """Return the statement that a node is part of."""
@@ -108,31 +133,66 @@ class Module:
             node = self._parents[node]
         return node
 
-    def values_of(self, name: str, function: FunctionNode | None) -> list[ast.expr]:
-        """Return everything that a name is assigned in a function, or else in the module; what a loop takes, too."""
-        found: list[ast.expr] = []
-        for each in ast.walk(function) if function is not None else ():
-            if isinstance(each, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in each.targets):
-                found.append(each.value)
-            elif isinstance(each, ast.For | ast.comprehension) and last_name(each.target) == name:
-                found += each.iter.elts if isinstance(each.iter, ast.Tuple | ast.List | ast.Set) else [each.iter]
-        if not found and name in self._constants and not (function is not None and _is_argument(name, function)):
-            return [self._constants[name]]
-        return found
+    def values_of(self, expression: ast.Name | ast.Attribute) -> list[ast.expr]:
+        """Return everything that a variable is given where it is seen from, or an attribute of ``self`` in its class.
+
+        What a loop takes its values from is returned for them, and what ``with`` opens for its name.
+        """
+        if isinstance(expression, ast.Name):
+            return self._scopes.values_of(expression.id, expression)
+        if isinstance(expression.value, ast.Name) and expression.value.id in {"self", "cls"}:
+            around = self.class_around(expression)
+            return self._scopes.of_class(around, expression.attr) if around is not None else []
+        return []
+
+    def is_argument(self, name: str, at: ast.AST) -> bool:
+        """Tell whether a name is handed to the function around, or to one around that."""
+        return self.taking(name, at) is not None
+
+    def taking(self, name: str, at: ast.AST) -> FunctionNode | ast.Lambda | None:
+        """Return the function that a name is handed to; None where it is a variable of its own."""
+        for each in self.above(at):
+            if isinstance(each, FunctionNode | ast.Lambda):
+                if is_argument(name, each):
+                    return each
+                if self._scopes.assigned(each, name):
+                    return None
+        return None
+
+    def calls_on(self, name: str, function: FunctionNode | None) -> list[ast.Call]:
+        """Return the calls of methods of a variable in a function, or in the file: ``parts.append(…)``."""
+        if self._methods is None:
+            self._methods = {}
+            for call in self.all(ast.Call):
+                if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
+                    key = self.function_around(call), call.func.value.id
+                    self._methods.setdefault(key, []).append(call)
+        return self._methods.get((function, name), [])
+
+    def tests_in(self, function: FunctionNode) -> list[ast.expr]:
+        """Return what ``if``, ``assert`` and ``while`` of a function ask."""
+        if self._tests is None:
+            self._tests = {}
+            asking: list[ast.If | ast.IfExp | ast.Assert | ast.While] = [*self.all(ast.If), *self.all(ast.IfExp)]
+            for node in (*asking, *self.all(ast.Assert), *self.all(ast.While)):
+                around = self.function_around(node)
+                self._tests.setdefault(around, []).append(node.test)
+            for made in self.all(ast.comprehension):
+                self._tests.setdefault(self.function_around(made), []).extend(made.ifs)
+        return self._tests.get(function, [])
+
+    def class_named(self, name: str) -> ast.ClassDef | None:
+        """Return a class of this file by its name."""
+        return next((each for each in self.all(ast.ClassDef) if each.name == name), None)
 
     def imports(self, *roots: str) -> bool:
         """Tell whether the file imports one of these packages."""
         return any(each.lstrip(".").split(".")[0] in roots for each in self._imports.values())
 
 
-def _is_argument(name: str, function: FunctionNode) -> bool:
-    arguments = function.args
-    return any(each.arg == name for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
-
-
-def keyword(call: ast.Call, name: str) -> ast.expr | None:
-    """Return the keyword argument of a call, or None."""
-    return next((each.value for each in call.keywords if each.arg == name), None)
+def keyword(call: ast.Call, *names: str) -> ast.expr | None:
+    """Return the first keyword argument of a call that has one of these names, or None."""
+    return next((each.value for each in call.keywords if each.arg in names), None)
 
 
 def is_constant(expression: ast.AST | None, value: object) -> bool:
@@ -143,6 +203,11 @@ def is_constant(expression: ast.AST | None, value: object) -> bool:
 def text_of(expression: ast.AST | None) -> str | None:
     """Return the text of a constant; None where it is no text."""
     return expression.value if isinstance(expression, ast.Constant) and isinstance(expression.value, str) else None
+
+
+def called_name(call: ast.Call) -> str:
+    """Return the last part of what is called, as it is written."""
+    return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
 
 
 def last_name(expression: ast.AST | None) -> str:
@@ -158,6 +223,9 @@ def last_name(expression: ast.AST | None) -> str:
 
 def _name_of_call(call: ast.Call, called: ast.Attribute) -> str:
     """Return the name of what a call gives back unchanged: ``headers.get("token")``, ``secret.encode()``."""
-    if called.attr == "get" and call.args:
+    if called.attr in {"get", "getlist", "pop"} and call.args:
         return text_of(call.args[0]) or ""
-    return last_name(called.value) if called.attr in {"encode", "decode", "strip", "get_secret_value", "lower"} else ""
+    return last_name(called.value) if called.attr in _UNCHANGED else ""
+
+
+_UNCHANGED: Final = frozenset({"encode", "decode", "strip", "get_secret_value", "lower", "upper", "removeprefix"})
