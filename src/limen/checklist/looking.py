@@ -20,7 +20,8 @@ from limen.checklist.made_up import guess, guessed
 from limen.checklist.redacting import file_of_settings, without_secrets
 
 _SAID: Final = 8_000
-_DUMPED_SECONDS: Final = 3.0
+_DUMPED_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 0.5
 _MOST_GUESSES: Final = 24
 _DUMP: Final = b"(most recent call first):"
 
@@ -103,6 +104,8 @@ class _Attempt:
             timer.start()
             try:
                 found = self._read(pipe)
+                if found is None:  # it ends without a word: how, it says itself
+                    process.wait()
             finally:
                 timer.cancel()
                 # Where it is late already, whoever ends it asks where it stands first.
@@ -143,6 +146,8 @@ class _Attempt:
         elif found is None:
             found = Broken(f"the process that imported it {_ended(process.returncode)}", place)
         environment = {**file_of_settings(Path.cwd()), **os.environ}
+        if isinstance(found, Broken):
+            found = msgspec.structs.replace(found, reason=without_secrets(found.reason, environment))
         return msgspec.structs.replace(found, said=without_secrets(text, environment))
 
 
@@ -173,17 +178,18 @@ class _Said:
         self._thread.start()
 
     def _keep(self) -> None:
-        with suppress(OSError, ValueError):
+        with self._stream, suppress(OSError, ValueError):
             while piece := self._stream.read1(65_536):
                 with self._changed:
                     self._end = (self._end + piece)[-_SAID:]
                     self._changed.notify_all()
 
     def wait_for(self, words: bytes, seconds: float) -> None:
-        """Wait until something was said, and a moment for the rest of it."""
+        """Wait until something was said, and then until there is no more of it for a moment."""
         with self._changed:
             if self._changed.wait_for(lambda: words in self._end, seconds):
-                self._changed.wait(0.1)
+                while self._changed.wait(_PAUSE_SECONDS):
+                    continue
 
     def text(self) -> str:
         """Return the end of what was said, when nobody says any more."""
