@@ -35,8 +35,11 @@ def summary(report: Report, *, before: int = 0, not_asked: int = 0) -> str:
         not_asked: how many rules were left out.
     """
     routes = report.application.routes
-    standings = [each.standing for each in routes]
+    # Open pages of the schema are a matter of their own (LC014), and no open door.
+    pages = sum(each.kind == "pages" and each.standing == "open" for each in routes)
+    standings = [each.standing for each in routes if each.kind != "pages" or each.standing != "open"]
     told = [f"{standings.count(each)} {each}" for each in ("guarded", "public", "open", "unknown") if each in standings]
+    told += [f"{counted(pages, 'page')} of the schema"] if pages else []
     severities = [each.severity for each in report.findings]
     bad = [f"{severities.count(each)} {each.word}" for each in sorted(Severity, reverse=True) if each in severities]
     files = counted(len(report.application.files), "file")
