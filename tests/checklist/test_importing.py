@@ -161,7 +161,8 @@ def test_files_that_an_import_opens_after_it_closed_all_are_not_written_to() -> 
         "import sys\nsys.stdout = sys.stderr = None\n",
         (
             "import asyncio, signal, socket, subprocess, sys\nasyncio.run(asyncio.sleep(0))\n"
-            "asyncio.new_event_loop().run_until_complete(asyncio.sleep(0))\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+            "asyncio.new_event_loop().run_until_complete(asyncio.sleep(0))\n"
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
             "socket.getaddrinfo('localhost', 80); pair = socket.socketpair(); pair[0].send(b'a')\n"
             "assert subprocess.check_output(['echo', 'a']) == b'a\\n'\nassert sys.argv[1:] == []\n"
         ),
