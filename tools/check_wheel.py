@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,42 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_SECONDS = 60
 STOPS_WITHIN_SECONDS = 20
 # A machine's proxy has no business between this script and the server it started.
-SHOP = """
-from typing import Annotated
-
-from fastapi import Depends, FastAPI, HTTPException
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel
-
-TOKENS = {}
-app = FastAPI()
-bearer = HTTPBearer()
-
-
-class Item(BaseModel):
-    title: str
-
-
-def current_account(given: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> str:
-    if given.credentials not in TOKENS:
-        raise HTTPException(status_code=401)
-    return TOKENS[given.credentials]
-
-
-@app.get("/me")
-def me(name: Annotated[str, Depends(current_account)]) -> str:
-    return name
-
-
-@app.get("/items")
-def items(name: Annotated[str, Depends(current_account)]) -> list[Item]:
-    return []
-
-
-@app.delete("/items/{item_id}")
-def delete(item_id: int) -> None: ...
-"""
-"""An application of somebody who has never heard of limen, with one route that nobody guards."""
+SHOP = ROOT / "examples" / "endpoints" / "shop.py"
+"""An application of somebody who has never heard of limen."""
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -179,7 +146,7 @@ def check_shop(programs: Path, place: Path) -> str:
     Raises:
         RuntimeError: the open route was not found, or one that is guarded was.
     """
-    (place / "shop.py").write_text(SHOP, encoding="utf-8")
+    shutil.copy(SHOP, place)
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("LIMEN_", "PYTHON"))}
     started = time.monotonic()
     ended = subprocess.run(
@@ -196,7 +163,7 @@ def check_shop(programs: Path, place: Path) -> str:
         raise RuntimeError(f"limen check ended with {ended.returncode}: {ended.stderr}")
     told = json.loads(ended.stdout)
     open_routes = [f"{each['method']} {each['route']}" for each in told["findings"] if each["id"] == "LC001"]
-    if open_routes != ["DELETE /items/{item_id}"] or told["guarded"] != 2:
+    if open_routes != ["DELETE /orders/{order_id}"] or told["guarded"] != 2:
         raise RuntimeError(f"limen check found {open_routes} of {ended.stdout}")
     return f"{open_routes[0]} open in {told['routes']} routes after {seconds:.1f} s"
 

@@ -83,10 +83,10 @@ def test_files_from_nowhere_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "routes", "right"),
     [
-        (1, ["DELETE /items/{item_id}"], True),
-        (0, ["DELETE /items/{item_id}"], False),
+        (1, ["DELETE /orders/{order_id}"], True),
+        (0, ["DELETE /orders/{order_id}"], False),
         (1, [], False),
-        (1, ["DELETE /items/{item_id}", "GET /me"], False),
+        (1, ["DELETE /orders/{order_id}", "GET /me"], False),
     ],
     ids=["found", "found and passed", "not found", "a guarded one, too"],
 )
@@ -97,7 +97,7 @@ def test_the_check_of_a_stranger(tmp_path: Path, code: int, routes: list[str], r
     told = json.dumps({"findings": found, "guarded": 2, "routes": 7})
     programs = program(tmp_path, f"print({told!r})\nraise SystemExit({code})\n")
     if right:
-        assert "DELETE /items/{item_id} open in 7 routes" in check_wheel.check_shop(programs, tmp_path)
+        assert "DELETE /orders/{order_id} open in 7 routes" in check_wheel.check_shop(programs, tmp_path)
     else:
         with pytest.raises(RuntimeError):
             check_wheel.check_shop(programs, tmp_path)
