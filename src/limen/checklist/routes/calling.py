@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import types
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.datastructures import Headers
@@ -13,7 +14,13 @@ from starlette.responses import RedirectResponse, Response
 from limen.checklist.routes.code import MISSING, function_of
 from limen.checklist.routes.evaluating import Evaluating
 from limen.checklist.routes.libraries import error_of_token, is_closed_book, reads_token, skips_signature
-from limen.checklist.routes.raising import Error, error_of, sounds_like_refusal
+from limen.checklist.routes.raising import (
+    Error,
+    error_of,
+    sounds_like_a_check,
+    sounds_like_refusal,
+    status_in,
+)
 from limen.checklist.routes.states import Ended, Exit, State, Summary
 from limen.checklist.routes.values import (
     ONWARD,
@@ -29,12 +36,6 @@ from limen.checklist.routes.values import (
     mixed,
 )
 
-_SOUNDS_LIKE_A_CHECK: Final = re.compile(
-    r"(^|_)(auth\w*|verify|verified|check_(user|token|access|permission\w*|role\w*|auth\w*|api_?key)|require\w*|protect\w*"
-    r"|current_user|get_user|permissions?|api_key|is_(admin|superuser|staff)|has_(role|permission|access)\w*|guard\w*"
-    r"|login_required|ensure_\w*(user|access|auth|role|permission)\w*)($|_)",
-    re.IGNORECASE,
-)
 _STORE_VERBS: Final = frozenset(
     {
         *("execute", "scalar", "scalars", "query", "find_one", "get_or_none", "fetchone", "fetchrow", "fetchval"),
@@ -53,7 +54,37 @@ _SAME_TEXT: Final = frozenset(
         *("get_secret_value", "get_authorization_scheme_param", "str", "cast"),
     }
 )
+_SOCKET: Final = re.compile(r"(^|_)(ws|web_?socket|socket)$")
+_LOGIN: Final = re.compile(r"log_?in|sign_?in", re.IGNORECASE)
 _REFUSING_CODES: Final = re.compile(r"1008|300[03]|44?0[13]|policy_violation|unauthorized|forbidden", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Called:
+    """A call, with what its parts stand for.
+
+    Attributes:
+        node: the call.
+        name: of what is called, without what it is an attribute of.
+        base: what it is an attribute of, or None.
+        callee: what is called.
+        args: what is handed over by position.
+        named: what is handed over by name.
+        handed: somebody awaits what it returns.
+    """
+
+    node: ast.Call
+    name: str
+    base: Any
+    callee: Any
+    args: list[Any]
+    named: dict[Any, Any]
+    handed: bool
+
+    @property
+    def values(self) -> list[Any]:
+        """All that goes into it."""
+        return [*self.args, *self.named.values(), *([self.base] if isinstance(self.base, Sign) else [])]
 
 
 class Calling(Evaluating):
@@ -71,37 +102,45 @@ class Calling(Evaluating):
             Ended: it never returns.
         """
         func = node.func
-        if (
-            isinstance(func, ast.Attribute)
-            and isinstance(func.value, ast.Call)
-            and ast.unparse(func.value) == "super()"
-        ):
+        if isinstance(func, ast.Attribute) and ast.unparse(func.value) == "super()":
             return self._of_base(node, func.attr, state, handed=handed)
-        base = self.eval(func.value, state) if isinstance(func, ast.Attribute) else None
-        name = func.attr if isinstance(func, ast.Attribute) else ast.unparse(func)
-        callee = self.attribute(base, func.attr) if isinstance(func, ast.Attribute) else self.eval(func, state)
+        called = self._called(node, state, handed=handed)
+        self._note_store(called.name, func)
+        if self._hands_on(called):
+            return self._handed_on(state)
+        if reads_token(called.callee, called.base, node):
+            return self._token(called, state)
+        for known in (self._on_a_carrier, self._on_a_sign, self._on_a_connection, self._builtin, self._special):
+            found = known(called, state)
+            if found is not NotImplemented:
+                return found
+        return self._function(called, state)
+
+    def _called(self, node: ast.Call, state: State, *, handed: bool) -> Called:
+        func, base = node.func, None
+        if isinstance(func, ast.Attribute):
+            base, name = self.eval(func.value, state), func.attr
+            callee = self.attribute(base, name)
+        else:
+            callee, name = self.eval(func, state), ast.unparse(func)
         runs = name in _RUNS_WHAT_IT_IS_GIVEN
         args = [self.eval(each, state, handed=runs) for each in node.args]
         named = {each.arg: self.eval(each.value, state, handed=runs) for each in node.keywords}
-        self._note_store(name, func)
-        if self._hands_on(callee, name, args, base):
-            return self._handed_on(state)
-        if reads_token(callee, base, node):
-            return self._token(node, callee, [*args, *named.values()], state)
-        for known in (self._on_a_carrier, self._on_a_connection, self._builtin):
-            found = known(node, name, base, callee, args, named, state)
-            if found is not NotImplemented:
-                return found
+        return Called(node, name, base, callee, args, named, handed)
+
+    def _special(self, called: Called, state: State) -> Any:
+        """Take a class, a response, a function inside this one, and what runs what it is given."""
+        callee = called.callee
         if inspect.isclass(callee):
-            return self._made(node, callee, args, named, state)
+            return self._made(called, callee, state)
         if isinstance(callee, Answer):
             state.answered = callee.status
             return MISSING
         if isinstance(callee, Nested):
-            return self._inline(callee, node, args, named, state, handed=handed)
-        if runs:
-            return self._run_given(node, callee, args, named, state)
-        return self._function(node, name, base, callee, args, named, state, handed=handed)
+            return self._inline(called, callee, state)
+        if called.name in _RUNS_WHAT_IT_IS_GIVEN:
+            return self._run_given(called, state)
+        return NotImplemented
 
     def _of_base(self, node: ast.Call, name: str, state: State, *, handed: bool) -> Any:
         """Return what a method of a base class returns."""
@@ -126,14 +165,14 @@ class Calling(Evaluating):
         ):
             self.facts.asks_store = True
 
-    def _hands_on(self, callee: Any, name: str, args: list[Any], base: Any) -> bool:
+    def _hands_on(self, called: Called) -> bool:
         """Tell whether what stands behind is called: the next application, or the function that is wrapped."""
         wrapped = self.reading.wrapped
-        if callee is ONWARD or (wrapped is not None and (callee is wrapped or any(each is wrapped for each in args))):
+        if called.callee is ONWARD:
             return True
-        is_next = name in {"app", "_app", "call_next", "inner"} and self.reading.is_middleware
-        is_base = self.reading.is_middleware and name in {"__call__", "dispatch"} and isinstance(base, super | Instance)
-        return is_next or is_base
+        if wrapped is not None and any(each is wrapped for each in (called.callee, *called.args)):
+            return True
+        return self.reading.is_middleware and called.name in {"app", "_app", "call_next", "inner"}
 
     def _handed_on(self, state: State) -> Any:
         if not state.gone:
@@ -141,52 +180,49 @@ class Calling(Evaluating):
             state.gone = True
         return MISSING
 
-    def _on_a_carrier(
-        self, node: ast.Call, name: str, base: Any, callee: Any, args: list[Any], named: dict[Any, Any], state: State
-    ) -> Any:
+    def _on_a_carrier(self, called: Called, state: State) -> Any:
+        """Take what is read from headers, cookies and the like."""
+        base, name, args = called.base, called.name, called.args
         if isinstance(base, Carrier):
             if name not in {"get", "getlist", "pop"} or not args:
                 return base if name in {"copy", "items", "keys", "values"} else MISSING
             found = carried(base, args[0], self.reading.kind, shown=self.reading.shown)
-            default = args[1] if len(args) > 1 else named.get("default")
+            default = args[1] if len(args) > 1 else called.named.get("default")
             return MISSING if found is Sign.ABSENT and default and is_flag(default) else found
-        if name == "getattr" and callee is getattr and len(args) > 1 and isinstance(args[1], str):
+        if called.callee is getattr and len(args) > 1 and isinstance(args[1], str):
             found = self.attribute(args[0], args[1])
             return args[2] if found is MISSING and len(args) > 2 and not isinstance(args[0], Instance) else found
+        is_copied = called.callee in {dict, list, set, tuple} if inspect.isclass(called.callee) else False
+        return args[0] if is_copied and len(args) == 1 and isinstance(args[0], Carrier) else NotImplemented
+
+    def _on_a_sign(self, called: Called, state: State) -> Any:
+        """Take what is made of a credential: a part of its text is as good as the whole."""
+        base, name = called.base, called.name.rpartition(".")[2]
         if isinstance(base, Sign) and name in _SAME_TEXT:
             return base if base is not Sign.WHO else Sign.DERIVED
         if base is Sign.ABSENT:
             return Sign.ABSENT
-        if (
-            name.rsplit(".", 1)[-1] in _SAME_TEXT
-            and args
-            and isinstance(args[-1 if name.endswith("cast") else 0], Sign)
-        ):
-            return args[-1 if name.endswith("cast") else 0]
-        return NotImplemented
+        given = called.args[-1 if name == "cast" else 0] if called.args else None
+        return given if name in _SAME_TEXT and isinstance(given, Sign) else NotImplemented
 
-    def _on_a_connection(
-        self, node: ast.Call, name: str, base: Any, callee: Any, args: list[Any], named: dict[Any, Any], state: State
-    ) -> Any:
+    def _on_a_connection(self, called: Called, state: State) -> Any:
         """Take what answers a request, or closes a WebSocket."""
+        node, name = called.node, called.name
         message = node.args[0] if node.args else None
         if isinstance(message, ast.Dict):
-            status = self._status_sent(message, state)
-            if status:
-                state.answered = status
+            state.answered = self._status_sent(message, state) or state.answered
             return MISSING if name == "send" else NotImplemented
-        is_socket = is_request(base) or (
-            base is MISSING and re.search(r"(^|_)(ws|web_?socket|socket)$", ast.unparse(node.func)[: -len(name) - 1])
-        )
-        if is_socket and name == "close":
-            told = " ".join(ast.unparse(each) for each in (*node.args, *(word.value for word in node.keywords)))
-            if (_REFUSING_CODES.search(told) and state.asked) or not state.env.get(" accepted"):
-                state.answered = 403
-            return MISSING
-        if is_socket and name == "accept":
+        is_socket = is_request(called.base)
+        if called.base is MISSING and isinstance(node.func, ast.Attribute):
+            is_socket = bool(_SOCKET.search(ast.unparse(node.func.value)))
+        if not is_socket or name not in {"close", "accept"}:
+            return NotImplemented
+        told = " ".join(ast.unparse(each) for each in (*node.args, *(word.value for word in node.keywords)))
+        if name == "accept":
             state.env[" accepted"] = True
-            return MISSING
-        return NotImplemented
+        elif (_REFUSING_CODES.search(told) and state.asked) or not state.env.get(" accepted"):
+            state.answered = 403
+        return MISSING
 
     def _status_sent(self, message: ast.Dict, state: State) -> int:
         """Return the status of a message of ASGI that refuses; 0 of any other."""
@@ -201,103 +237,78 @@ class Calling(Evaluating):
         is_start = told.get("type") == "http.response.start"
         return int(status) if is_start and isinstance(status, int) and status >= 400 else 0
 
-    def _builtin(
-        self, node: ast.Call, name: str, base: Any, callee: Any, args: list[Any], named: dict[Any, Any], state: State
-    ) -> Any:
-        if callee is isinstance and args:
-            return (
-                False
-                if args[0] is Sign.ABSENT or args[0] is None
-                else MISSING
-                if not is_tainted(args[0])
-                else Sign.DERIVED
-            )
-        if callee is bool and args:
-            asked = self.test_of(node.args[0], args[0])
+    def _builtin(self, called: Called, state: State) -> Any:
+        """Take the few functions of Python's own whose answer is known."""
+        args = called.args
+        if called.callee is isinstance and args:
+            return False if args[0] is Sign.ABSENT or args[0] is None else mixed(args[:1])
+        if called.callee is bool and args:
+            asked = self.test_of(called.node.args[0], args[0])
             return mixed(args) if asked.value is None else asked.value
-        if name == "compare_digest":
+        if called.name.endswith("compare_digest"):
             return False if any(each is Sign.ABSENT for each in args) else Sign.DERIVED
-        if callee in (dict, list, set, tuple) and len(args) == 1 and isinstance(args[0], Carrier):
-            return args[0]
         return NotImplemented
 
-    def _made(self, node: ast.Call, kind: type, args: list[Any], named: dict[Any, Any], state: State) -> Any:
+    def _made(self, called: Called, kind: type, state: State) -> Any:
         """Return what a class makes."""
+        args, named, text = called.args, called.named, ast.unparse(called.node)
         if issubclass(kind, BaseException):
             given = named.get("status_code", named.get("code", args[0] if args else None))
-            return error_of(kind, given, ast.unparse(node))
+            return error_of(kind, given, text)
         if issubclass(kind, Response):
             given = named.get("status_code", args[1] if len(args) > 1 else 200)
-            status = given if isinstance(given, int) else 0
-            is_login = issubclass(kind, RedirectResponse) and re.search(
-                r"log_?in|sign_?in", ast.unparse(node), re.IGNORECASE
-            )
-            return Answer(401 if is_login else int(status) if status >= 400 else 0)
+            status = int(given) if isinstance(given, int) else status_in(text)
+            is_login = issubclass(kind, RedirectResponse) and _LOGIN.search(text)
+            return Answer(401 if is_login else status if status >= 400 else 0)
         if issubclass(kind, Headers):
             return Carrier("headers")
-        if issubclass(kind, HTTPConnection):
-            return Instance(kind)
         constructor = inspect.getattr_static(kind, "__init__", None)
-        if isinstance(constructor, types.FunctionType) and not is_closed_book(constructor):
+        is_own = not issubclass(kind, HTTPConnection) and isinstance(constructor, types.FunctionType)
+        if is_own and not is_closed_book(constructor):
             self._apply(self.reading.summary(constructor, Instance(kind), args, named, self.depth + 1), state)
         return Instance(kind)
 
-    def _inline(
-        self, nested: Nested, node: ast.Call, args: list[Any], named: dict[Any, Any], state: State, *, handed: bool
-    ) -> Any:
+    def _inline(self, called: Called, nested: Nested, state: State) -> Any:
         """Run through a function that stands inside this one, with its names."""
-        if isinstance(nested.node, ast.AsyncFunctionDef) and not handed:
+        if isinstance(nested.node, ast.AsyncFunctionDef) and not called.handed:
             return MISSING
         if self.depth > self.reading.deepest:
             self.facts.is_cut = True
             return MISSING
-        summary = self.reading.nested(self, nested, args, named, state)
-        return self._apply(summary, state)
+        return self._apply(self.reading.nested(self, nested, called.args, called.named, state), state)
 
-    def _run_given(self, node: ast.Call, callee: Any, args: list[Any], named: dict[Any, Any], state: State) -> Any:
+    def _run_given(self, called: Called, state: State) -> Any:
         """Run through a function that is handed to what calls it, such as a thread pool."""
+        node, args = called.node, called.args
         for position, each in enumerate(args):
             if isinstance(each, types.FunctionType | types.MethodType):
                 given = ast.copy_location(ast.Call(node.args[position], node.args[position + 1 :], []), node)
                 return self.call(given, state, handed=True)
         return args[0] if args and is_tainted(args[0]) else mixed(args)
 
-    def _function(
-        self,
-        node: ast.Call,
-        name: str,
-        base: Any,
-        callee: Any,
-        args: list[Any],
-        named: dict[Any, Any],
-        state: State,
-        *,
-        handed: bool,
-    ) -> Any:
-        values = [*args, *named.values(), *([base] if isinstance(base, Sign) else [])]
-        function = function_of(callee) if callee is not MISSING and not isinstance(callee, Sign | Carrier) else None
+    def _function(self, called: Called, state: State) -> Any:
+        """Run through a function, as far as there is one to be read."""
+        callee, values = called.callee, called.values
+        is_known = callee is not MISSING and not isinstance(callee, Sign | Carrier)
+        function = function_of(callee) if is_known else None
         if function is None or self.reading.is_abstract(function):
-            if (
-                _SOUNDS_LIKE_A_CHECK.search(name)
-                and not isinstance(callee, type)
-                and (callee is MISSING or function is not None)
-            ):
-                self.facts.doubtful.add(name)
+            if sounds_like_a_check(called.name) and (not is_known or function is not None):
+                self.facts.doubtful.add(called.name)
             return mixed(values)
-        if is_closed_book(function) or (inspect.iscoroutinefunction(function) and not handed):
+        if is_closed_book(function) or (inspect.iscoroutinefunction(function) and not called.handed):
             return mixed(values)
-        owner = _owner_of(callee, base)
-        summary = self.reading.summary(function, owner, args, named, self.depth + 1)
+        owner = _owner_of(callee, called.base)
+        summary = self.reading.summary(function, owner, called.args, called.named, self.depth + 1)
         found = self._apply(summary, state)
         return mixed(values) if found is MISSING else found
 
-    def _token(self, node: ast.Call, callee: Any, values: list[Any], state: State) -> Any:
+    def _token(self, called: Called, state: State) -> Any:
         """Take a call of a library that verifies tokens: it raises where there is none."""
         self.facts.reads_token = True
-        if skips_signature(node):
-            return Sign.ABSENT if Sign.ABSENT in values[:1] else Sign.GIVEN
-        if any(each is Sign.ABSENT for each in values):
-            error = error_of_token(callee)
+        if skips_signature(called.node):
+            return Sign.ABSENT if Sign.ABSENT in called.args[:1] else Sign.GIVEN
+        if any(each is Sign.ABSENT for each in called.values):
+            error = error_of_token(called.callee)
             raise Ended(Exit("raised", state.copy(), exception=error, name=error.__name__))
         state.checked = True
         self.facts.named.add("a token that is verified")

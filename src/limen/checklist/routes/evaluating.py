@@ -76,7 +76,7 @@ class Evaluating:
         """Tell whether who goes on past a condition was asked; `limen.checklist.routes.running` does."""
         raise NotImplementedError
 
-    def eval(self, node: ast.expr, state: State, *, handed: bool = False) -> Any:
+    def eval(self, node: ast.expr, state: State, *, handed: bool = False) -> Any:  # noqa: PLR0911 - a line for each kind
         """Return what an expression stands for, and run through the calls in it.
 
         Raises:
@@ -129,7 +129,7 @@ class Evaluating:
             return state.env[name]
         return resolved(ast.Name(name, ast.Load()), self.function)
 
-    def attribute(self, base: Any, name: str) -> Any:
+    def attribute(self, base: Any, name: str) -> Any:  # noqa: PLR0911 - a line for each kind of value
         """Return what an attribute of a value is."""
         if isinstance(base, Sign):
             return Sign.DERIVED if base is Sign.WHO else base
@@ -236,7 +236,7 @@ class Evaluating:
         if not isinstance(root, ast.Name) or isinstance(node, ast.Constant):
             return frozenset()
         code = self.function.__code__
-        is_local = root.id in code.co_varnames or root.id in code.co_freevars or root.id in {"TYPE_CHECKING"}
+        is_local = root.id in code.co_varnames or root.id in code.co_freevars or root.id == "TYPE_CHECKING"
         return frozenset() if is_local else frozenset({ast.unparse(node)})
 
     def _several(self, node: ast.BoolOp, state: State) -> Test:

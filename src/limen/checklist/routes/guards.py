@@ -120,9 +120,8 @@ class Dependencies:
         scopes = tuple(f"scope:{each}" for each in _scopes(node)) if node.security_scopes_param_name else ()
         if found.guard is None or not scopes:
             return found
-        return _with(
-            found, replace(found.guard, asks=(*(each for each in found.guard.asks if each != "code"), *scopes))
-        )
+        asks = (*(each for each in found.guard.asks if each != "code"), *scopes)
+        return _with(found, replace(found.guard, asks=asks))
 
 
 def _with(found: Found, guard: Guard) -> Found:
@@ -219,9 +218,9 @@ def of_route_class(route: Any, kind: str) -> Found:
 def learn_handlers(app: Any) -> None:
     """Learn with which statuses an application answers exceptions of its own that say nothing of a refusal."""
     for kind, handler in (getattr(app, "exception_handlers", None) or {}).items():
-        if inspect.isclass(kind) and not issubclass(kind, HTTPException) and kind is not Exception:
+        if inspect.isclass(kind) and issubclass(kind, Exception) and kind is not Exception:
             statuses = verdict_of(handler, "handler").statuses
-            if len(statuses) == 1:
+            if len(statuses) == 1 and not issubclass(kind, HTTPException):
                 learn(kind, next(iter(statuses)))
 
 
@@ -231,23 +230,28 @@ def of_middleware(middleware: Middleware, kind: str) -> Found:
     options = dict(middleware.kwargs)
     dispatch = options.get("dispatch")
     name = name_of(dispatch) if dispatch is not None else getattr(cls, "__name__", type(cls).__name__)
-    module = str(getattr(cls, "__module__", ""))
-    if dispatch is None and module == "starlette.middleware.authentication":
+    if dispatch is None and getattr(cls, "__module__", "") == "starlette.middleware.authentication":
         return _of_backend(options.get("backend"), kind)
     if asks_against_forgery(name):
         return Found(forgery=name)
     if limits_calls(dispatch or cls, name):
         return Found(throttles=name)
-    is_class = inspect.isclass(cls)
-    if is_class and issubclass(cls, BaseHTTPMiddleware) and kind == "websocket":
-        return Found()
-    call: Any = dispatch
-    if call is None and is_class and not module.startswith(("starlette.", "fastapi.")):
-        method = "dispatch" if issubclass(cls, BaseHTTPMiddleware) else "__call__"
-        function = function_of(inspect.getattr_static(cls, method, None))
-        call = None if function is None else types.MethodType(function, Instance(cls))
-    if call is None:
-        return Found()
+    call = _entered(cls, dispatch, kind)
+    return Found() if call is None else _of_entered(call, name, kind)
+
+
+def _entered(cls: Any, dispatch: Any, kind: str) -> Any:
+    """Return what a middleware runs for a request of a kind; None where it runs nothing of its own."""
+    is_base = inspect.isclass(cls) and issubclass(cls, BaseHTTPMiddleware)
+    if is_base and kind == "websocket":
+        return None
+    if dispatch is not None or not inspect.isclass(cls) or str(cls.__module__).startswith(("starlette.", "fastapi.")):
+        return dispatch
+    function = function_of(inspect.getattr_static(cls, "dispatch" if is_base else "__call__", None))
+    return None if function is None else types.MethodType(function, Instance(cls))
+
+
+def _of_entered(call: Any, name: str, kind: str) -> Found:
     verdict = verdict_of(call, "onward", kind, is_middleware=True)
     if verdict.is_firm:
         asks = ("code",) if 403 in verdict.statuses else ()

@@ -20,6 +20,20 @@ _REFUSING_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 
+_CHECKING_NAME: Final = re.compile(
+    r"(^|_)(auth|authn|authz|authenticate\w*|authenticated|authorize|authorized|authorize_(request|user|access|action)"
+    r"|verify|verified|verify_(?!email$)\w+|require\w*|protect(ed)?|current_user|get_user|permissions?|api_key|guard\w*"
+    r"|(check|assert|ensure|validate|enforce)_\w*(user|token|access|permission|role|auth|api_?key|owner|server_roles?)\w*"
+    r"|is_(admin|superuser|staff|authenticated)|has_(role|permission|access)\w*|login_required)$",
+    re.IGNORECASE,
+)
+_MAKES_NAME: Final = re.compile(
+    r"^_*(create|build|make|set|get_\w+_by|list|count|render|register|update|delete|add)_|_(url|uri|response|config|enabled"
+    r"|headers?|redirect|link|page|form|template|settings)$",
+    re.IGNORECASE,
+)
+_STATUS_NAME: Final = re.compile(r"HTTP_(\d{3})|\b(UNAUTHORIZED)\b|\b(FORBIDDEN)\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Error:
@@ -49,6 +63,20 @@ def learn(kind: type[BaseException], status: int) -> None:
     _answered[kind] = status
 
 
+def sounds_like_a_check(name: str) -> bool:
+    """Tell whether a function is called as those are that ask who is calling: then it matters what it does."""
+    last = name.rpartition(".")[2]
+    return bool(_CHECKING_NAME.search(last)) and not _MAKES_NAME.search(last)
+
+
+def status_in(text: str) -> int:
+    """Return the status that the text of a call names, where its value cannot be looked up; 0 for none."""
+    found = _STATUS_NAME.search(text)
+    if found is None:
+        return 0
+    return int(found[1]) if found[1] else 401 if found[2] else 403
+
+
 def error_of(kind: type[BaseException], status: Any, location: str = "") -> Error:
     """Return what an exception of a class is.
 
@@ -57,7 +85,7 @@ def error_of(kind: type[BaseException], status: Any, location: str = "") -> Erro
         status: that was handed to it, or anything that is no number.
         location: the text of its other arguments, for one that leads to a login.
     """
-    told = int(status) if isinstance(status, int) and not isinstance(status, bool) else 0
+    told = int(status) if isinstance(status, int) and not isinstance(status, bool) else status_in(location)
     if issubclass(kind, WebSocketException):
         return Error(kind, 403, kind.__name__)
     if not issubclass(kind, HTTPException) and kind in _answered:

@@ -53,6 +53,8 @@ class Run(Calling):
         here: State | None = state
         choices: list[tuple[int, int, Test]] = []
         for statement in statements:
+            if here is None:
+                return None
             before = len(self.exits)
             if isinstance(
                 statement, ast.If | ast.For | ast.AsyncFor | ast.While | ast.Match | ast.With | ast.AsyncWith
@@ -91,7 +93,7 @@ class Run(Calling):
                     if each.kind == "return" and not each.state.why:
                         each.state.checked = True
 
-    def _statement(self, statement: ast.stmt, state: State) -> State | None:
+    def _statement(self, statement: ast.stmt, state: State) -> State | None:  # noqa: PLR0911 - a line for each kind
         match statement:
             case ast.Return():
                 value = None if statement.value is None else self.eval(statement.value, state, handed=True)
@@ -284,8 +286,7 @@ class Run(Calling):
 
     def known(self, node: ast.expr, state: State) -> Any:
         """Return what a name of a class stands for."""
-        found = self.eval(node, state) if isinstance(node, ast.Name | ast.Attribute) else MISSING
-        return found
+        return self.eval(node, state) if isinstance(node, ast.Name | ast.Attribute) else MISSING
 
     def _catches(self, handler: ast.ExceptHandler, left: Exit) -> bool:
         if handler.type is None:

@@ -124,7 +124,7 @@ def attribute_of_request(name: str) -> Any:
     return MISSING
 
 
-def carried(carrier: Carrier, key: Any, kind: str, *, shown: bool) -> Any:
+def carried(carrier: Carrier, key: Any, kind: str, *, shown: bool) -> Any:  # noqa: PLR0911 - a line for each kind
     """Return what a carrier has under a key.
 
     Args:

@@ -164,7 +164,8 @@ def _between(outer: Any, base: Any) -> tuple[Middleware, ...]:
         inner = getattr(outer, "app", None)
         if inner is None:
             break
-        found.append(Middleware(type(outer), **_options_of(outer)))
+        kind: Any = type(outer)
+        found.append(Middleware(kind, **_options_of(outer)))
         outer = inner
     return tuple(found)
 
