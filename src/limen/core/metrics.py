@@ -1,8 +1,9 @@
 """What this process counts, for whoever watches over it: plain numbers that cost next to nothing to keep.
 
-They are written in the places where something happens anyway, an event or a refusal, never for each request of an
-application, and read only when somebody asks (`families`). Labels are words of this code: no path, no name, no address
-that a caller chose may become one, or strangers decide how much memory the numbers take.
+They are written in the places where something happens anyway, an event or a refusal, and for each request of an
+application no more than one number is raised (`Tally`). They are read only when somebody asks (`families`). Labels are
+words of this code: no path, no name, no address that a caller chose may become one, or strangers decide how much memory
+the numbers take.
 
 There is no lock, which a thread at the lowest priority could hold while the event loop waits. Each thread writes cells
 of its own, and reading adds them up, so no count is lost either.
@@ -39,6 +40,18 @@ class Family(NamedTuple):
     samples: Sequence[tuple[Sequence[str], float | Sequence[float]]]
 
 
+class Tally:
+    """A number that is raised in place, ``tally.number += 1``, where calling a function would cost too much.
+
+    No thread comes in between: an interpreter with a lock hands over at calls and at jumps back, and neither is here.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
 class Counter:
     """Counts what happened.
 
@@ -53,7 +66,12 @@ class Counter:
         self.name, self.text, self.labels = name, text, labels
         self._cells: dict[tuple[int, Labels], float] = {(0, each): 0 for each in known}
         self._elsewhere: Callable[[], float] | None = None
+        self._tallies: dict[Labels, Tally] = {}
         _all.append(self)
+
+    def tally(self, *labels: str) -> Tally:
+        """Return a number that counts with these labels, for what happens at each request of an application."""
+        return self._tallies.setdefault(labels, Tally())
 
     def add(self, *labels: str, times: int = 1) -> None:
         """Count one more, or several at once."""
@@ -64,6 +82,8 @@ class Counter:
         """Begin again at 0: what was counted so far did not come from a client."""
         for key in list(self._cells):
             self._cells[key] = 0
+        for tally in self._tallies.values():
+            tally.number = 0
 
     def read_by(self, function: Callable[[], float]) -> None:
         """Take the number from somebody who counts anyway."""
@@ -74,6 +94,8 @@ class Counter:
         sums: dict[Labels, float] = {}
         for (_, labels), value in list(self._cells.items()):
             sums[labels] = sums.get(labels, 0) + value
+        for labels, tally in self._tallies.items():
+            sums[labels] = sums.get(labels, 0) + tally.number
         if self._elsewhere is not None:
             sums[()] = self._elsewhere()
         return Family(self.name, "counter", self.text, self.labels, (), sorted(sums.items()))
@@ -189,6 +211,11 @@ REFRESHES = Counter(
     [(word,) for word in ("rotated", "restated", "refused", "reused", "rolled_back")],
 )
 REFUSALS = Counter("limen_refusals_total", "Answers that refuse, by the code of the error.", ("code",))
+GUARD_DECISIONS = Counter(
+    "limen_guard_decisions_total",
+    "Decisions of the guard on leaves of the application and of limen, and why it refused.",
+    ("outcome", "code"),
+)
 POLICY_DECISIONS = Counter(
     "limen_policy_decisions_total",
     "Decisions of policies on requests and messages.",

@@ -139,6 +139,7 @@ def serve(
     def ready(server: GracefulServer) -> None:
         # The guard has tested itself by now, with requests that it refused.
         metrics.REFUSALS.forget()
+        metrics.GUARD_DECISIONS.forget()
         _spare_the_collector()
         if leash is not None:
             background.add(asyncio.create_task(leash.follow(server)))

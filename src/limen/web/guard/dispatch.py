@@ -14,7 +14,7 @@ from starlette.routing import Host, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.authn.cookie import SAFE_METHODS
-from limen.core import telemetry
+from limen.core import metrics, telemetry
 from limen.core.errors import ConfigurationError, CsrfFailed, LimenError, PolicyDenied
 from limen.core.principal import PrincipalKind
 from limen.guard.policies import LoadedPolicies
@@ -48,6 +48,7 @@ MOST_REMEMBERED = 20_000
 _GUARD_OF_ROUTER = "limen_guard"
 
 _ANONYMOUS = PrincipalKind.ANONYMOUS
+_ALLOWED = metrics.GUARD_DECISIONS.tally("allowed", "")
 
 _log = logging.getLogger("limen.guard")
 
@@ -136,6 +137,7 @@ class InnerGuard:
         ):
             state.endpoint = leaf.endpoint
             state.decided, state.is_open = True, leaf.requirement.public
+            _ALLOWED.number += 1
         else:
             self._decide_anew(state, leaf, scope)
 
@@ -188,7 +190,7 @@ class InnerGuard:
         endpoint = child.get("endpoint")
         if endpoint is None:
             check_included(included, route)
-            raise state.undeclared()
+            raise _counted(state.undeclared())
         leaf = self.included.get((id(route), id(included)))
         if leaf is None or leaf.route is not route or leaf.included is not included or leaf.endpoint is not endpoint:
             leaf = self.leaf_of(route, endpoint, included, child)
@@ -207,7 +209,7 @@ class InnerGuard:
         """
         frontend = child.get("fastapi", {}).get("frontend_path")
         if frontend is None:
-            raise state.undeclared()
+            raise _counted(state.undeclared())
         # Frontends are found by their very path, without parameters, so what was matched is also their name.
         path, root = str(scope["path"]), str(scope.get("root_path", ""))
         start = len(root) if path == root or path.startswith(root + "/") else 0
@@ -230,7 +232,7 @@ class InnerGuard:
         """
         declared = state.rules.find(name)
         if declared is None:
-            raise state.undeclared()
+            raise _counted(state.undeclared())
         if leaf is not None:
             if leaf.contradiction or not leaf.requirement.public:
                 if leaf.contradiction or (declared.public and not is_framework_page(leaf.endpoint)):
@@ -239,7 +241,7 @@ class InnerGuard:
                     declared &= leaf.requirement
             declared = declared.limited(leaf.requirement.limits)
         if declared.is_asked and leaf is None:
-            raise PolicyDenied("Nothing can be asked first for this path.")
+            raise _counted(PolicyDenied("Nothing can be asked first for this path."))
         self._decide(state, leaf, declared, is_final=True)
         state.below = name
 
@@ -248,7 +250,7 @@ class InnerGuard:
     def _decide(self, state: GuardState, leaf: Leaf | None, requirement: Requirement, *, is_final: bool) -> None:
         error = state.refusal(requirement)
         if error is not None:
-            raise error
+            raise _counted(error)
         if leaf is not None and state.asked_leaf is leaf:
             # It was asked for this very entering: middleware may dispatch a request twice, with another path.
             state.asked_leaf = None
@@ -259,8 +261,9 @@ class InnerGuard:
         else:
             error = state.denial(requirement)
             if error is not None:
-                raise error
+                raise _counted(error)
         if is_final:
+            _ALLOWED.number += 1
             state.mark_decided(None if leaf is None else leaf.endpoint, is_open=requirement.public)
 
     def _contradiction(self, leaf: Leaf, state: GuardState) -> LimenError:
@@ -268,7 +271,7 @@ class InnerGuard:
             "what is declared for a route contradicts itself; nobody gets in",
             extra={"endpoint": repr(leaf.endpoint), "request_id": state.request_id},
         )
-        return PolicyDenied("What is declared for this route contradicts itself.")
+        return _counted(PolicyDenied("What is declared for this route contradicts itself."))
 
     async def _ask_and_enter(self, needed: AskFirst, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask, then decide once more about the route that was found; only this very leaf, and only once."""
@@ -282,33 +285,47 @@ class InnerGuard:
             send = Unanswered(send, scope, state, requirement.loading).send
         observed = Observed(send, requirement.intercepts)
         try:
-            if told is not None:
-                child_scope = {**scope, **needed.child}
-                told.fields = await count_request(requirement.limits, leaf.name_below(below), state, child_scope)
-            if requirement.live:
-                await state.check_live(leaf)
-                scope["user"] = state.principal
-                error = state.refusal(requirement)
-                if error is not None:
-                    raise error
-            if requirement.questions or state.gate.loaded_policies is not None or state.parent is not None:
-                await ask_policies(requirement, leaf, state, {**scope, **needed.child})
-                scope["user"] = state.principal
-            if requirement.checks or requirement.intercepts:
-                await ask_own_code(requirement, state, {**scope, **needed.child}, observed)
+            try:
+                await self._ask(needed, scope, told, observed)
+            except LimenError as error:
+                _counted(error)
+                raise
             state.asked_leaf = leaf
             state.found, state.below = found, below
             await self._stand_in.handle(scope, receive, observed.or_nothing)
             observed.require_whole(state)
         except AskFirst:
             _log.error("after a leaf was asked for, another one was reached", extra={"request_id": state.request_id})
-            await refuse(PolicyDenied(), scope, send, state)
+            await refuse(_counted(PolicyDenied()), scope, send, state)
         except LimenError as error:
             if not observed.failed:
                 with suppress(KeptBackError):
                     await refuse(error, scope, observed.or_nothing, state)
             if observed.failed:
                 await refuse(LimenError(), scope, send, state)
+
+    async def _ask(self, needed: AskFirst, scope: Scope, told: Told | None, observed: Observed) -> None:
+        """Count the request, ask the store, the policies and the application's own code, as far as it is required.
+
+        Raises:
+            LimenError: one of them says no.
+        """
+        state: GuardState = scope[GUARD_KEY]
+        leaf, requirement = needed.leaf, needed.requirement
+        if told is not None:
+            child_scope = {**scope, **needed.child}
+            told.fields = await count_request(requirement.limits, leaf.name_below(state.below), state, child_scope)
+        if requirement.live:
+            await state.check_live(leaf)
+            scope["user"] = state.principal
+            error = state.refusal(requirement)
+            if error is not None:
+                raise error
+        if requirement.questions or state.gate.loaded_policies is not None or state.parent is not None:
+            await ask_policies(requirement, leaf, state, {**scope, **needed.child})
+            scope["user"] = state.principal
+        if requirement.checks or requirement.intercepts:
+            await ask_own_code(requirement, state, {**scope, **needed.child}, observed)
 
     async def _serve_without_state(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -372,6 +389,12 @@ def _is_remembered(leaf: Leaf, loaded: LoadedPolicies | None) -> bool:
     if loaded is None:
         return True
     return loaded.facts_of(leaf.requirement).by_names and not (leaf.hands_out_principal and loaded.reads_attributes)
+
+
+def _counted(error: LimenError) -> LimenError:
+    """Count a refusal that is about to be raised."""
+    metrics.GUARD_DECISIONS.add("refused", error.code)
+    return error
 
 
 def _remember(memory: dict[Any, Any], key: Any, what: Any) -> None:
