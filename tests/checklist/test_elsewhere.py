@@ -14,6 +14,8 @@ import yaml  # type: ignore[import-untyped]
 from tests.docs.markdown import blocks
 
 ROOT = Path(__file__).parents[2]
+# Each is several programs after each other, and a machine may be ten times slower.
+pytestmark = pytest.mark.timeout(900)
 GUARDED = """
 from fastapi import Depends, FastAPI, HTTPException
 def who(token: str = ""):
@@ -59,7 +61,7 @@ class Repository:
             env={**known, **own, **environment},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=300,
         )
 
     def commit(self, **environment: str) -> Any:
