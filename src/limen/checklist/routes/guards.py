@@ -19,7 +19,7 @@ from limen.checklist.routes.code import MISSING, function_of
 from limen.checklist.routes.parameters import handed_to, shows_who
 from limen.checklist.routes.raising import learn
 from limen.checklist.routes.values import Instance, Sign
-from limen.checklist.routes.verdicts import Verdict, verdict_of
+from limen.checklist.routes.verdicts import Verdict, key_of, verdict_of
 from limen.guard.layers import layers
 
 Credential = Literal["", "bearer", "cookie", "api_key", "basic"]
@@ -53,6 +53,9 @@ def limen_marks() -> Any:
     return marks
 
 
+_read: dict[Any, tuple[Found, object]] = {}
+
+
 class Dependencies:
     """The tree of dependencies of one route.
 
@@ -78,8 +81,22 @@ class Dependencies:
         """Return what a node is."""
         known = self._known.get(id(node))
         if known is None:
-            known = self._known[id(node)] = self._read(self.standing(node))
+            known = self._known[id(node)] = self._read_once(self.standing(node))
         return known
+
+    def _read_once(self, node: Any) -> Found:
+        """Read what a node calls, once for all routes in which it is handed the same."""
+        scopes = tuple(_scopes(node)) if node.security_scopes_param_name else ()
+        handed = tuple((name, key_of(each)) for shown in (False, True) for name, each in self._handed(node, shown))
+        key = (id(node.call), self._kind, scopes, handed)
+        known = _read.get(key)
+        if known is None:
+            # The call is kept alive with it: a freed object's id may be another's.
+            known = _read[key] = (self._read(node), node.call)
+        return known[0]
+
+    def _handed(self, node: Any, shown: bool) -> list[tuple[str, Any]]:
+        return [*self.parameters(node, shown).items(), ("", shown)]
 
     def inner(self, node: Any) -> list[Any]:
         """Return what a node depends on."""

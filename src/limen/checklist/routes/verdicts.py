@@ -83,7 +83,7 @@ class Reading:
         if depth > DEEPEST or function.__code__ in self._open or self._count > _MOST_FUNCTIONS:
             return _cut()
         about = (self.kind, self.shown, id(self.wrapped), self.is_middleware)
-        key = (id(function), _key(owner), about, tuple(sorted((name, _key(value)) for name, value in env.items())))
+        key = (id(function), key_of(owner), about, tuple((name, key_of(value)) for name, value in env.items()))
         known = _known.get(key)
         if known is None or (known.summary.facts.is_cut and known.depth > depth):
             # What is known is kept alive with it: a freed object's id may be another's.
@@ -174,10 +174,11 @@ def _request() -> Instance:
     return Instance(Request)
 
 
-def _key(value: Any) -> Any:
-    if isinstance(value, Sign | Instance | Carrier) or is_flag(value) or value is None:
-        return (type(value).__name__, repr(value))
-    return id(value)
+def key_of(value: Any) -> Any:
+    """Return by what a value is told apart from others: what it says, or else which object it is."""
+    if isinstance(value, Sign | Instance | Carrier):
+        return value
+    return (type(value), value) if is_flag(value) or value is None else id(value)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -268,4 +269,4 @@ def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
     )
 
 
-__all__ = ["Parameters", "Reading", "Verdict", "owner_of", "verdict_of"]
+__all__ = ["Parameters", "Reading", "Verdict", "key_of", "owner_of", "verdict_of"]
