@@ -21,6 +21,8 @@ from limen.testing.contracts.contract import Opened, a_session, an_account, rota
 
 WRITERS = 64
 TARGET = 2_000
+MOST_MS = 1_000
+"""How long a record may wait for its seal at that rate (milliseconds)."""
 
 
 def trail(effort: Effort) -> Sequence[Row]:
@@ -48,6 +50,8 @@ async def _measured(url: str, engine: str, note: str, effort: Effort) -> Sequenc
         sessions = [await a_session(storage, await an_account(storage)) for _ in range(WRITERS)]
         acts = await _rounds(storage, audit, lags, partial(_acts, storage), effort)
         refreshes = await _rounds(storage, audit, lags, partial(_refreshes, storage, sessions), effort)
+        paced: list[float] = []
+        reached = await _at_the_rate(storage, audit, paced, effort)
         start = time.perf_counter()
         verdict = await audit.verify()
         spent = time.perf_counter() - start
@@ -58,12 +62,22 @@ async def _measured(url: str, engine: str, note: str, effort: Effort) -> Sequenc
     told = f"{WRITERS} at once in one process, sealing included; {note}".removesuffix("; ")
     waited = max(lags, default=0.0)
     longest = Row("trail", f"The longest that a record waited for its seal on {engine}", "ms", waited, rounds=len(lags))
+    at_the_rate = Row(
+        "trail",
+        f"The same at {TARGET} acts a second",
+        "ms",
+        max(paced, default=0.0),
+        target=Target("at most", MOST_MS),
+        rounds=len(paced),
+        note=f"{reached:.0f} acts a second came; median {statistics.median(paced or [0.0]):.0f} ms",
+    )
     speed = verdict.sealed / spent
     verified = Row("trail", f"Verifying on {engine}", "records/s", speed, note=f"{verdict.sealed} records, one process")
     return [
         _row(f"Acts on {engine}, durable, sealed beside", "acts/s", acts, told),
         _row(f"Refreshes on {engine}, durable, sealed beside", "refreshes/s", refreshes, told),
         longest,
+        at_the_rate,
         verified,
     ]
 
@@ -103,6 +117,17 @@ async def _rounds(
     return rates
 
 
+async def _at_the_rate(storage: Storage, audit: AuditService, lags: list[float], effort: Effort) -> float:
+    """Act as often as is promised, and no more, while a sealer works; return how often it was in a second."""
+    sealing = asyncio.create_task(_sealing(storage, audit, lags))
+    rate = await _acts(storage, effort.seconds(20), rate=TARGET)
+    sealing.cancel()
+    with suppress(asyncio.CancelledError):
+        await sealing
+    await _all_sealed(storage, audit)
+    return rate
+
+
 async def _all_sealed(storage: Storage, audit: AuditService) -> None:
     """Seal what waits; a sealer that was stopped may still hold the chain for a moment."""
     while (await storage.audit.due()).waits:
@@ -128,29 +153,35 @@ async def _refreshes(storage: Storage, sessions: list[Opened], seconds: float) -
     return done / (time.monotonic() - start)
 
 
-async def _acts(storage: Storage, seconds: float) -> float:
-    end = time.monotonic() + seconds
-    done = 0
+async def _acts(storage: Storage, seconds: float, rate: float = 0) -> float:
+    """Act for so long, as often as it goes, or at a rate; return how often it was in a second."""
+    start = time.monotonic()
+    done = taken = 0
 
     async def act() -> None:
-        nonlocal done
+        nonlocal done, taken
         origin = Origin("bench", "192.0.2.7", "limen-bench")
         account = uuid7()
-        while time.monotonic() < end:
+        while time.monotonic() < start + seconds:
+            if rate:
+                due, taken = start + taken / rate, taken + 1
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
             event = Event(EventName.REFRESHED, actor=account, target=account, origin=origin, data={"generation": done})
             await storage.sessions.record(event)
             done += 1
 
-    start = time.monotonic()
     await asyncio.gather(*(act() for _ in range(WRITERS)))
     return done / (time.monotonic() - start)
 
 
 async def _sealing(storage: Storage, audit: AuditService, lags: list[float]) -> None:
     """Seal as a gate does; note how long the oldest record had waited when it was looked for."""
+    pause = SEAL_SECONDS
     while True:
-        await asyncio.sleep(SEAL_SECONDS)
+        await asyncio.sleep(pause)
         start = time.monotonic()
         due = await storage.audit.due()
         await audit.seal()
-        lags.append(due.lag_ms + (time.monotonic() - start) * 1000)
+        spent = time.monotonic() - start
+        lags.append(due.lag_ms + spent * 1000)
+        pause = max(SEAL_SECONDS / 5, SEAL_SECONDS - spent)

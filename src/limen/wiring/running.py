@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -198,10 +199,15 @@ class RunningGate(KnowingGate):
 
     @staticmethod
     async def _repeat(work: Callable[[], Awaitable[object]], seconds: float) -> None:
+        """Work again and again, begun so often (seconds) however long it takes; after a failure the pause is whole."""
+        pause = seconds
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(pause)
+            began, pause = time.monotonic(), seconds
             try:
                 await work()
+                # What takes longer leaves the database to others for a while all the same.
+                pause = max(seconds / 5, seconds - (time.monotonic() - began))
             except LimenError as error:
                 _log.warning("background work failed; it is tried again", extra={"code": error.code})
             except Exception:
