@@ -59,6 +59,10 @@ def test_rules_are_left_out_by_name(here: Path, capsys: pytest.CaptureFixture[st
     assert "LC001 high" in out
     assert "LC014" not in out
     assert out.rstrip().endswith(f"{len(RULES) - 1} rules not asked")
+    _, out, _ = called(capsys, "main:app", "--only", "LC001", "--json", "--sarif", "limen.sarif")
+    assert json.loads(out)["rules_not_asked"] == len(RULES) - 1
+    results = json.loads((here / "limen.sarif").read_text())["runs"][0]["results"]
+    assert {each["ruleId"] for each in results} == {"LC001"}
 
 
 def test_a_rule_that_is_none_is_wrong_usage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

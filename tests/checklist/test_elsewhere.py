@@ -171,6 +171,15 @@ def test_the_step_fails_where_a_route_is_open(repository: Repository) -> None:
     assert "LC001" in {each["ruleId"] for each in log["runs"][0]["results"]}
 
 
+def test_the_step_uploads_nothing_where_nothing_was_looked_at(repository: Repository) -> None:
+    """A log of an earlier run is no answer to this one: without a log the alerts of before stay open."""
+    repository.write("import nothing_of_that_name\n")
+    (repository.folder / "limen.sarif").write_text("{}")
+    assert step(repository, app="app.main:app").returncode == 2
+    assert not (repository.folder / "limen.sarif").exists()
+    assert answered(repository, "GITHUB_OUTPUT") == ""
+
+
 def test_the_step_works_in_a_folder_of_the_repository(repository: Repository) -> None:
     """The log has the paths of the repository, as the upload needs them, and the output leads to it from there."""
     repository.write(OPENED)

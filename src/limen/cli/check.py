@@ -28,6 +28,7 @@ def check(
     target: options.Target = None,
     *,
     form: options.AsForm = Form.TABLE,
+    sarif: options.AsSarif = None,
     fail_on: options.From = FailOn.LOW,
     only: options.Only = None,
     ignore: options.Ignored = None,
@@ -69,6 +70,8 @@ def check(
     report, before = _without(report, known, asked if source else frozenset())
     is_stale = _locked(report, lock, check=locked) if lock is not None else False
     _print(report, form, before=before, not_asked=_count() - len(asked), everything=everything)
+    if sarif is not None:
+        _write_sarif(report, sarif)
     if is_stale or _fails(report, fail_on):
         raise typer.Exit(Exit.REFUSED)
 
@@ -248,7 +251,7 @@ def _print(report: "Report", form: Form, *, before: int, not_asked: int, everyth
     if form is Form.JSON:
         from limen.checklist.output.as_json import report_as_json
 
-        show_json(report_as_json(report, before=before))
+        show_json(report_as_json(report, before=before, not_asked=not_asked))
     elif form is Form.SARIF:
         from importlib.metadata import version
 
@@ -264,6 +267,15 @@ def _print(report: "Report", form: Form, *, before: int, not_asked: int, everyth
 
         print_report(report, before=before, not_asked=not_asked, everything=everything)
         sys.stdout.flush()
+
+
+def _write_sarif(report: "Report", path: Path) -> None:
+    from importlib.metadata import version
+    from json import dumps
+
+    from limen.checklist.output.as_sarif import report_as_sarif
+
+    path.write_text(dumps(report_as_sarif(report, version("limen")), indent=2), encoding="utf-8")
 
 
 def _fails(report: "Report", fail_on: FailOn) -> bool:

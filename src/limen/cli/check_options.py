@@ -34,6 +34,10 @@ Target = Annotated[
     ),
 ]
 AsForm = Annotated[Form, typer.Option("--format", help="How to print it.")]
+AsSarif = Annotated[
+    Path | None,
+    typer.Option("--sarif", metavar="FILE", help="Write a SARIF log as well, for a code host.", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 From = Annotated[FailOn, typer.Option("--fail-on", help="End with exit code 1 from this severity on.")]
 Only = Annotated[

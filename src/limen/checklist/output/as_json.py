@@ -8,12 +8,13 @@ from limen.checklist.findings import Finding
 from limen.checklist.output.words import page_of
 
 
-def report_as_json(report: Report, *, before: int = 0) -> dict[str, Any]:
+def report_as_json(report: Report, *, before: int = 0, not_asked: int = 0) -> dict[str, Any]:
     """Return a report as plain values.
 
     Args:
         report: of a check.
         before: how many findings a baseline took out.
+        not_asked: how many rules were left out.
     """
     application = report.application
     standings = [each.standing for each in application.routes]
@@ -33,6 +34,7 @@ def report_as_json(report: Report, *, before: int = 0) -> dict[str, Any]:
             for each, reason in report.accepted
         ],
         "in_baseline": before,
+        "rules_not_asked": not_asked,
     }
 
 
