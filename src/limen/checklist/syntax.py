@@ -1,6 +1,7 @@
 """Walks through syntax trees: the same nodes in the same order as `ast.walk`, in a third of the time."""
 
 import ast
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -31,3 +32,9 @@ def statements(roots: Iterable[ast.AST]) -> Iterator[ast.AST]:
         yield node
         for name in _BLOCKS:
             found += getattr(node, name, ())
+
+
+@functools.lru_cache(maxsize=65_536)
+def unparsed(node: ast.AST) -> str:
+    """Return the text of a node as Python would write it; made once."""
+    return node.id if isinstance(node, ast.Name) else ast.unparse(node)

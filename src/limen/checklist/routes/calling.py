@@ -35,6 +35,7 @@ from limen.checklist.routes.values import (
     is_tainted,
     mixed,
 )
+from limen.checklist.syntax import unparsed
 
 _STORE_VERBS: Final = frozenset(
     {
@@ -102,7 +103,7 @@ class Calling(Evaluating):
             Ended: it never returns.
         """
         func = node.func
-        if isinstance(func, ast.Attribute) and ast.unparse(func.value) == "super()":
+        if isinstance(func, ast.Attribute) and unparsed(func.value) == "super()":
             return self._of_base(node, func.attr, state, handed=handed)
         called = self._called(node, state, handed=handed)
         self._note_store(called.name, func)
@@ -122,7 +123,7 @@ class Calling(Evaluating):
             base, name = self.eval(func.value, state), func.attr
             callee = self.attribute(base, name)
         else:
-            callee, name = self.eval(func, state), ast.unparse(func)
+            callee, name = self.eval(func, state), unparsed(func)
         runs = name in _RUNS_WHAT_IT_IS_GIVEN
         args = [self.eval(each, state, handed=runs) for each in node.args]
         named = {each.arg: self.eval(each.value, state, handed=runs) for each in node.keywords}
@@ -161,7 +162,7 @@ class Calling(Evaluating):
 
     def _note_store(self, name: str, func: ast.expr) -> None:
         if isinstance(func, ast.Attribute) and (
-            name in _STORE_VERBS or (name in {"get", "first", "one"} and _STORES.search(ast.unparse(func.value)))
+            name in _STORE_VERBS or (name in {"get", "first", "one"} and _STORES.search(unparsed(func.value)))
         ):
             self.facts.asks_store = True
 
@@ -214,10 +215,10 @@ class Calling(Evaluating):
             return MISSING if name == "send" else NotImplemented
         is_socket = is_request(called.base)
         if called.base is MISSING and isinstance(node.func, ast.Attribute):
-            is_socket = bool(_SOCKET.search(ast.unparse(node.func.value)))
+            is_socket = bool(_SOCKET.search(unparsed(node.func.value)))
         if not is_socket or name not in {"close", "accept"}:
             return NotImplemented
-        told = " ".join(ast.unparse(each) for each in (*node.args, *(word.value for word in node.keywords)))
+        told = " ".join(unparsed(each) for each in (*node.args, *(word.value for word in node.keywords)))
         if name == "accept":
             state.env[" accepted"] = True
         elif (_REFUSING_CODES.search(told) and state.asked) or not state.env.get(" accepted"):
@@ -251,7 +252,7 @@ class Calling(Evaluating):
 
     def _made(self, called: Called, kind: type, state: State) -> Any:
         """Return what a class makes."""
-        args, named, text = called.args, called.named, ast.unparse(called.node)
+        args, named, text = called.args, called.named, unparsed(called.node)
         if issubclass(kind, BaseException):
             given = named.get("status_code", named.get("code", args[0] if args else None))
             return error_of(kind, given, text)
@@ -354,7 +355,7 @@ class Calling(Evaluating):
         elif isinstance(value, BaseException):
             value = error_of(type(value), getattr(value, "status_code", None))
         if not isinstance(value, Error):
-            name = ast.unparse(expression.func if isinstance(expression, ast.Call) else expression)
+            name = unparsed(expression.func if isinstance(expression, ast.Call) else expression)
             return Exit("refused" if sounds_like_refusal(name) else "raised", state, name=name)
         refuses = 400 <= value.status < 500 or (not value.status and sounds_like_refusal(value.name))
         return Exit("refused" if refuses else "raised", state, None, value.status, value.kind, value.name)

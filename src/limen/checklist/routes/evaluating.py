@@ -25,6 +25,7 @@ from limen.checklist.routes.values import (
     is_tainted,
     mixed,
 )
+from limen.checklist.syntax import unparsed
 
 _ONLY_THE_SCHEME: Final = re.compile(r"scheme|startswith\(|['\"](bearer|basic|token) ?['\"]", re.IGNORECASE)
 
@@ -212,7 +213,7 @@ class Evaluating:
 
     def test_of(self, node: ast.expr, value: Any) -> Test:
         """Return the truth of a value."""
-        text = ast.unparse(node)
+        text = unparsed(node)
         about = is_tainted(value) or bool(IDENTITY.search(text))
         if value is Sign.ABSENT:
             return Test(False, is_about_caller=True, is_tainted=True)
@@ -237,7 +238,7 @@ class Evaluating:
             return frozenset()
         code = self.function.__code__
         is_local = root.id in code.co_varnames or root.id in code.co_freevars or root.id == "TYPE_CHECKING"
-        return frozenset() if is_local else frozenset({ast.unparse(node)})
+        return frozenset() if is_local else frozenset({unparsed(node)})
 
     def _several(self, node: ast.BoolOp, state: State) -> Test:
         ends = isinstance(node.op, ast.Or)
@@ -268,7 +269,7 @@ class Evaluating:
         left, right = self.eval(node.left, state), self.eval(node.comparators[0], state)
         for each in node.comparators[1:]:
             self.eval(each, state)
-        op, text = node.ops[0], ast.unparse(node)
+        op, text = node.ops[0], unparsed(node)
         negated = isinstance(op, ast.IsNot | ast.NotEq | ast.NotIn)
         tainted = is_tainted(left) or is_tainted(right)
         places = Sign.PLACE in {_sign(left), _sign(right)}

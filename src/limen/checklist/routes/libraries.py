@@ -5,6 +5,8 @@ import sys
 import types
 from typing import Any, Final
 
+from limen.checklist.syntax import unparsed
+
 _TOKENS: Final = frozenset({"jwt", "jose", "joserfc", "authlib", "itsdangerous", "google", "firebase_admin"})
 _READS: Final = frozenset(
     {"decode", "verify_oauth2_token", "verify_id_token", "verify_token", "loads", "unsign", "jwt_decode"}
@@ -44,7 +46,7 @@ def reads_token(callee: Any, base: Any, node: ast.Call) -> bool:
 
 def skips_signature(node: ast.Call) -> bool:
     """Tell whether a token is read without asking its signature."""
-    text = ast.unparse(node).replace('"', "'")
+    text = unparsed(node).replace('"', "'")
     return "'verify_signature': False" in text or "verify=False" in text or "get_unverified" in text
 
 

@@ -12,7 +12,7 @@ from limen.checklist.routes.code import MISSING
 from limen.checklist.routes.evaluating import Test, is_weak
 from limen.checklist.routes.states import Ended, Exit, State, Summary, join
 from limen.checklist.routes.values import IDENTITY, Answer, Instance, Nested, Sign, is_tainted, joined
-from limen.checklist.syntax import walk
+from limen.checklist.syntax import unparsed, walk
 
 Role = Literal["dependency", "handler", "onward", "inner"]
 """Who is read: what a framework calls before the handler; the handler; what hands on to another; what these call."""
@@ -79,7 +79,7 @@ class Run(Calling):
         tests += [each.iter for each in walk([statement]) if isinstance(each, ast.For | ast.AsyncFor)]
         tests += [each.subject for each in walk([statement]) if isinstance(each, ast.Match)]
         names = {each.id for each in walk(tests) if isinstance(each, ast.Name)}
-        texts = [ast.unparse(each) for each in tests]
+        texts = [unparsed(each) for each in tests]
         tainted = any(is_tainted(state.env.get(name)) for name in names)
         weak = bool(texts) and all(is_weak(text) for text in texts)
         return Test(None, frozenset(), tainted or any(IDENTITY.search(each) for each in texts), tainted, weak)
@@ -214,7 +214,7 @@ class Run(Calling):
         for item in statement.items:
             value = self.eval(item.context_expr, state, handed=True)
             call = item.context_expr
-            if isinstance(call, ast.Call) and ast.unparse(call.func).rsplit(".", 1)[-1] == "suppress":
+            if isinstance(call, ast.Call) and unparsed(call.func).rsplit(".", 1)[-1] == "suppress":
                 caught = call.args
             if item.optional_vars is not None:
                 self.bind(item.optional_vars, value, state)
@@ -240,7 +240,7 @@ class Run(Calling):
         after = self.block(body, state)
         inside, self.exits = self.exits, outside
         may_raise = any(isinstance(each, ast.Call | ast.Subscript) for part in body for each in ast.walk(part))
-        is_about_caller = bool(IDENTITY.search(" ".join(ast.unparse(each) for each in body))) or any(
+        is_about_caller = bool(IDENTITY.search(" ".join(unparsed(each) for each in body))) or any(
             is_tainted(before.env.get(each.id))
             for part in body
             for each in ast.walk(part)

@@ -17,6 +17,7 @@ from limen.checklist.routes.code import MISSING, function_of, hints_of, lambda_o
 from limen.checklist.routes.running import Role, Run
 from limen.checklist.routes.states import Facts, State, Summary
 from limen.checklist.routes.values import ONWARD, Carrier, Instance, Nested, Sign, is_flag, of_annotation
+from limen.checklist.syntax import unparsed
 
 DEEPEST: Final = 6
 _MOST_FUNCTIONS: Final = 400
@@ -189,7 +190,7 @@ def _is_abstract(function: types.FunctionType) -> bool:
     for each in node.body:
         if isinstance(each, ast.Pass) or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)):
             continue
-        return isinstance(each, ast.Raise) and "NotImplemented" in ast.unparse(each)
+        return isinstance(each, ast.Raise) and "NotImplemented" in unparsed(each)
     return bool(getattr(function, "__isabstractmethod__", False)) or _is_protocol(function)
 
 
