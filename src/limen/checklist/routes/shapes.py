@@ -1,6 +1,7 @@
 """What a route takes and what it answers: the models of its body and of its answer, and their fields."""
 
 import dataclasses
+import functools
 import inspect
 import itertools
 import types
@@ -35,7 +36,7 @@ def _input(name: str, annotation: Any) -> Input:
     for model in _models_in(annotation):
         file, line = place_of(model)
         shape: Literal["closed", "open"] = "closed" if _is_closed(model) else "open"
-        return Input(name, model.__name__, shape, tuple(_fields(model)), Place(file, line))
+        return Input(name, model.__name__, shape, _fields_of(model), Place(file, line))
     plain = _without_nothing(annotation)
     shape_of_rest: Literal["undeclared", "plain"] = "undeclared" if _is_undeclared(plain) else "plain"
     return Input(name, _text(annotation), shape_of_rest)
@@ -54,7 +55,7 @@ def output_of(shape: Any, endpoint: Any) -> Output:
     if shape.response_field is not None and model is not None:
         excluded = set(shape.response_model_exclude or ())
         fields = tuple(
-            each for kind in _models_in(model) for each in _fields(kind) if each.path.split(".")[0] not in excluded
+            each for kind in _models_in(model) for each in _fields_of(kind) if each.path.split(".")[0] not in excluded
         )
         models = list(_models_in(model))
         file, line = place_of(models[0]) if models else ("", 0)
@@ -96,6 +97,11 @@ def _is_closed(model: Any) -> bool:
     if hasattr(model, "__root__") or getattr(model, "__pydantic_root_model__", False):
         return all(_is_closed(each) for each in _models_in(model.model_fields["root"].annotation))
     return isinstance(config, dict) and config.get("extra") == "forbid"
+
+
+@functools.lru_cache(maxsize=4096)
+def _fields_of(model: Any) -> tuple[Field, ...]:
+    return tuple(_fields(model))
 
 
 def _fields(model: Any, prefix: str = "", seen: tuple[Any, ...] = ()) -> Iterator[Field]:
