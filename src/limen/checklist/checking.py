@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,7 +14,9 @@ from limen.checklist.facts import Application, Broken, Place
 from limen.checklist.findings import Finding
 from limen.checklist.judging import judge, named_public
 from limen.checklist.looking import look_at
-from limen.checklist.source.reading import Read, read_files
+
+if TYPE_CHECKING:
+    from limen.checklist.source.reading import Read
 
 
 class Report(Struct, frozen=True):
@@ -50,6 +53,9 @@ def check(
     files: list[Read] = []
 
     def read_meanwhile(names: tuple[str, ...]) -> None:
+        # Loaded while the application is imported, and not before that begins.
+        from limen.checklist.source.reading import read_files
+
         files.extend(read_files(names))
 
     application = look_at(target, timeout=timeout, meanwhile=read_meanwhile if with_source else None)
@@ -72,7 +78,7 @@ def check(
     )
 
 
-def _joined(judged: Iterable[Finding], files: Iterable[Read]) -> list[Finding]:
+def _joined(judged: Iterable[Finding], files: "Iterable[Read]") -> list[Finding]:
     """Return what was found in the application and in its files, each once.
 
     A model that two routes share is one finding for each route. Where the text shows the very line that lets every

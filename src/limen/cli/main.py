@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 from typer.main import get_command
@@ -36,27 +37,24 @@ def _root(
     """
 
 
-def application() -> typer.Typer:
-    """Put the groups of commands together."""
-    from limen.cli import (
-        accounts,
-        api_keys,
-        audit,
-        certificates,
-        check,
-        db,
-        demo,
-        doctor,
-        explain,
-        init,
-        keys,
-        policy,
-        roles,
-        secrets,
-        serve,
-        services,
-    )
+_COMMANDS: Final = ("serve", "demo", "init", "doctor", "check", "explain")
+_GROUPS: Final = {
+    "accounts": "accounts",
+    "services": "services",
+    "api-keys": "api_keys",
+    "certificates": "certificates",
+    "roles": "roles",
+    "policy": "policy",
+    "audit": "audit",
+    "db": "db",
+    "secrets": "secrets",
+    "keys": "keys",
+}
+"""The groups, each with the module that it lives in."""
 
+
+def application(wanted: str = "") -> typer.Typer:
+    """Put the commands together; where one of them is wanted, that one alone: the others are not even loaded."""
     app = typer.Typer(
         name="limen",
         no_args_is_help=True,
@@ -67,26 +65,13 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    commands: list[Callable[..., Any]] = [
-        serve.serve,
-        demo.demo,
-        init.init,
-        doctor.doctor,
-        check.check,
-        explain.explain,
-    ]
-    for command in commands:
-        app.command()(command)
-    app.add_typer(accounts.app, name="accounts")
-    app.add_typer(services.app, name="services")
-    app.add_typer(api_keys.app, name="api-keys")
-    app.add_typer(certificates.app, name="certificates")
-    app.add_typer(roles.app, name="roles")
-    app.add_typer(policy.app, name="policy")
-    app.add_typer(audit.app, name="audit")
-    app.add_typer(db.app, name="db")
-    app.add_typer(secrets.app, name="secrets")
-    app.add_typer(keys.app, name="keys")
+    is_known = wanted in _COMMANDS or wanted in _GROUPS
+    for name in _COMMANDS:
+        if name == wanted or not is_known:
+            app.command()(getattr(import_module(f"limen.cli.{name}"), name))
+    for name, module in _GROUPS.items():
+        if name == wanted or not is_known:
+            app.add_typer(import_module(f"limen.cli.{module}").app, name=name)
     return app
 
 
@@ -94,8 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the arguments are those of the process unless given."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json, debug = "--json" in given, "--debug" in given
+    wanted = next((each for each in given if not each.startswith("-")), "")
     try:
-        ended = get_command(application()).main(given, prog_name="limen", standalone_mode=False)
+        ended = get_command(application(wanted)).main(given, prog_name="limen", standalone_mode=False)
     except _ClickError as error:
         return _usage(error, as_json=as_json)
     except (_Abort, KeyboardInterrupt):
