@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from limen.checklist import catalogue as rules
-from limen.checklist.facts import Application, Field, Guard, Place, Route
+from limen.checklist.facts import Application, Cors, Field, Guard, Place, Route
 from limen.checklist.findings import Finding, Rule, Severity
 from limen.checklist.nature import is_webhook, open_by_nature
 
@@ -18,8 +18,13 @@ _SECRET_FIELD: Final = re.compile(
     r"|(password|hashed|api|key|token)_?hash(ed)?|hashed_password|salt|client_secret|access_key)$",
     re.IGNORECASE,
 )
+_HASH: Final = re.compile(r"hash|password|passwd|pwd|salt", re.IGNORECASE)
+_NO_SECRET_TYPE: Final = re.compile(r"SecretStr|SecretBytes|UUID|Url\b|UploadFile")
 _TELLS_A_SECRET_ONCE: Final = frozenset(
-    {"login", "token", "tokens", "refresh", "register", "keys", "api_keys", "create"}
+    {
+        *("login", "token", "tokens", "refresh", "register", "create", "keys", "key", "rotate"),
+        *("api_keys", "api_key", "apikey", "apikeys", "api-keys", "api-key"),
+    }
 )
 _TRIED: Final = frozenset(
     {
@@ -27,11 +32,15 @@ _TRIED: Final = frozenset(
         *("recovery", "otp", "mfa", "2fa", "totp", "activate", "authenticate", "magic"),
     }
 )
+_ABOUT_ACCOUNTS: Final = frozenset(
+    {"password", "account", "accounts", "email", "auth", "user", "users", "credential", "credentials", "me"}
+)
 _MATTERS: Final = frozenset(
     {
         *("pay", "payment", "payments", "transfer", "transfers", "refund", "refunds", "payout", "payouts", "withdraw"),
         *("withdrawal", "withdrawals", "charge", "role", "roles", "permission", "permissions", "grant", "grants"),
         *("revoke", "promote", "admins", "superuser", "password", "approve"),
+        *("wallet", "wallets", "balance", "balances", "iban", "payroll", "deposit", "deposits", "money"),
     }
 )
 _WORDS: Final = re.compile(r"[a-z0-9.]+|[A-Z][a-z0-9]*")
@@ -50,18 +59,18 @@ def named_public(application: Application) -> Application:
 
 
 def _named(route: Route) -> Route:
-    if route.standing != "open":
-        return route
-    if open_by_nature(route):
+    # Of a login, its own code refuses a wrong password: that guards nothing.
+    is_own = bool(route.guards) and all(each.by == "handler" or each.is_optional for each in route.guards)
+    if open_by_nature(route) and (route.standing in {"open", "unknown"} or (route.standing == "guarded" and is_own)):
         return replace(route, standing="public", why="has to be open, by its name")
-    if is_webhook(route):
+    if route.standing == "open" and is_webhook(route):
         return replace(route, standing="unknown", why="a webhook, and whether it asks for a signature cannot be told")
     return route
 
 
 def _around(application: Application) -> Iterator[Finding]:
     for each in application.cors:
-        if each.credentials and ("*" in each.origins or each.pattern in {".*", "^.*$", ".+", "https?://.*", "http.*"}):
+        if each.credentials and _lets_strangers_in(each):
             yield _about(rules.ANY_ORIGIN, application, "CORSMiddleware allows every origin, with credentials")
     for cookie in application.cookies:
         if not cookie.is_secure or cookie.same_site.lower() == "none":
@@ -75,6 +84,22 @@ def _around(application: Application) -> Iterator[Finding]:
         yield _about(rules.OPEN_PAGES, application, f"everybody may read {told}")
 
 
+def _lets_strangers_in(cors: Cors) -> bool:
+    """Tell whether a site that nobody here has heard of is among the origins that are let in."""
+    if {"*", "null"} & set(cors.origins):
+        return True
+    if not cors.pattern:
+        return False
+    # Also the one whose name ends as that of somebody who may: ``https://.*example.com`` lets in evilexample.com.
+    names = re.findall(r"[a-z0-9-]+(?:\\?\.[a-z0-9-]+)+", cors.pattern)
+    strangers = ["https://evil.invalid", "http://evil.invalid", "null"]
+    strangers += [f"https://evil{name.replace(chr(92), '')}" for name in names]
+    try:
+        return any(re.fullmatch(cors.pattern, each) for each in strangers)
+    except re.error:
+        return False
+
+
 def _about(rule: Rule, application: Application, what: str, subject: str = "") -> Finding:
     return Finding(rule, rule.severity, what, application.place, subject=subject)
 
@@ -86,22 +111,34 @@ def _of_route(route: Route, application: Application) -> Iterator[Finding]:
         taken = any(each.takes_only and not each.is_optional for each in route.guards)
         yield _on(rules.NOT_VERIFIED if taken else rules.OPEN_ROUTE, route, route.why)
     elif route.standing == "unknown":
-        yield _on(rules.UNKNOWN_GUARD, route, route.why)
+        is_seen = "cannot be followed" not in route.why and "another kind" not in route.why
+        yield _on(rules.UNKNOWN_GUARD, route, route.why, Severity.MEDIUM if is_seen else None)
     if route.kind != "http":
         return
     if route.standing == "guarded":
         yield from _of_guarded(route)
     yield from _of_input(route)
     yield from _of_output(route)
-    if set(route.methods) & {"POST", "PUT"} and not route.throttled_by and _last_words(route) & _TRIED:
+    is_strangers = route.standing != "guarded" or all(each.by == "handler" for each in route.guards)
+    if is_strangers and set(route.methods) & {"POST", "PUT"} and not route.throttled_by and _is_tried(route):
         yield _on(rules.NOT_THROTTLED, route, "it is tried as often as anybody likes")
+
+
+def _is_tried(route: Route) -> bool:
+    """Tell whether strangers guess a secret here, or have mails sent."""
+    fields = {each.name for each in route.inputs} | {field.path for each in route.inputs for field in each.fields}
+    last = _last_words(route)
+    if last & {"reset", "recover", "recovery", "activate"} and not last & _ABOUT_ACCOUNTS:
+        return bool(_words(route) & _ABOUT_ACCOUNTS)
+    is_login = "password" in fields and bool(fields & {"username", "email", "login", "name"})
+    return bool(last & _TRIED) or is_login
 
 
 def _of_guarded(route: Route) -> Iterator[Finding]:
     changes = bool(set(route.methods) & _CHANGES) or not route.methods
     named = [each for each in route.parameters if _ID.search(each)]
     narrow = any(each.asks for each in route.guards) or any(each.about_object for each in route.guards)
-    if not narrow and route.handler.asks_principal is not True:
+    if not narrow and route.handler.asks_principal is not True and route.handler.is_own_code:
         if named:
             severity = Severity.HIGH if changes else Severity.MEDIUM
             what = f"{', '.join(named)} in its path, and only {_asked(route)} is asked"
@@ -139,8 +176,9 @@ def _of_input(route: Route) -> Iterator[Finding]:
 
 
 def _of_output(route: Route) -> Iterator[Finding]:
-    secret = [each for each in route.output.fields if _is_secret(each)]
-    if secret and not _words(route) & _TELLS_A_SECRET_ONCE:
+    once = "POST" in route.methods and bool(_words(route) & _TELLS_A_SECRET_ONCE)
+    secret = [each for each in route.output.fields if _is_secret(each) and not (once and not _HASH.search(each.path))]
+    if secret:
         place = route.output.place if route.output.place.line else route.handler.place
         what = f"{route.output.type} has {', '.join(each.path for each in secret[:3])}"
         yield Finding(rules.SECRET_IN_ANSWER, Severity.HIGH, what, place, route.path, _methods(route), secret[0].path)
@@ -149,9 +187,12 @@ def _of_output(route: Route) -> Iterator[Finding]:
 
 
 def _is_secret(field: Field) -> bool:
-    if "SecretStr" in field.type or "SecretBytes" in field.type or field.type in {"bool", "int", "datetime", "float"}:
+    if _NO_SECRET_TYPE.search(field.type) or field.type in {"bool", "int", "datetime", "float"}:
         return False
-    return bool(_SECRET_FIELD.search(field.path.rsplit(".", 1)[-1]))
+    *before, last = field.path.split(".")
+    if {"links", "_links", "urls", "href"} & set(before):
+        return False
+    return bool(_SECRET_FIELD.search(last))
 
 
 def _on(rule: Rule, route: Route, what: str, severity: Severity | None = None, subject: str = "") -> Finding:

@@ -9,7 +9,6 @@ from typing import Any, Final
 from starlette.middleware import Middleware
 
 from limen.checklist.facts import Cookie, Cors
-from limen.checklist.routes.beside import limits_by_default
 from limen.checklist.routes.guards import Found, of_middleware
 
 _HEADER_LIBRARIES: Final = frozenset({"secure", "secweb", "Secweb", "starlette_securityheaders", "asgi_headers"})
@@ -31,14 +30,21 @@ class Around:
         sends_security_headers: something sets them.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
         self.cors: tuple[Cors, ...] = ()
         self.cookies: tuple[Cookie, ...] = ()
         self.forgery = ""
         self.sends_security_headers: bool | None = False
-        self._app = app
         self._found: dict[str, list[Found]] = {"http": [], "websocket": []}
+
+    def take_inner(self, middleware: Middleware) -> None:
+        """Take what a mounted application lets other origins do, and the cookies that it sets."""
+        name, options = getattr(middleware.cls, "__name__", ""), _options(middleware)
+        if name == "CORSMiddleware" and options:
+            self.cors = tuple(dict.fromkeys((*self.cors, _cors(options))))
+        elif name == "SessionMiddleware" and options:
+            self.cookies = tuple(dict.fromkeys((*self.cookies, _session_cookie(options))))
 
     def take(self, middleware: Middleware) -> None:
         """Take one middleware of the application."""
@@ -66,9 +72,7 @@ class Around:
 
     def read(self, middleware: Middleware, kind: str) -> Found:
         """Return what a middleware is for routes of a kind."""
-        found = of_middleware(middleware, "websocket" if kind == "websocket" else "http")
-        is_slowapi = str(getattr(middleware.cls, "__module__", "")).startswith("slowapi")
-        return Found() if is_slowapi and not limits_by_default(self._app) else found
+        return of_middleware(middleware, "websocket" if kind == "websocket" else "http")
 
 
 def sets_headers(middleware: Middleware) -> bool:
@@ -93,7 +97,7 @@ def _texts(code: types.CodeType) -> Iterator[str]:
 
 def around_application(app: Any) -> Around:
     """Return what stands around an application."""
-    found = Around(app)
+    found = Around()
     for middleware in getattr(app, "user_middleware", None) or ():
         found.take(middleware)
     if getattr(app, "limen_protection", None) is not None:

@@ -27,7 +27,7 @@ from limen.checklist.routes.values import (
 )
 from limen.checklist.syntax import unparsed
 
-_ONLY_THE_SCHEME: Final = re.compile(r"scheme|startswith\(|['\"](bearer|basic|token) ?['\"]", re.IGNORECASE)
+_ONLY_THE_SCHEME: Final = re.compile(r"\blen\(|scheme|startswith\(|['\"](bearer|basic|token) ?['\"]", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -90,8 +90,8 @@ class Evaluating:
                 return self._name(node.id, state)
             case ast.Attribute():
                 return self.attribute(self.eval(node.value, state), node.attr)
-            case ast.Await():
-                return self.eval(node.value, state, handed=True)
+            case ast.Await() | ast.Yield(value=ast.expr()):
+                return self.eval(node.value or ast.Constant(None), state, handed=True)
             case ast.Call():
                 return self.call(node, state, handed=handed)
             case ast.Subscript():

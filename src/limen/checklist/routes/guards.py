@@ -14,9 +14,9 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 from limen.checklist.facts import Guard
 from limen.checklist.routes.asked import asked_by, cells_of, only_authenticated
-from limen.checklist.routes.beside import asks_against_forgery, limits_calls
+from limen.checklist.routes.beside import asks_against_forgery, limits_by_decorator, limits_calls
 from limen.checklist.routes.code import MISSING, function_of
-from limen.checklist.routes.parameters import handed_to, shows_who
+from limen.checklist.routes.parameters import handed_to, has_cookie, shows_who
 from limen.checklist.routes.raising import learn
 from limen.checklist.routes.values import Instance, Sign
 from limen.checklist.routes.verdicts import Verdict, key_of, verdict_of
@@ -133,7 +133,7 @@ class Dependencies:
         if library is not None:
             return Found(library)
         verdict = verdict_of(call, "dependency", self._kind, lambda shown: self.parameters(node, shown))
-        found = _found(call, name, verdict, "dependency")
+        found = _found(call, name, verdict, "dependency", "cookie" if has_cookie(node) else "")
         scopes = tuple(f"scope:{each}" for each in _scopes(node)) if node.security_scopes_param_name else ()
         if found.guard is None or not scopes:
             return found
@@ -152,15 +152,17 @@ def _scopes(node: Any) -> list[str]:
     return list(dict.fromkeys([*(getattr(node, "parent_oauth_scopes", None) or ()), *(own or ())]))
 
 
-def _found(call: object, name: str, verdict: Verdict, by: Literal["dependency", "decorator"]) -> Found:
+def _found(
+    call: object, name: str, verdict: Verdict, by: Literal["dependency", "decorator"], credential: Credential = ""
+) -> Found:
     """Return what a verdict makes of something."""
     throttles = name if verdict.throttles or limits_calls(call, name) else ""
     if asks_against_forgery(name):
         return Found(throttles=throttles, forgery=name, returned=verdict.returned)
     guard = None
     if verdict.is_firm:
-        asks = asked_by(call) or (("code",) if 403 in verdict.statuses else ())
-        guard = Guard(by, name, only_authenticated(asks), is_fresh=verdict.is_fresh)
+        asks = asked_by(call) or (("code",) if verdict.asks_right else ())
+        guard = Guard(by, name, only_authenticated(asks), is_fresh=verdict.is_fresh, credential=credential)
     elif verdict.is_optional or verdict.takes_only:
         guard = Guard(by, name, is_optional=verdict.is_optional, takes_only=verdict.takes_only)
     doubtful = frozenset() if verdict.is_firm or throttles else verdict.doubtful
@@ -201,13 +203,15 @@ def _of_wrapper(wrapper: types.FunctionType, wrapped: object, kind: str) -> Foun
         scopes = cells_of(wrapper).get("scopes_list")
         return Found(Guard("decorator", "requires", only_authenticated(asked_by(wrapper)))) if scopes else Found()
     if module.split(".")[0] in {"slowapi", "fastapi_limiter"}:
-        return Found(throttles=name if module.startswith("slowapi") and "exempt" not in qualname else "")
+        return Found(throttles=name if limits_by_decorator(wrapper) else "")
     return _found(wrapper, name, verdict_of(wrapper, "onward", kind, wrapped=wrapped), "decorator")
 
 
 def of_handler(endpoint: object, kind: str, dependant: Any, tree: Dependencies) -> Found:
     """Return what the handler's own code refuses."""
     call = inspect.unwrap(endpoint) if callable(endpoint) else endpoint
+    if isinstance(endpoint, types.MethodType) and isinstance(call, types.FunctionType):
+        call = types.MethodType(call, endpoint.__self__)
 
     def handed(shown: bool) -> dict[str, Any]:
         return tree.parameters(dependant, shown) if dependant is not None else {}
@@ -218,7 +222,7 @@ def of_handler(endpoint: object, kind: str, dependant: Any, tree: Dependencies) 
     calls = frozenset(each for each in verdict.doubtful if " " not in each or each.startswith("it depends on"))
     if not verdict.is_firm or not may_know:
         return Found(None, calls, throttles)
-    asks = ("code",) if 403 in verdict.statuses else ()
+    asks = ("code",) if verdict.asks_right else ()
     return Found(Guard("handler", "its own code", asks, is_fresh=verdict.is_fresh), frozenset(), throttles)
 
 
@@ -271,7 +275,7 @@ def _entered(cls: Any, dispatch: Any, kind: str) -> Any:
 def _of_entered(call: Any, name: str, kind: str) -> Found:
     verdict = verdict_of(call, "onward", kind, is_middleware=True)
     if verdict.is_firm:
-        asks = ("code",) if 403 in verdict.statuses else ()
+        asks = ("code",) if verdict.asks_right else ()
         return Found(Guard("middleware", name, asks, is_fresh=verdict.is_fresh))
     taken = Guard("middleware", name, takes_only=True) if verdict.takes_only else None
     doubtful = frozenset() if verdict.is_optional or taken is not None else verdict.doubtful
@@ -311,7 +315,7 @@ def _of_scheme(call: object, name: str) -> Guard | None:
     names = {each.__name__ for each in kinds}
     credential: Credential = "bearer"
     if "APIKeyCookie" in names:
-        credential = "cookie"
+        credential = "" if id(call) in _kept_back else "cookie"
     elif "APIKeyBase" in names or names & {"APIKeyHeader", "APIKeyQuery"}:
         credential = "api_key"
     elif "HTTPBasic" in names:
@@ -329,7 +333,22 @@ def _of_fastapi_users(call: object) -> Guard | None:
     """Return a dependency that fastapi-users made: its options are in what it closes over."""
     for layer in layers(call):
         if isinstance(layer, types.FunctionType) and layer.__module__ == "fastapi_users.authentication.authenticator":
-            options = {"optional": False, "superuser": False, "verified": False} | cells_of(layer)
+            # It is made by makefun, from a function that keeps its options.
+            cells = cells_of(vars(layer).get("__func_impl__", layer))
+            options = {"optional": False, "superuser": False, "verified": False} | cells
             asks = ("role:superuser",) if options["superuser"] else ()
-            return Guard("dependency", "fastapi-users", asks, is_fresh=True, is_optional=bool(options["optional"]))
+            name = "fastapi-users, verified" if options["verified"] else "fastapi-users"
+            _learn_cookies(cells.get("self"))
+            return Guard("dependency", name, asks, is_fresh=True, is_optional=bool(options["optional"]))
     return None
+
+
+_kept_back: dict[int, object] = {}
+"""Schemes whose cookie a browser does not send along with what other sites cause."""
+
+
+def _learn_cookies(authenticator: Any) -> None:
+    for backend in getattr(authenticator, "backends", ()):
+        transport: Any = getattr(backend, "transport", None)
+        if getattr(transport, "cookie_samesite", "none") in {"lax", "strict"}:
+            _kept_back[id(transport.scheme)] = transport.scheme

@@ -50,6 +50,11 @@ def shows_who(parameters: dict[str, Any]) -> bool:
     return any(isinstance(each, Sign | Instance) for each in parameters.values())
 
 
+def has_cookie(dependant: Any) -> bool:
+    """Tell whether a function is handed a credential out of a cookie."""
+    return any(IDENTITY.search(field.alias) for field in dependant.cookie_params)
+
+
 def _fields(dependant: Any) -> Iterator[tuple[Any, bool]]:
     for field in dependant.header_params:
         alias = field.alias.lower().replace("_", "-")

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from limen.checklist.facts import Application, Guard, Handler, Input, Kind, Output, Place, Route, Standing
 from limen.checklist.routes.around import Around, around_application
-from limen.checklist.routes.beside import is_exempt
+from limen.checklist.routes.beside import limits_by_default, skips_limit
 from limen.checklist.routes.code import FunctionNode, body_of, function_of, node_of, nodes_of, place_of
 from limen.checklist.routes.guards import (
     Dependencies,
@@ -29,7 +30,14 @@ from limen.checklist.routes.walking import SeenRoute, seen_routes
 
 _PARAMETER: Final = re.compile(r"{([^}:]+)(?::[^}]*)?}")
 _LIBRARIES: Final = ("site-packages", "dist-packages")
-_READS_BODY: Final = frozenset({"json", "body", "form", "stream"})
+_READS_BODY: Final = frozenset({"json", "form"})
+_VALIDATES: Final = re.compile(
+    r"\b(model_validate(_json)?|parse_obj|parse_raw|validate_(python|json|model)|TypeAdapter|msgspec|structure)\b"
+)
+_ASKS_FOR_RIGHTS: Final = re.compile(
+    r"^_*(batch_)?(verify|check|assert|require|ensure|validate|has|enforce|authorize|can)_\w*"
+    r"(permission|access|owner|role|allowed|authorized|acl|policy)"
+)
 
 
 def read_application(app: Any, target: str) -> Application:
@@ -43,7 +51,11 @@ def read_application(app: Any, target: str) -> Application:
     around = around_application(app)
     marks = limen_marks()
     own = () if marks is None else tuple(marks.own_routes(app))
-    routes = (*own, *(_read(each, around, app) for each in seen_routes(app)))
+    leaves = list(seen_routes(app))
+    for middleware in {id(every): every for each in leaves for every in each.middleware}.values():
+        around.take_inner(middleware)
+    roots = _own_roots(leaves, target)
+    routes = (*own, *(_read(each, around, app, roots) for each in leaves))
     return Application(
         target,
         f"{type(app).__module__.split('.')[0]}.{type(app).__qualname__}",
@@ -56,7 +68,7 @@ def read_application(app: Any, target: str) -> Application:
     )
 
 
-def _read(seen: SeenRoute, around: Around, app: Any) -> Route:
+def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str]) -> Route:
     tree = Dependencies(seen.overrides or {}, "websocket" if seen.kind == "websocket" else "http")
     collected = [*around.found(seen.kind), *_collect(seen, around, tree)]
     guards = tuple(found.guard for found in collected if found.guard is not None)
@@ -67,9 +79,6 @@ def _read(seen: SeenRoute, around: Around, app: Any) -> Route:
     guards = _about_objects(seen, guards, tree)
     doubtful = frozenset().union(*(each.doubtful for each in collected))
     standing, why = _standing(seen, guards, public, doubtful)
-    throttled_by = next((each.throttles for each in collected if each.throttles), "")
-    if not throttled_by and marks is not None:
-        throttled_by = marks.limited_by_limen(seen, app)
     return Route(
         seen.path,
         seen.methods,
@@ -80,10 +89,20 @@ def _read(seen: SeenRoute, around: Around, app: Any) -> Route:
         tuple(_PARAMETER.findall(seen.path)),
         _inputs(seen),
         _output(seen),
-        _handler(seen, tree),
-        "" if is_exempt(seen.endpoint) else throttled_by,
+        _handler(seen, tree, roots),
+        _throttled_by(seen, collected, app),
         next((each.forgery for each in collected if each.forgery), around.forgery),
     )
+
+
+def _throttled_by(seen: SeenRoute, collected: list[Found], app: Any) -> str:
+    if skips_limit(seen.endpoint):
+        return ""
+    found = [each.throttles for each in collected if each.throttles]
+    if not limits_by_default(app, seen.route, seen.endpoint):
+        found = [each for each in found if not each.startswith("SlowAPI")]
+    marks = limen_marks()
+    return next(iter(found), "" if marks is None else marks.limited_by_limen(seen, app))
 
 
 def _kind(kind: str) -> Kind:
@@ -186,9 +205,13 @@ def _inputs(seen: SeenRoute) -> tuple[Input, ...]:
         return declared
     function = function_of(inspect.unwrap(_entry(seen))) if callable(_entry(seen)) else None
     node = None if function is None else node_of(function)
-    for each in body_of(node) if node is not None else ():
-        if isinstance(each, ast.Call) and _reads_body(each.func):
-            return (Input("request", "Request", "raw"),)
+    if node is None:
+        return ()
+    text = ast.unparse(node)
+    is_read = any(isinstance(each, ast.Call) and _reads_body(each.func) for each in body_of(node))
+    is_loaded = bool(re.search(r"\bloads?\(", text)) and bool(re.search(r"request\.(body|stream)\(", text))
+    if (is_read or is_loaded) and not _VALIDATES.search(text):
+        return (Input("request", "Request", "raw"),)
     return ()
 
 
@@ -204,20 +227,36 @@ def _output(seen: SeenRoute) -> Output:
     return output_of(seen.shape, seen.endpoint)
 
 
-def _handler(seen: SeenRoute, tree: Dependencies) -> Handler:
+def _handler(seen: SeenRoute, tree: Dependencies, roots: frozenset[str]) -> Handler:
     entry = _entry(seen)
     call = inspect.unwrap(entry) if callable(entry) else entry
     file, line = place_of(call)
     function = function_of(call)
     node = None if function is None else node_of(function)
     name = getattr(call, "__name__", type(call).__name__)
-    is_own = bool(file) and not any(each in Path(file).parts for each in _LIBRARIES)
+    is_library = any(each in Path(file).parts for each in _LIBRARIES) and _root(call) not in roots
+    is_own = bool(file) and not is_library
     if node is None:
         return Handler(Place(file, line), name, is_own_code=is_own)
     handed = _handed_principal(seen, tree)
     used = tuple(sorted(set(_used(node))))
     asks = None if not handed and "request" not in used else _asks(node, handed)
+    if any(_ASKS_FOR_RIGHTS.search(each) for each in used):
+        asks = True
     return Handler(Place(file, line), name, asks, used, "set_cookie" in used, is_own)
+
+
+def _root(call: Any) -> str:
+    return str(getattr(call, "__module__", "") or "").split(".")[0]
+
+
+def _own_roots(leaves: list[SeenRoute], target: str) -> frozenset[str]:
+    """Return the packages that are the application's own, installed or not: the target's, and that of most handlers."""
+    counted = Counter(_root(inspect.unwrap(each.endpoint)) for each in leaves if callable(each.endpoint))
+    for name in ("fastapi", "starlette", "limen", ""):
+        counted.pop(name, None)
+    most = [name for name, number in counted.most_common(1) if number * 2 > counted.total()]
+    return frozenset({target.partition(":")[0].split(".")[0], *most})
 
 
 def _handed_principal(seen: SeenRoute, tree: Dependencies) -> set[str]:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
@@ -18,6 +19,13 @@ Role = Literal["dependency", "handler", "onward", "inner"]
 """Who is read: what a framework calls before the handler; the handler; what hands on to another; what these call."""
 
 _REFUSED: Final = frozenset({401, 403})
+_RIGHT: Final = re.compile(r"permission|forbidden|denied|scope|role", re.IGNORECASE)
+_SWITCHED_OFF: Final = re.compile(
+    r"disabled|inactive|active|banned|blocked|suspended|verified|confirmed|deleted|locked"
+)
+_OF_RIGHTS: Final = re.compile(
+    r"role|admin|superuser|staff|scope|permission|owner|tenant|group|level|can_", re.IGNORECASE
+)
 
 
 class Run(Calling):
@@ -45,8 +53,10 @@ class Run(Calling):
         if left.kind == "refused":
             if left.status:
                 self.facts.statuses.add(left.status)
+                self.facts.asks_right |= left.status == 403 and left.is_right
             else:
                 self.facts.named.add(left.name)
+                self.facts.asks_right |= bool(_RIGHT.search(left.name))
 
     def block(self, statements: Iterable[ast.stmt], state: State) -> State | None:
         """Run through statements; return the state behind them, or None where nobody gets there."""
@@ -131,11 +141,11 @@ class Run(Calling):
             case ast.AugAssign():
                 self.bind(statement.target, self.eval(statement.value, state) and MISSING, state)
             case ast.Expr():
+                value = self.eval(statement.value, state)
                 if isinstance(statement.value, ast.Yield):
                     # What comes after a dependency's yield refuses nobody.
-                    self._leave(state.copy(), MISSING, None)
+                    self._leave(state.copy(), value, None)
                     state.gone = True
-                self.eval(statement.value, state)
 
     def _leave(self, state: State, value: Any, expression: ast.expr | None) -> None:
         """Take a return: of a response that refuses, it is a refusal wherever the framework looks at it."""
@@ -151,6 +161,15 @@ class Run(Calling):
 
     def _if(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], state: State) -> State | None:
         asked = self.truth(test, state)
+        text = unparsed(test)
+        first = len(self.exits)
+        after = self._if_asked(asked, body, orelse, state)
+        if _SWITCHED_OFF.search(text) and not _OF_RIGHTS.search(text):
+            for each in self.exits[first:]:
+                each.is_right = False
+        return after
+
+    def _if_asked(self, asked: Test, body: list[ast.stmt], orelse: list[ast.stmt], state: State) -> State | None:
         if asked.value is not None:
             state.why |= asked.why
             state.asked |= asked.is_about_caller
@@ -239,7 +258,7 @@ class Run(Calling):
         self.exits = []
         after = self.block(body, state)
         inside, self.exits = self.exits, outside
-        may_raise = any(isinstance(each, ast.Call | ast.Subscript) for part in body for each in ast.walk(part))
+        may_raise = any(isinstance(each, ast.Call | ast.Subscript) for each in _without_raising(body))
         is_about_caller = bool(IDENTITY.search(" ".join(unparsed(each) for each in body))) or any(
             is_tainted(before.env.get(each.id))
             for part in body
@@ -308,3 +327,9 @@ def _assertion(statement: ast.Assert) -> ast.stmt:
 
 def _element(value: Any) -> Any:
     return Sign.DERIVED if isinstance(value, Sign) and value is not Sign.PLACE else MISSING
+
+
+def _without_raising(body: list[ast.stmt]) -> list[ast.AST]:
+    """Return what is in some statements, without what is made only to be raised."""
+    raised = {id(inner) for each in walk(body) if isinstance(each, ast.Raise) for inner in walk([each])}
+    return [each for each in walk(body) if id(each) not in raised]

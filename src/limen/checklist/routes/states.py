@@ -46,6 +46,7 @@ class Exit:
         status: of the refusal; 0 where it has none.
         exception: the class that is raised, where it is known.
         name: what it is called.
+        is_right: a 403 of it is about what somebody may do, and not about an account that is switched off.
     """
 
     kind: Literal["return", "refused", "raised"]
@@ -54,6 +55,7 @@ class Exit:
     status: int = 0
     exception: type[BaseException] | None = None
     name: str = ""
+    is_right: bool = True
 
 
 class Ended(Exception):
@@ -75,6 +77,7 @@ class Facts:
         asks_store: some call asks a database.
         reads_token: a JWT is decoded.
         is_cut: something was too deep to be followed.
+        asks_right: it asks what somebody may do, and not only who they are.
     """
 
     statuses: set[int] = field(default_factory=set)
@@ -83,6 +86,7 @@ class Facts:
     asks_store: bool = False
     reads_token: bool = False
     is_cut: bool = False
+    asks_right: bool = False
 
     def add(self, other: "Facts") -> None:
         """Take over what was seen in a function that is called."""
@@ -92,6 +96,7 @@ class Facts:
         self.asks_store |= other.asks_store
         self.reads_token |= other.reads_token
         self.is_cut |= other.is_cut
+        self.asks_right |= other.asks_right
 
 
 @dataclass(slots=True)

@@ -39,6 +39,7 @@ class Verdict:
         statuses: those of its refusals.
         is_fresh: it asks a store; None where the code does not show it.
         returned: what it returns to whoever calls it, for a request that shows nothing.
+        asks_right: it asks what somebody may do, and not only who they are.
     """
 
     is_firm: bool = False
@@ -48,6 +49,7 @@ class Verdict:
     statuses: frozenset[int] = frozenset()
     is_fresh: bool | None = None
     returned: Any = MISSING
+    asks_right: bool = False
 
     @property
     def throttles(self) -> bool:
@@ -266,7 +268,14 @@ def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
             doubtful.add("not everybody is refused")
     fresh = True if facts.asks_store else False if facts.reads_token else None
     return Verdict(
-        is_firm, is_optional, takes_only, frozenset(doubtful), frozenset(facts.statuses), fresh, nothing.value
+        is_firm,
+        is_optional,
+        takes_only,
+        frozenset(doubtful),
+        frozenset(facts.statuses),
+        fresh,
+        nothing.value,
+        facts.asks_right,
     )
 
 
