@@ -368,7 +368,7 @@ def _in_bases(kind: type, name: str, code: types.CodeType) -> object:
         here = vars(each).get(name)
         if is_behind and here is not None:
             return here
-        own = [getattr(every, "__code__", None) for every in vars(each).values()]
+        own = [getattr(every, "__code__", None) for every in list(vars(each).values())]
         is_behind = is_behind or code in own
     return None
 
