@@ -8,7 +8,6 @@ from itertools import count
 from typing import Any, ClassVar, Final, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -17,6 +16,7 @@ from limen.core.errors import LimenError
 from limen.features.approvals.service import ApprovalStatus, ApprovalView
 from limen.features.roles.service import OPERATOR
 from tests.approvals.conftest import Place
+from tests.support.machines import repeatable
 
 SEQUENCES: Final = int(os.environ.get("LIMEN_TEST_MACHINE_SEQUENCES", "12"))
 STEPS: Final = 25
@@ -164,12 +164,5 @@ class Machine(RuleBasedStateMachine):
 async def test_what_is_done_is_what_the_model_says(place: Place) -> None:
     """Asked, approved by one or two, refused, withdrawn, expired, by people who lose their role and get it back."""
     kind: Any = type("MachineOfOnePlace", (Machine,), {"place": place, "loop": asyncio.get_running_loop()})
-    chosen = settings(
-        max_examples=SEQUENCES,
-        stateful_step_count=STEPS,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    chosen = repeatable(sequences=SEQUENCES, steps=STEPS)
     await asyncio.to_thread(run_state_machine_as_test, kind, settings=chosen)

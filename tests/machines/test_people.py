@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -38,6 +37,7 @@ from limen.testing import TurnableClock
 from tests.machines.people import ACCESS_SECONDS, LEEWAY, LINK_SECONDS, OLD_SECRET_SECONDS, Key, Link, Person, Session
 from tests.recovery.conftest import ROLES, token_of
 from tests.support.gates import settings_for
+from tests.support.machines import repeatable
 
 SEQUENCES: Final = int(os.environ.get("LIMEN_TEST_MACHINE_SEQUENCES", "12"))
 STEPS: Final = 40
@@ -439,15 +439,7 @@ def machine(folder: Path, clock: TurnableClock | None, **stores: Any) -> Iterato
 
 def tried(kind: type[Machine], examples: int) -> None:
     """Run it, the same way each time."""
-    chosen = settings(
-        max_examples=examples,
-        stateful_step_count=STEPS,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(kind, settings=chosen)
+    run_state_machine_as_test(kind, settings=repeatable(sequences=examples, steps=STEPS))
 
 
 @pytest.mark.timeout(1800)

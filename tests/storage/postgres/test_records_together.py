@@ -1,35 +1,19 @@
 """Records alone that wait at the same time share a statement, and each is what it would have been alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from limen.core.errors import LimenError
 from limen.core.events import EventName, Origin, Outcome
 from limen.storage.sql.postgres import PostgresStorage
-from limen.storage.sql.statement import Statement, Steps, rows
 from limen.testing.contracts.contract import BROKEN_EVENT, all_events, event
+from tests.support.one_connection import storage, uses_of
 from tests.support.postgres import rows as ask
 from tests.support.waiting import until
 
-# The brackets keep this statement from finding itself.
-_SHARED_USES = Statement(
-    "SELECT generic_plans + custom_plans FROM pg_prepared_statements WHERE statement ~ 'limen_events.*ORDINALIT[Y]'"
-)
+SHARED = "limen_events.*ORDINALIT[Y]"
+"""What the statement is known by that several share."""
 
-
-def _uses() -> Steps[int]:
-    return sum(found[0] for found in (yield from rows(_SHARED_USES)))
-
-
-@pytest.fixture
-async def storage(url: str) -> AsyncIterator[PostgresStorage]:
-    """A storage of one connection: what it has prepared is known, and whoever comes second waits."""
-    storage = PostgresStorage(url, pool_size=1)
-    await storage.start()
-    yield storage
-    await storage.stop()
+__all__ = ["storage"]
 
 
 async def test_what_waits_shares_a_statement(storage: PostgresStorage) -> None:
@@ -45,7 +29,7 @@ async def test_what_waits_shares_a_statement(storage: PostgresStorage) -> None:
         for number in range(30)
     ]
     await asyncio.gather(*map(storage.sessions.record, asked))
-    assert await storage.read(_uses) == 1
+    assert await uses_of(storage, SHARED) == 1
     found = await all_events(storage, EventName.LOGIN_FAILED)
     told = [(each.actor, each.request_id, each.source, each.user_agent, each.outcome, each.data) for each in found]
     assert told == [

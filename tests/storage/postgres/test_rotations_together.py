@@ -1,17 +1,14 @@
 """Refreshes that wait at the same time share a statement, and each gets what it would have got alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import asyncpg
-import pytest
 
 from limen.core.events import EventName, Origin
 from limen.features.accounts.store import AccountStatus
 from limen.features.sessions.store import EndReason
 from limen.storage.sql.postgres import PostgresStorage
-from limen.storage.sql.statement import Statement, Steps, rows
 from limen.testing.contracts.contract import (
     BROKEN_EVENT,
     KEEP_ENDED,
@@ -25,27 +22,15 @@ from limen.testing.contracts.contract import (
     rotate,
     state,
 )
+from tests.support.one_connection import storage, uses_of
 from tests.support.postgres import rows as ask
 
 SESSIONS = 30
 
-# The brackets keep this statement from finding itself.
-_SHARED_USES = Statement(
-    "SELECT generic_plans + custom_plans FROM pg_prepared_statements WHERE statement ~ 'unnest.*SKIP[ ]LOCKED'"
-)
+SHARED = "unnest.*SKIP[ ]LOCKED"
+"""What the statement is known by that several share."""
 
-
-def _uses() -> Steps[int]:
-    return sum(found[0] for found in (yield from rows(_SHARED_USES)))
-
-
-@pytest.fixture
-async def storage(url: str) -> AsyncIterator[PostgresStorage]:
-    """A storage of one connection: what it has prepared is known, and whoever comes second waits."""
-    storage = PostgresStorage(url, pool_size=1)
-    await storage.start()
-    yield storage
-    await storage.stop()
+__all__ = ["storage"]
 
 
 async def _sessions(storage: PostgresStorage, count: int = SESSIONS) -> list[Opened]:
@@ -60,7 +45,7 @@ async def test_what_waits_shares_a_statement(storage: PostgresStorage) -> None:
     assert [current and (current.sid, current.generation) for current in found] == [
         (session.sid, 1) for session in sessions
     ]
-    assert await storage.read(_uses) == 2
+    assert await uses_of(storage, SHARED) == 2
 
 
 async def test_each_row_is_as_if_it_had_gone_alone(storage: PostgresStorage) -> None:
@@ -75,7 +60,7 @@ async def test_each_row_is_as_if_it_had_gone_alone(storage: PostgresStorage) -> 
         sessions.append((session, roles))
         asked.append((session.rotation(bytes([number]) * 32), record))
     found = await asyncio.gather(*(storage.issuing.rotate(*act) for act in asked))
-    assert await storage.read(_uses) == 1
+    assert await uses_of(storage, SHARED) == 1
     records = {record.target: record for record in await all_events(storage, EventName.REFRESHED)}
     for (session, roles), (rotation, record), current in zip(sessions, asked, found, strict=True):
         stored = await state(storage, session.sid)
@@ -125,7 +110,7 @@ async def test_what_must_not_rotate_does_not_among_others(storage: PostgresStora
         rotate(storage, living[0], b"n" * 32),
         *(rotate(storage, session, b"n" * 32) for session in [*dead, *living[1:]]),
     )
-    assert await storage.read(_uses) == 1
+    assert await uses_of(storage, SHARED) == 1
     assert first is not None
     assert found[: len(dead)] == [None] * len(dead)
     assert all(found[len(dead) :])
