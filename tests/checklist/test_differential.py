@@ -13,7 +13,7 @@ import os
 import random
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -39,8 +39,7 @@ from tests.checklist.grammar import (
     TAKEN_BY_HAND,
     UNSOUND,
 )
-
-Make = Callable[["list[Case]"], ModuleType]
+from tests.checklist.written import BEGINNING, WRITTEN
 
 MIXED = int(os.environ.get("LIMEN_DIFFERENTIAL_CASES", "150"))
 """How many applications are mixed of all parts by a dice that always falls the same way."""
@@ -146,23 +145,17 @@ def in_middleware() -> Iterator[Case]:
 FAMILIES = {"dependencies": in_dependencies, "code": in_code, "middleware": in_middleware}
 
 
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Write cases into one module and import it."""
-
-    def make(cases: list[Case]) -> ModuleType:
-        file = tmp_path / "applications_of_the_grammar.py"
-        text = "\n".join(each.text.replace("_N", f"_{number}") for number, each in enumerate(cases))
-        file.write_text(f"{HEAD}\n{text}", encoding="utf-8")
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, file.stem, module)
-        spec.loader.exec_module(module)
-        return module
-
-    return make
+def imported(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Write a module and import it."""
+    file = folder / "applications_to_compare.py"
+    file.write_text(text, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, file.stem, module)
+    spec.loader.exec_module(module)
+    return module
 
 
 Answer = Literal["lets in", "refuses", "fails"]
@@ -199,8 +192,14 @@ async def _called(app: Any, kind: str, method: str, path: str, headers: dict[str
     }
     messages: list[Any] = []
 
+    waiting: list[dict[str, Any]] = [
+        {"type": "websocket.connect"} if kind == "websocket" else {"type": "http.request", "body": b""}
+    ]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "websocket.connect"} if kind == "websocket" else {"type": "http.request", "body": b""}
+        if not waiting:  # a client that stays, until the answer is there
+            await asyncio.Event().wait()
+        return waiting.pop()
 
     async def send(message: Any) -> None:
         messages.append(message)
@@ -246,10 +245,13 @@ class Compared:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.filterwarnings("ignore:coroutine 'verified_later' was never awaited:RuntimeWarning")
-def test_what_is_told_of_a_guard_is_what_the_guard_does(family: str, made: Make) -> None:
+def test_what_is_told_of_a_guard_is_what_the_guard_does(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No route is told guarded that lets a stranger or any token in, none told open that refuses both."""
     cases = list(FAMILIES[family]())
-    module = made(cases)
+    text = "\n".join(each.text.replace("_N", f"_{number}") for number, each in enumerate(cases))
+    module = imported(f"{HEAD}\n{text}", tmp_path, monkeypatch)
     compared = Compared()
 
     async def compare() -> None:
@@ -262,3 +264,16 @@ def test_what_is_told_of_a_guard_is_what_the_guard_does(family: str, made: Make)
     assert not compared.accused, "\n".join(compared.accused)
     # «Unknown» is an answer where code decides by a path or by an error, and not one to everything.
     assert compared.unknown <= compared.routes * MOST_UNKNOWN[family]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.filterwarnings("ignore:coroutine 'averify' was never awaited:RuntimeWarning")
+def test_what_is_told_of_an_application_is_what_it_does(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same of applications that were written by hand, each in a module of its own."""
+    module = imported(f"{BEGINNING}\n{WRITTEN[name]}", tmp_path, monkeypatch)
+    compared = Compared()
+    asyncio.run(compared.take(Case(name, ""), module.app))
+    assert not compared.too_good
+    assert not compared.accused
