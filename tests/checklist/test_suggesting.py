@@ -102,7 +102,8 @@ def missing(name: str) -> Broken:
             "without arguments",
         ),
         ("main:app", Broken("NoNetwork: limen check imports without a network"), "lifespan"),
-        ("main:app", Broken("ValidationError: 1 validation error for Settings x Input"), "set them for the check"),
+        ("main:app", Broken("ValidationError: for Settings: x: Field required"), "set them for the check"),
+        ("main:app", Broken("its routes cannot be read: KeyError: 'x'"), "limen fails on it"),
         ("main:app", Broken("ZeroDivisionError: division by zero"), "python -c 'import main'"),
     ],
     ids=[
@@ -118,6 +119,7 @@ def missing(name: str) -> Broken:
         "an argument",
         "network",
         "settings",
+        "limen's fault",
         "its own error",
     ],
 )

@@ -54,7 +54,8 @@ def find_out(target: str, tell: Tell, *, fill: bool) -> None:
     try:
         _read(app, target, faked, tell)
     except Exception as error:  # an object that answers to everything, say: then that is the reason, and not silence
-        tell("broken", broken(error))
+        why = broken(error)
+        tell("broken", msgspec.structs.replace(why, reason=f"its routes cannot be read: {why.reason}"))
 
 
 def _read(app: Any, target: str, faked: list[str], tell: Tell) -> None:

@@ -18,6 +18,10 @@ _MOST_FILES: Final = 400
 _MOST_BYTES: Final = 400_000
 _ADVICE: Final = (
     (
+        "routes cannot be read",
+        "It is imported well: limen fails on it, and its maintainers would like to know of this line.",
+    ),
+    (
         "^ValidationError.* for .*(Settings|Config)",
         "Not all of its settings could be made up: set them for the check, such as in .env.",
     ),

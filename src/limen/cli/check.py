@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -170,9 +169,7 @@ def _unusable(target: str, broken: "Broken", form: Form) -> UsageError:
     said = [line for line in broken.said.strip().splitlines() if line.strip()]
     if said:
         note("it said: " + said[-1][:300])
-    # What pydantic adds to each line of its errors says nothing of the application.
-    reason = re.sub(r" \[type=.*?\](?= |$)| For further information visit \S+", "", broken.reason)
-    reason = reason.removeprefix("NotFound: ")
+    reason = broken.reason.removeprefix("NotFound: ")
     text, hint = f"{target} cannot be checked: {reason}{where}", advice(target, broken, Path.cwd())
     if form is Form.JSON:
         from limen.checklist.output.as_json import broken_as_json
