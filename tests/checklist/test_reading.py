@@ -17,7 +17,7 @@ SOURCES = [
     *sorted(ENDPOINTS.glob("*.py")),
     *sorted((Path(__file__).parents[2] / "src" / "limen" / "checklist" / "source").glob("*.py")),
 ]
-EXAMPLES = int(os.environ.get("LIMEN_READING_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("LIMEN_READING_EXAMPLES", "25"))
 
 
 def _read(folder: Path, name: str, content: bytes) -> Read:

@@ -61,6 +61,12 @@ def _is_mighty(function: FunctionNode) -> bool:
     """Tell whether a role, a permission or a policy is asked: who may act for others is decided there."""
     told = [*function.decorator_list, *(each for _, each in defaults_of(function))]
     told += [each.annotation for each in arguments_of(function) if each.annotation is not None]
+    if any(
+        isinstance(each, ast.Call)
+        and re.match(r"authorize|enforce|require_|check_perm|check_access", called_name(each))
+        for each in ast.walk(function)
+    ):
+        return True
     return any(_MIGHTY.search(ast.unparse(each)) for each in told)
 
 

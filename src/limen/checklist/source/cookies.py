@@ -28,6 +28,9 @@ _CREDENTIALS: Final = "access-control-allow-credentials"
 def cookies_without_flags(module: Module) -> Iterator[Finding]:
     """Find cookies with a secret that are set without HttpOnly or Secure (LC113)."""
     for call in module.all(ast.Call):
+        for flag in ("cookie_secure", "cookie_httponly"):
+            if called_name(call) == "CookieTransport" and is_constant(keyword(call, flag), False):
+                yield found_at(rules.COOKIE_FLAGS, module, call, f"{flag} is False", flag)
         if called_name(call) != "set_cookie" or not isinstance(call.func, ast.Attribute):
             continue
         name = _cookie_name(module, call)
@@ -52,7 +55,8 @@ def _cookie_name(module: Module, call: ast.Call) -> str:
         given_name = text_of(given) or ""
     if _is_secret_cookie(given_name):
         return given_name
-    value = last_name(call.args[1] if len(call.args) > 1 else keyword(call, "value"))
+    made = call.args[1] if len(call.args) > 1 else keyword(call, "value")
+    value = last_name(made) or (called_name(made) if isinstance(made, ast.Call) else "")
     return value if is_secret(value) and not _NO_SECRET.search(plain(given_name)) else ""
 
 
@@ -82,10 +86,12 @@ def _missing(module: Module, call: ast.Call, name: str) -> list[str]:
 
 
 def _is_deleted(call: ast.Call) -> bool:
-    """Tell whether a cookie is taken away: it gets no value, or no time."""
+    """Tell whether a cookie is taken away, or only says yes or no: it gets no value, or no time."""
     value = call.args[1] if len(call.args) > 1 else keyword(call, "value")
     ages = [keyword(call, "max_age"), keyword(call, "expires"), *call.args[2:4]]
-    return text_of(value) == "" or any(isinstance(each, ast.Constant) and each.value == 0 for each in ages)
+    return text_of(value) in {"", "true", "false", "1", "0"} or any(
+        isinstance(each, ast.Constant) and each.value == 0 for each in ages
+    )
 
 
 def any_origin(module: Module) -> Iterator[Finding]:

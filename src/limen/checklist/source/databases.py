@@ -7,9 +7,9 @@ from typing import Final
 
 from limen.checklist import catalogue as rules
 from limen.checklist.findings import Finding
-from limen.checklist.source.fixed import is_fixed
+from limen.checklist.source.fixed import NAMES, is_fixed, is_handed
 from limen.checklist.source.found import found_at
-from limen.checklist.source.module import Module, called_name, keyword
+from limen.checklist.source.module import Module, called_name, keyword, last_name
 from limen.checklist.source.statements import HOLE, Statement, read_statement
 
 _RUNS: Final = frozenset(
@@ -17,8 +17,28 @@ _RUNS: Final = frozenset(
     | {"fetchval", "fetch_all", "fetch_one", "fetch_val", "fetchall", "fetchone", "iterate", "prepare", "cursor"}
     | {"read_sql", "read_sql_query", "query", "text", "sql", "run", "run_sql", "run_query", "stream", "stream_scalars"}
     | {"execute_sql", "execute_query", "execute_fetchall", "execute_insert", "from_statement", "copy_from_query"}
-    | {"SQL", "RawSQL", "DDL", "literal_column", "exec", "mogrify"}
+    | {"SQL", "RawSQL", "DDL", "literal_column", "exec", "mogrify", "copy_expert"}
 )
+# Other things are asked and told so, too: there only what no prose looks like counts.
+_VAGUE: Final = frozenset(
+    {"query", "text", "sql", "run", "raw", "stream", "fetch", "exec", "prepare", "iterate", "cursor"}
+)
+_LIBRARIES: Final = frozenset(
+    {
+        "sqlalchemy",
+        "sqlmodel",
+        "sqlite3",
+        "aiosqlite",
+        "asyncpg",
+        "psycopg",
+        "psycopg2",
+        "databases",
+        "duckdb",
+        "pymysql",
+    }
+    | {"MySQLdb", "aiomysql", "asyncmy", "mysql", "oracledb", "pyodbc", "clickhouse_connect", "snowflake", "tortoise"}
+)
+_NARROWS: Final = frozenset({"where", "filter", "order_by", "having", "group_by", "select_from"})
 _STATEMENTS: Final = ("query", "statement", "sql", "operation", "stmt", "q")
 _TEXTS: Final = re.compile(
     r"^(sqlalchemy|sqlmodel|sa)\.(\w+\.)*(text|literal_column|DDL)$|^(psycopg|psycopg2)\.(\w+\.)*SQL$"
@@ -31,6 +51,15 @@ _SQL: Final = re.compile(
     r"|truncate\b|revoke\b.+\bfrom\b|pragma\s+\w|call\s+\w+\s*\(|exec(ute)?\s+\w+|explain\s+\w|set\s+(local\s+|session\s+)?"
     r"[\w.]+\s*(=|to)\s|copy\b.+\b(from|to)\b|attach\s+database\b|listen\s|notify\s)",
     re.IGNORECASE | re.DOTALL,
+)
+_DEFINES: Final = re.compile(_START + r"(create|alter|drop|truncate)\b", re.IGNORECASE)
+_COUNTS: Final = re.compile(
+    r"(^|_)(id|ids|ms|seconds|secs|minutes|hours|days|count|timeout|size|bytes|timestamp|index)$"
+)
+_NAMED: Final = re.compile(r"(^|_)(table|column|col|schema|index|constraint|field)s?(_?names?|_type)?$", re.IGNORECASE)
+_VALUE: Final = re.compile(
+    r"([=<>~(,%]|\b(like|ilike|in|is|not|between|and|limit|offset|values|then|else|call|select))\s*[\"']?$|'[^']*$",
+    re.IGNORECASE,
 )
 
 
@@ -55,14 +84,32 @@ def sql_from_text(module: Module) -> Iterator[Finding]:
 
 def _is_sql(module: Module, call: ast.Call, statement: Statement) -> bool:
     if _TEXTS.match(module.name_of(call.func)):
+        return any(each.isalpha() for each in statement.text)
+    name, text = called_name(call), statement.text.replace(HOLE, "x")
+    outer = module.parent(call)
+    if name == "text" and isinstance(outer, ast.Call) and called_name(outer) in _NARROWS:
         return bool(statement.text.strip(HOLE + " "))
-    return bool(_SQL.search(statement.text.replace(HOLE, "x")))
+    if name in _VAGUE and not module.imports(*_LIBRARIES):
+        found = _SQL.search(text)
+        return found is not None and found[0].split(maxsplit=1)[0].lstrip("(").isupper()
+    return bool(_SQL.search(text) or (name not in _VAGUE and re.match(r"\s*select\s+x", text, re.IGNORECASE)))
 
 
 def open_values(module: Module, statement: Statement) -> Iterator[ast.expr]:
-    """Yield what is put into a statement, and is not fixed by the source text."""
+    """Yield what is put into a statement, and is not fixed by the source text.
+
+    A value behind an operator counts wherever it comes from. A name or a clause counts only where the function was
+    handed it: what other functions of the application make of their own tables is no value of a caller.
+    """
     for index, each in enumerate(statement.values):
-        if not is_fixed(module, each, statement.before(index)):
+        before = statement.before(index)
+        if is_fixed(module, each, before):
+            continue
+        # Names of tables are no parameters; a helper is handed them by code, a handler by whoever calls.
+        is_named = bool(_NAMED.search(last_name(each))) and not before.endswith(("'", "%"))
+        is_name = is_named or bool(_DEFINES.match(statement.text)) or bool(NAMES.search(before))
+        is_value = bool(_VALUE.search(before)) and not is_name and not _COUNTS.search(last_name(each))
+        if is_value or is_handed(module, each, by_route=is_name):
             yield each
 
 

@@ -65,13 +65,15 @@ _HARMLESS_TYPES: Final = frozenset(
     | {"NonNegativeInt", "PositiveInt", "conint", "UUID4", "Enum"}
 )
 _ENUMS: Final = frozenset({"Enum", "StrEnum", "IntEnum"})
-_IDENTIFIER: Final = re.compile(
-    r"(\b(from|join|into|table|update|index|view|schema|database|exists|truncate|only|references|column|sequence|type"
-    r"|search_path|to|listen|notify|channel|user|role|extension|function|trigger|constraint|policy|on|explain|table_info)"
-    r"\s*(if\s+(not\s+)?exists\s+)?|[.(]|^\s*\w+\s+)[\"`\[]?$",
+NAMES: Final = re.compile(
+    r"(\b(from|join|into|table|update|index|view|schema|database|exists|truncate|only|references|column|sequence|explain"
+    r"|listen|notify|channel|user|role|extension|function|trigger|constraint|policy|search_path\s*(to|=))\s*"
+    r"(if\s+(not\s+)?exists\s+)?|\.|table_info\()[\"`\[]?$",
     re.IGNORECASE,
 )
+"""What stands in front of the name of a table, a schema or a column."""
 _OWN: Final = frozenset({"self", "cls", "settings", "config", "conf", "cfg"})
+_DATABASE: Final = frozenset({"db", "database", "dialect", "engine", "bind", "preparer", "compiler"})
 _LISTED: Final = re.compile(
     r"allow|valid|known|permit|whitelist|safe|column|field|sort|order|table|choice|option", re.IGNORECASE
 )
@@ -96,7 +98,7 @@ def is_fixed(module: Module, value: ast.expr, before: str = "", hops: int = 0) -
     if isinstance(value, ast.Call):
         return _is_fixed_call(module, value, before, hops)
     if isinstance(value, ast.Subscript):
-        return is_fixed(module, value.value, before, hops + 1) or _is_allowed(module, value)
+        return is_fixed(module, value.value, before, hops + 1) or _is_allowed(module, value, hops)
     parts = _parts(value)
     return parts is not None and all(is_fixed(module, each, before, hops + 1) for each in parts)
 
@@ -138,8 +140,11 @@ def _is_fixed_attribute(module: Module, value: ast.Attribute, before: str, hops:
     values = module.values_of(value)
     if values and all(is_fixed(module, each, before, hops + 1) for each in values):
         return True
+    # What a dialect calls a thing; ``db.timestamp_now``.
+    if last(value.value) in _DATABASE:
+        return True
     # A table or a schema that an object, or the settings, were given by whoever runs the service.
-    return _root(value) in _OWN and bool(_IDENTIFIER.search(before))
+    return _root(value) in _OWN and bool(NAMES.search(before))
 
 
 def _root(value: ast.expr) -> str:
@@ -149,7 +154,7 @@ def _root(value: ast.expr) -> str:
 
 
 def _is_fixed_name(module: Module, value: ast.Name, before: str, hops: int) -> bool:
-    if _is_allowed(module, value):
+    if _is_allowed(module, value, hops):
         return True
     values = module.values_of(value)
     if values:
@@ -210,26 +215,33 @@ def _is_fixed_call(module: Module, call: ast.Call, before: str, hops: int) -> bo
     name = called_name(call)
     if name in _NUMBERS or _QUOTES.search(name) or module.name_of(call.func).startswith(("uuid.", "time.", "secrets.")):
         return True
+    asked = _asked(module, call, name)
+    return asked is not None and all(is_fixed(module, each, before, hops + 1) for each in asked)
+
+
+def _asked(module: Module, call: ast.Call, name: str) -> list[ast.expr] | None:
+    """Return what has to be fixed so that the result of a call is; None where nobody can tell."""
     given = [*call.args, *(each.value for each in call.keywords)]
     if name in _PASSES:
-        asked = given[1:] if name in {"map", "cast"} else given
-        return all(is_fixed(module, each, before, hops + 1) for each in asked)
+        return given[1:] if name in {"map", "cast"} else given
     if not isinstance(call.func, ast.Attribute):
-        return False
+        return None
     if name == "join" and len(given) == 1:
         parts = parts_of(module, given[0])
-        return all(is_fixed(module, each, before, hops + 1) for each in (given if parts is None else parts))
+        return given if parts is None else parts
+    if last(call.func.value) in _DATABASE:
+        return given
     if name == "get":  # of a table of texts that the source has
-        return all(is_fixed(module, each, before, hops + 1) for each in (call.func.value, *given[1:]))
-    return name in _METHODS and all(is_fixed(module, each, before, hops + 1) for each in (call.func.value, *given))
+        return [call.func.value, *given[1:]]
+    return [call.func.value, *given] if name in _METHODS else None
 
 
-def _is_allowed(module: Module, value: ast.Name | ast.Subscript) -> bool:
+def _is_allowed(module: Module, value: ast.Name | ast.Subscript, hops: int) -> bool:
     """Tell whether the code around compares a value with a list first, and ends where it is not in it."""
     around = module.function_around(value)
     spelled = ast.dump(value)
     for test in module.tests_in(around) if around is not None else ():
-        asked = [each for each in ast.walk(test) if _asks(module, each, spelled)]
+        asked = [each for each in ast.walk(test) if _asks(module, each, spelled, hops)]
         owner = module.parent(test)
         if not asked:
             continue
@@ -249,12 +261,53 @@ def _ends(statement: ast.If) -> bool:
     return any(isinstance(each, ast.Raise | ast.Return | ast.Assign | ast.Continue) for each in statement.body)
 
 
-def _asks(module: Module, test: ast.AST, spelled: str) -> bool:
+def _asks(module: Module, test: ast.AST, spelled: str, hops: int) -> bool:
     if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.In | ast.NotIn):
         listed = test.comparators[0]
-        is_list = is_fixed(module, listed) or bool(_LISTED.search(ast.unparse(listed)))
-        return ast.dump(test.left) == spelled and is_list
+        if ast.dump(test.left) != spelled:
+            return False
+        return bool(_LISTED.search(ast.unparse(listed))) or is_fixed(module, listed, hops=hops + 3)
     if isinstance(test, ast.Call) and called_name(test) in _ASKED:
         asked = [*test.args, test.func.value] if isinstance(test.func, ast.Attribute) else test.args
         return any(ast.dump(each) == spelled for each in asked)
     return False
+
+
+def is_handed(module: Module, value: ast.expr, *, by_route: bool = False, hops: int = 0) -> bool:
+    """Tell whether a value is one that a function takes as an argument, or that is made of one step by step.
+
+    Args:
+        module: where it stands.
+        value: the value.
+        by_route: only the arguments of handlers count.
+        hops: how many names were followed already.
+    """
+    waiting: list[ast.AST] = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, ast.Name):
+            if each.id not in {"self", "cls"} and _is_taken(module, each, by_route=by_route):
+                return True
+            values = module.values_of(each) if hops < 3 else []
+            if any(is_handed(module, inner, by_route=by_route, hops=hops + 1) for inner in values):
+                return True
+        if isinstance(each, ast.Call) and called_name(each) not in _PASSED:
+            continue
+        waiting += list(ast.iter_child_nodes(each))
+    return False
+
+
+_PASSED: Final = _METHODS | _PASSES | {"join", "get", "removeprefix", "casefold"}
+
+
+def _is_taken(module: Module, name: ast.Name, *, by_route: bool) -> bool:
+    taker = module.taking(name.id, name)
+    if taker is None or not by_route:
+        return taker is not None
+    return isinstance(taker, FunctionNode) and any(
+        isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute) and each.func.attr in _ROUTES
+        for each in taker.decorator_list
+    )
+
+
+_ROUTES: Final = frozenset({"get", "post", "put", "patch", "delete", "api_route", "websocket"})

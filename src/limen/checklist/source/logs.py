@@ -21,7 +21,7 @@ _LOGGER: Final = re.compile(
     re.IGNORECASE,
 )
 _PRINTS: Final = frozenset(
-    {"print", "pprint.pprint", "pprint.pp", "rich.print", "sys.stdout.write", "sys.stderr.write"}
+    {"print", "pprint", "pprint.pprint", "pprint.pp", "rich.print", "sys.stdout.write", "sys.stderr.write"}
 )
 _COMMAND_LINES: Final = ("argparse", "click", "typer", "getpass", "fire")
 _SHOWS: Final = frozenset({"format", "str", "repr", "dict", "vars", "dumps", "pformat", "jsonable_encoder", "ascii"})
@@ -30,11 +30,11 @@ _DUMPS: Final = frozenset(
 )
 _REQUEST: Final = re.compile(r"^(req|request|websocket|ws|scope|connection)$")
 _OF_REQUEST: Final = frozenset({"headers", "cookies", "body", "json", "form", "raw_headers"})
-_SETTINGS: Final = re.compile(r"(^|_)(settings)$")
+_SETTINGS: Final = re.compile(r"^_?((app|application|api|server|global|env|my)_)?settings$")
 _CONFIG: Final = re.compile(r"^_?(config|conf|cfg)$")
 _SETTINGS_CLASS: Final = re.compile(r"Settings|Config$|Configuration$")
 _SECRET_MODEL: Final = re.compile(
-    r"Login|Register|Signup|SignUp|Credential|Password|Token|Secret|UserCreate|CreateUser|AuthRequest"
+    r"Login|Register|Signup|SignUp|Credential|Password|Token|Secret|UserCreate|CreateUser|AuthRequest|PasswordRequestForm"
 )
 
 
@@ -84,7 +84,9 @@ def _shown(expression: ast.expr) -> Iterator[ast.expr]:
         expression = expression.value
     if isinstance(expression, ast.Subscript) and isinstance(expression.slice, ast.Slice):
         return  # the beginning of it
-    if isinstance(expression, ast.Name | ast.Attribute | ast.Subscript):
+    if isinstance(expression, ast.Attribute) and expression.attr == "__dict__":
+        yield from _shown(expression.value)
+    elif isinstance(expression, ast.Name | ast.Attribute | ast.Subscript):
         yield expression
     elif isinstance(expression, ast.Call):
         yield from _shown_by_call(expression)
@@ -153,6 +155,8 @@ def _is_whole(module: Module, name: ast.Name) -> bool:
     if name.id in {"headers", "cookies"}:
         values = module.values_of(name)
         return any(_is_of_request(each) for each in values) or any(_has_key(each) for each in values)
+    if name.id in {"body", "payload", "data"} and any(_is_of_request(each) for each in module.values_of(name)):
+        return True
     return kind is not None and name.id not in {"self", "cls"} and _is_secret_body(module, name, kind)
 
 

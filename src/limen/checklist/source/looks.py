@@ -6,25 +6,28 @@ from typing import Final
 from limen.checklist.source.words import is_password, is_secret, plain, signs
 
 _KNOWN: Final = re.compile(
-    r"^\s*(sk_live_\w{8}|rk_live_\w{8}|sk-(proj-|ant-|or-)?[A-Za-z0-9_]{20}|(AKIA|ASIA)[A-Z0-9]{12}|gh[pousr]_[A-Za-z0-9]{20}"
+    r"^\s*(Bearer )?(sk_live_\w{8}|rk_live_\w{8}|sk-(proj-|ant-|or-)?[A-Za-z0-9_]{20}|(AKIA|ASIA)[A-Z0-9]{12}"
+    r"|gh[pousr]_[A-Za-z0-9]{20}"
     r"|github_pat_\w{20}|glpat-[\w-]{16}|xox[abprs]-[\w-]{10}|AIza[\w-]{30}|SG\.[\w-]{16}\.|npm_[A-Za-z0-9]{30}"
     r"|pypi-AgE[\w-]{20}|hf_[A-Za-z]{30}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/]{20})"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----(\s|\\n)+[A-Za-z0-9+/]{20})"
 )
 _DSN: Final = re.compile(r"^\s*[a-z][a-z0-9+]*://[^/\s:@{}]*:(?P<password>[^/\s:@{}<>$*%]+)@(?P<host>[^/\s:@?]*)")
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "host", "hostname"})  # noqa: S104 - is read only
 _COMMON: Final = frozenset({"password", "pass", "pwd", "secret", "pw", "passwd", "test", "example"})
 _TEMPLATE: Final = re.compile(
     # Templates, and the names of variables of an environment.
-    r"^(|[*.•]+|<.*>|\$\{?.*|%.*%|\{.*\}|none|null|todo|x+|empty|unset|[A-Z]+(_[A-Z0-9]+)+|_+\w+_+)$",
+    r"^(|[*.•]+|<.*>|\$\{?.*|%.*%|\{.*\}|none|null|todo|x+|empty|unset|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|_+\w+_+)$",
     re.IGNORECASE,
 )
-_ENVIRONMENT_NAME: Final = re.compile(r"^[A-Z]+(_[A-Z0-9]+)+$")
 _PLACEHOLDER: Final = re.compile(
     r"your|example|placeholder|dummy|fake|sample|test|not-?needed|no-?key|insert|replace|foobar"
 )
 _EASY: Final = re.compile(r"secret|change|passw|insecure|default|dev|your|key|test|admin|super|local")
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_PUBLIC: Final = re.compile(
+    r"amplitude|posthog|segment|sentry|mixpanel|algolia_search|publishable|public|write_key|site_key"
+)
 _HOLDERS: Final = re.compile(r"(^|_)(admin|root|default|superuser|initial|first_superuser|demo|guest)_?\w*password$")
 
 
@@ -57,6 +60,8 @@ def is_written_secret(name: str, value: str) -> bool:
     if not (is_secret(name) or signs(name)) or not _may_be_one(name, value):
         return False
     easy = value.lower()
+    if signs(name) and re.search(r"(jwt|session|cookie|signing|encryption|secret)_(key|secret)", plain(name)):
+        return not _names_something(easy)
     if signs(name):
         return (bool(_EASY.search(easy)) and not _names_something(easy)) or _is_random(value) or _mixes(value)
     if _HOLDERS.search(plain(name)):
@@ -74,9 +79,22 @@ def _may_be_one(name: str, value: str) -> bool:
         return False
     if re.match(r"_?(fake|dummy|example|mock|sample|test)_", plain(name)):
         return False
+    if _is_public(name, value) or _echoes(name, value):
+        return False
     # ``your-secret`` in small letters is a key that works where the service signs with it.
     is_template = _TEMPLATE.match(value) is not None and not (value.islower() and signs(name))
     return not is_template and plain(value).replace(" ", "_") != plain(name)
+
+
+def _is_public(name: str, value: str) -> bool:
+    """Tell whether a key is one that every browser gets: of analytics, or a publishable one."""
+    return bool(_PUBLIC.search(plain(name)) or re.match(r"(pk_live_|pk_test_|phc_)", value))
+
+
+def _echoes(name: str, value: str) -> bool:
+    """Tell whether a text says again what it is called: ``REFRESH_TOKEN = "refresh-token"``, ``"UserApiKey"``."""
+    said, told = (re.sub(r"[^a-z0-9]", "", each.lower()).removesuffix("s") for each in (name, value))
+    return said in told or ((told in said and len(told) >= 6) and not any(each.isdigit() for each in value))
 
 
 def _names_something(value: str) -> bool:
@@ -102,6 +120,8 @@ def _reads(value: str) -> bool:
     """Tell whether a text is made of words: ``reset-password-token-v2`` is a name."""
     parts = _WORDS.findall(value)
     letters = [each for each in parts if each.isalpha()]
+    if value.istitle() and value.isalpha():
+        return True
     return bool(letters) and len(value) / max(1, len(parts)) >= 3.5 and max(map(len, letters)) <= 14
 
 

@@ -223,7 +223,7 @@ def last_name(expression: ast.AST | None) -> str:
 
 def _name_of_call(call: ast.Call, called: ast.Attribute) -> str:
     """Return the name of what a call gives back unchanged: ``headers.get("token")``, ``secret.encode()``."""
-    if called.attr in {"get", "getlist", "pop"} and call.args:
+    if called.attr in {"get", "getlist", "pop", "getenv"} and call.args:
         return text_of(call.args[0]) or ""
     return last_name(called.value) if called.attr in _UNCHANGED else ""
 

@@ -14,7 +14,7 @@ from limen.checklist.source.words import is_password
 
 _FAST: Final = re.compile(
     r"^(hashlib\.(md5|sha1|sha224|sha256|sha384|sha512|sha3_\d+|blake2[bs]|new|shake_\d+)"
-    r"|(Crypto|Cryptodome)\.Hash\.(MD\d|SHA\d*|SHA3_\d+|BLAKE2[bs])\.new|zlib\.(crc32|adler32)"
+    r"|(Crypto|Cryptodome)\.Hash\.(MD\d|SHA\d*|SHA3_\d+|BLAKE2[bs])\.new|zlib\.(crc32|adler32)|base64\.\w*encode"
     r"|passlib\.(hash\.)+(hex_\w+|md5_crypt|sha1_crypt|plaintext|des_crypt|ldap_md5|ldap_sha1|mysql\d*|lmhash|nthash"
     r"|apr_md5_crypt|msdcc2?|oracle10)(\.using\(\))?\.(hash|encrypt))$"
 )
@@ -32,6 +32,7 @@ _TABLES: Final = ("sqlalchemy", "sqlmodel", "tortoise", "peewee", "mongoengine",
 _ELSEWHERE: Final = re.compile(
     r"pwned|breach|leaked|hibp|bcrypt|argon2|scrypt|pbkdf2|hashpw|PasswordHasher", re.IGNORECASE
 )
+_ROUNDS: Final = 100_000
 _INSERTS: Final = re.compile(r"\b(insert\s+into|update)\b.*\b(password|passwd|pwd)\b", re.IGNORECASE | re.DOTALL)
 
 
@@ -52,16 +53,32 @@ def _hashed_fast(module: Module, call: ast.Call) -> str:
     name = module.name_of(call.func)
     if name.endswith("().update") and called_name(call) == "update":
         name = name.removesuffix("().update")
+    if name == "hashlib.pbkdf2_hmac" and not _is_slow_enough(call) and _has_password(module, call):
+        return "a password goes through PBKDF2 too few times"
     if not _FAST.match(name):
         return ""
     function = module.function_around(call)
     is_for_passwords = function is not None and bool(_HASHES.search(function.name.lower()))
     if is_constant(keyword(call, "usedforsecurity"), False) and not is_for_passwords:
         return ""
+    if name.startswith("base64.") and not _is_called_hash(module, call):
+        return ""
     given = any(_has_password(module, each) for each in call.args)
     if not given and not (is_for_passwords and call.args and not _is_fixed_text(call)):
         return ""
     return "" if _is_not_kept(module, call, function) else f"a password goes into {name}"
+
+
+def _is_called_hash(module: Module, call: ast.Call) -> bool:
+    """Tell whether what comes out is called a hash: an encoding is none."""
+    statement = module.statement_around(call)
+    return isinstance(statement, ast.Assign) and any("hash" in last_name(each) for each in statement.targets)
+
+
+def _is_slow_enough(call: ast.Call) -> bool:
+    """Tell whether PBKDF2 runs as often as it must; a number that is not written here is believed."""
+    rounds = call.args[3] if len(call.args) > 3 else keyword(call, "iterations")
+    return not (isinstance(rounds, ast.Constant) and isinstance(rounds.value, int) and rounds.value < _ROUNDS)
 
 
 def _is_fixed_text(call: ast.Call) -> bool:
@@ -125,7 +142,7 @@ def _kept_by_call(module: Module, call: ast.Call) -> str:
         is_hash = given.arg is not None and "hash" in given.arg.lower() and "passw" in given.arg.lower()
         if is_hash and _is_raw(module, given.value):
             return f"{given.arg} is given the password itself"
-        if given.arg and is_password(given.arg) and _is_raw(module, given.value) and _is_stored(module, call):
+        if given.arg and is_password(given.arg) and _is_typed(module, given.value) and _is_stored(module, call):
             return "a password is stored as it came"
     if called_name(call) in {"execute", "executemany", "fetchrow", "fetchval"} and len(call.args) > 1:
         values = [inner for each in call.args[1:] for inner in _listed(each)]
@@ -140,8 +157,17 @@ def _listed(given: ast.expr) -> list[ast.expr]:
     return list(given.values) if isinstance(given, ast.Dict) else [given]
 
 
+def _is_typed(module: Module, value: ast.expr) -> bool:
+    """Tell whether a value is what somebody typed: of an account, ``password`` may be the name of its hash."""
+    owner = last_name(value.value) if isinstance(value, ast.Attribute) else ""
+    return _is_raw(module, value) and not re.search(r"^_?(user|account|member|row|record|self|model)$", owner)
+
+
 def _is_raw(module: Module, value: ast.expr) -> bool:
     """Tell whether a value is a password as it came: no call has made something else of it."""
+    tests = [ast.unparse(each.test) for each in module.above(value) if isinstance(each, ast.If | ast.IfExp)]
+    if any(re.search(r"identify|hash|startswith|crypt", each) for each in tests):
+        return False  # the code asks whether it is one already
     if isinstance(value, ast.BinOp):  # user.password + "notreallyhashed"
         return _is_raw(module, value.left) or _is_raw(module, value.right)
     if isinstance(value, ast.Call) and called_name(value) in {"get_secret_value", "strip"}:
@@ -198,11 +224,16 @@ def _kept(module: Module, target: ast.expr, value: ast.expr) -> str:
     is_own = isinstance(target, ast.Attribute) and last_name(target.value) in {"self", "cls"}
     if not isinstance(target, ast.Attribute) or is_own or not is_password(name):
         return ""
-    return "a password is stored as it came" if _is_raw(module, value) and _is_row(module, target) else ""
+    return "a password is stored as it came" if _is_typed(module, value) and _is_row(module, target) else ""
 
 
 def _is_row(module: Module, target: ast.Attribute) -> bool:
     """Tell whether what has the attribute is kept: it is added or committed here, or the file is about tables."""
+    owner = last_name(target.value).lower()
+    if re.search(
+        r"conn|client|config|request|update|body|payload|form|redis|smtp|server|proxy|url|args|options", owner
+    ):
+        return False
     if module.imports(*_TABLES):
         return True
     function = module.function_around(target)

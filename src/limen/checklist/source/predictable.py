@@ -17,6 +17,9 @@ _PREDICTABLE: Final = re.compile(
     r"|uuid\.uuid1)$"
 )
 _CLOCK: Final = re.compile(r"^(time\.(time|time_ns|monotonic)|datetime\.(datetime\.)?(now|utcnow)(\(\)\.timestamp)?)$")
+_ENDS: Final = re.compile(r"^(sleep|wait|uniform|[A-Z]\w*)$")
+"""What a value goes into and does not come out of: a pause, an object that has it among others."""
+_SENDS: Final = re.compile(r"send\w*_(sms|otp|code|pin|verification\w*)$")
 _DIGESTS: Final = re.compile(r"^hashlib\.\w+$")
 
 
@@ -57,11 +60,7 @@ def _made(module: Module, node: ast.AST, hops: int = 0) -> Iterator[str]:
             yield from (
                 text_of(key) or "" for key, value in zip(outer.keys, outer.values, strict=True) if value is inner
             )
-        elif (
-            isinstance(outer, ast.Call)
-            and inner is not outer.func
-            and called_name(outer) in {"sleep", "wait", "uniform"}
-        ):
+        elif isinstance(outer, ast.Call) and inner is not outer.func and _ENDS.match(called_name(outer)):
             return
         elif isinstance(outer, ast.stmt):
             yield from _made_by(module, outer, hops)
@@ -94,6 +93,8 @@ def _onward(module: Module, read: ast.Name, statement: ast.stmt, hops: int) -> I
         if isinstance(outer, ast.Compare | ast.Subscript):
             return
         name = called_name(outer) if isinstance(outer, ast.Call) else "str"
+        if _SENDS.search(name):
+            yield "otp"
         if name not in {"join", "str", "hex", "format", "hexdigest"} and not name[:1].isupper():
             return
         if isinstance(outer, ast.stmt):

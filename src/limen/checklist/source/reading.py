@@ -102,7 +102,7 @@ def _reason_by_name(path: Path, here: Path) -> str:
     if path.name == "conftest.py" or path.name.startswith("test_") or {"tests", "test"} & folders:
         return "it is a test"
     has_scripts = any((path.parent.parent / each).exists() for each in ("env.py", "script.py.mako"))
-    if (path.parent.name == "versions" and has_scripts) or "migrations" in folders:
+    if (path.parent.name == "versions" and has_scripts) or "migrations" in folders or path.name == "migrations.py":
         return "it is a migration"
     return "it is generated" if path.name.endswith(("_pb2.py", "_pb2_grpc.py")) else ""
 

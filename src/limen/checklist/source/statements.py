@@ -104,7 +104,7 @@ def _operands(right: ast.expr) -> list[ast.expr]:
 def _of_call(module: Module, call: ast.Call, hops: int) -> Statement:
     name = called_name(call)
     if isinstance(call.func, ast.Attribute):
-        if name == "format":
+        if name in {"format", "format_map"}:
             return _filled(module, call.func.value, [*call.args, *(each.value for each in call.keywords)], hops)
         if name == "replace" and len(call.args) == 2:
             return _filled(module, call.func.value, [call.args[1]], hops)
@@ -114,7 +114,22 @@ def _of_call(module: Module, call: ast.Call, hops: int) -> Statement:
             return read_statement(module, call.func.value, hops)
     if name in _UNCHANGED and len(call.args) == 1:
         return read_statement(module, call.args[0], hops)
-    return _hole(call)
+    return _of_own_function(module, call, hops) or _hole(call)
+
+
+def _of_own_function(module: Module, call: ast.Call, hops: int) -> Statement | None:
+    """Return what a function of this file returns, where that is a text."""
+    is_own = isinstance(call.func, ast.Name) or (
+        isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) and call.func.value.id == "self"
+    )
+    made = [each for each in module.functions if each.name == called_name(call)] if is_own else []
+    if len(made) != 1:
+        return None
+    told = Statement()
+    for each in ast.walk(made[0]):
+        if isinstance(each, ast.Return) and each.value is not None and module.function_around(each) is made[0]:
+            told += read_statement(module, each.value, hops + 2)
+    return told if told.text.strip(HOLE + " ") else None
 
 
 def _joined(module: Module, listed: ast.expr, hops: int) -> Statement:

@@ -32,6 +32,11 @@ def swallowed_checks(module: Module) -> Iterator[Finding]:
     """Find wide excepts around a check, after which the code goes on (LC108)."""
     for node in module.all(ast.Try):
         check = _check_in(module, node.body)
+        if check is not None and any(
+            isinstance(each, ast.Return) and is_constant(each.value, True) for each in node.finalbody
+        ):
+            yield found_at(rules.SWALLOWED, module, node, f"whatever {_name(check)} says, the end is a yes")
+            continue
         if check is None or _is_needed(module, node, check):
             continue
         for handler in node.handlers:
@@ -43,6 +48,10 @@ def swallowed_checks(module: Module) -> Iterator[Finding]:
         check = _check_in(module, block.body) if any(_suppresses(module, each) for each in block.items) else None
         if check is not None and not _is_needed(module, block, check):
             yield found_at(rules.SWALLOWED, module, block, f"an error of {_name(check)} is swallowed")
+
+
+def _is_yes(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Return) and is_constant(statement.value, True)
 
 
 def _suppresses(module: Module, item: ast.withitem) -> bool:
@@ -111,19 +120,21 @@ def _goes_on(module: Module, body: list[ast.stmt]) -> bool:
             return is_constant(each.value, True) or _passes_on(each.value)
         if isinstance(each, ast.Call) and (_ENDS.match(called_name(each)) or _raises(module, called_name(each))):
             return False
-        if isinstance(each, ast.Call) and _reads_unverified(each):
-            return True
-    return True
+    return not _collects(body)
+
+
+def _collects(body: list[ast.stmt]) -> bool:
+    """Tell whether a handler keeps the error as the result of what failed: ``failed.append(str(error))``."""
+    return any(
+        isinstance(each, ast.Call) and called_name(each) in {"append", "add", "put", "put_nowait"}
+        for each in _walk(body)
+    )
 
 
 def _passes_on(value: ast.expr | None) -> bool:
     """Tell whether a value is the answer of what stands behind the check: ``await call_next(request)``."""
     value = value.value if isinstance(value, ast.Await) else value
     return isinstance(value, ast.Call) and last_name(value.func) in _PASSES_ON
-
-
-def _reads_unverified(call: ast.Call) -> bool:
-    return "verify_signature" in ast.unparse(call) or called_name(call) == "get_unverified_claims"
 
 
 def _raises(module: Module, name: str) -> bool:
@@ -142,16 +153,29 @@ def _is_needed(module: Module, node: ast.stmt, check: ast.Call | ast.Raise) -> b
         return False
     if isinstance(statement, ast.Return):
         return not any(_says_yes(each) for each in getattr(node, "handlers", ()))
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    names = {last_name(each) for each in targets}
+    names = _names_of(statement)
     function = module.function_around(node)
     for each in ast.walk(function) if function is not None else ():
-        if not isinstance(each, ast.Assign) or each is statement or not names & {last_name(to) for to in each.targets}:
+        if not isinstance(each, ast.Assign) or each is statement or not names & _names_of(each):
             continue
-        if not isinstance(each.value, ast.Constant) or each.value.value:
+        if not _is_nothing(each.value):
             return False
     handlers = getattr(node, "handlers", ())
     return not any(_says_yes(each) for each in handlers)
+
+
+def _names_of(statement: ast.Assign | ast.AnnAssign) -> set[str]:
+    """Return the names that a statement gives something; those of a tuple, too."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    each_of = [inner for each in targets for inner in getattr(each, "elts", [each])]
+    return {last_name(each) for each in each_of}
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    """Tell whether a value is a no: None, False, nothing; or has one in it: ``ok, why = False, str(error)``."""
+    if isinstance(value, ast.Tuple):
+        return any(_is_nothing(each) for each in value.elts)
+    return isinstance(value, ast.Constant) and not value.value
 
 
 def _says_yes(handler: ast.ExceptHandler) -> bool:
@@ -172,6 +196,8 @@ def _opens(module: Module, node: ast.Try, check: ast.Call | ast.Raise, handler: 
         return not isinstance(after[-1], ast.Raise) and not _is_no(after[0])
     # Nothing comes after it. What was protected stands behind the check in the try, and is left with it.
     inside = module.statement_around(check)
+    if function is not None and re.search(r"dummy|timing|constant_time", function.name):
+        return False
     is_last = _is_in(module, node.body[-1], inside)
     is_guard = function is not None and is_check(function.name)
     return is_guard or (is_last and not node.orelse)
@@ -202,12 +228,8 @@ def _is_no(statement: ast.stmt) -> bool:
 
 def _sets_a_no(module: Module, node: ast.Try, handler: ast.ExceptHandler) -> bool:
     """Tell whether the handler sets what the code behind it asks: ``user = None``."""
-    names = {
-        last_name(target)
-        for each in _walk(handler.body)
-        if isinstance(each, ast.Assign) and isinstance(each.value, ast.Constant) and not each.value.value
-        for target in each.targets
-    }
+    assigned = [each for each in _walk(handler.body) if isinstance(each, ast.Assign) and _is_nothing(each.value)]
+    names = {name for each in assigned for name in _names_of(each)}
     function = module.function_around(node)
     return any(
         isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load) and last_name(each) in names

@@ -16,6 +16,7 @@ _ROOTS: Final = frozenset({"jwt", "jose", "authlib", "joserfc", "itsdangerous"})
 _READS: Final = frozenset({"decode", "decode_complete", "PyJWT", "JsonWebToken", "JWTRegistry"})
 _UNVERIFIED: Final = frozenset({"get_unverified_claims", "decode_complete_unverified", "loads_unsafe", "load_payload"})
 _SWITCHES: Final = frozenset({"verify_signature", "verify_exp"})
+_LOGS: Final = re.compile(r"^(debug|info|warning|error|exception|critical)$")
 _TOKEN: Final = re.compile(r"token|jwt|bearer|credential|authorization|assertion", re.IGNORECASE)
 
 
@@ -30,7 +31,7 @@ def unverified_tokens(module: Module) -> Iterator[Finding]:
 def _fault(module: Module, call: ast.Call) -> str:
     name = module.name_of(call.func)
     last = called_name(call)
-    if "b64decode" in last and _is_payload(module, call):
+    if "b64decode" in last and _is_payload(module, call) and not _is_about_time(module, call):
         return "the claims of a token are read by hand"
     if name.split(".")[0] not in _ROOTS or not module.imports(*_ROOTS):
         return ""
@@ -94,6 +95,12 @@ def _is_payload(module: Module, call: ast.Call) -> bool:
     return any(_is_middle(module, each) for given in call.args for each in ast.walk(given))
 
 
+def _is_about_time(module: Module, call: ast.Call) -> bool:
+    """Tell whether a function only looks when its own token ends."""
+    function = module.function_around(call)
+    return function is not None and bool(re.search(r"exp(ir|$|_)|ttl|lifetime", function.name))
+
+
 def _is_middle(module: Module, node: ast.AST, hops: int = 0) -> bool:
     if isinstance(node, ast.Subscript) and is_constant_index(node.slice, 1):
         inner = node.value
@@ -128,6 +135,8 @@ def _is_split(value: ast.expr) -> bool:
 def _is_verified_too(module: Module, call: ast.Call) -> bool:
     """Tell whether the same function verifies a token as well: which issuer, which key, is read first."""
     function = module.function_around(call)
+    if any(isinstance(each, ast.Call) and _LOGS.match(called_name(each)) for each in module.above(call)):
+        return True  # it is told, and not believed
     return function is not None and any(
         each is not call and _verifies(module, each, function)
         for each in ast.walk(function)

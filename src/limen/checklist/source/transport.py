@@ -41,7 +41,7 @@ _CLEAR: Final = {
     "tlsAllowInvalidHostnames": True,
     "tlsInsecure": True,
 }
-_REQUIRED: Final = frozenset({"cert_reqs", "ssl_cert_reqs", "validate", "tls_require_cert"})
+_REQUIRED: Final = frozenset({"cert_reqs", "ssl_cert_reqs", "tls_require_cert"})
 _LOCAL: Final = re.compile(r"^(http://|https?://(localhost|127\.0\.0\.1|\[::1\])([:/]|$))")
 _OPTION: Final = re.compile(r"verif|insecure|ssl|tls|cert|self_signed|unsafe", re.IGNORECASE)
 
@@ -73,7 +73,7 @@ def _of_call(module: Module, call: ast.Call) -> str:
     for option, value in _options(module, call):
         if option in _CLEAR and _is(module, value, _CLEAR[option]):
             return f"{option}={_CLEAR[option]}"
-        if option in _REQUIRED and _is_none_required(module, value):
+        if (option in _REQUIRED or name.startswith("ldap3.")) and _is_none_required(module, value):
             return f"{option} asks for no certificate"
         is_own_ssl = option == "ssl" and (
             "aiohttp" in name or (called_name(call) in _HTTP and module.imports("aiohttp"))
@@ -126,7 +126,7 @@ def _is(module: Module, value: ast.expr, wanted: bool) -> bool:
 def _is_none_required(module: Module, value: ast.expr) -> bool:
     if module.name_of(value) == "ssl.CERT_NONE":
         return True
-    return (text_of(value) or "").lower() in {"none", "cert_none", "never"}
+    return is_constant(value, None) or (text_of(value) or "").lower() in {"none", "cert_none", "never"}
 
 
 def _is_local(call: ast.Call) -> bool:

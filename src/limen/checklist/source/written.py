@@ -22,8 +22,9 @@ def secrets_in_code(module: Module) -> Iterator[Finding]:
     told: set[int] = set()
     for node, name, value in _named(module):
         text = _text(value)
-        if text is not None and is_written_secret(name, text) and not _is_example(module, node):
-            told.add(getattr(node, "lineno", 0))
+        line = getattr(node, "lineno", 0)
+        if text is not None and line not in told and is_written_secret(name, text) and not _is_example(module, node):
+            told.add(line)
             yield found_at(rules.SECRET_IN_CODE, module, node, f"{name} is written down", name)
     for constant in module.all(ast.Constant):
         text = _text(constant) or ""
@@ -44,16 +45,11 @@ def _named(module: Module) -> Iterator[tuple[ast.AST, str, ast.expr]]:
     """Yield every value that stands beside a name, with the name."""
     for assignment in module.all(ast.Assign):
         for target in assignment.targets:
-            yield assignment, last_name(target), assignment.value
+            yield assignment, last_name(target), _default(module, assignment.value)
     for annotated in module.all(ast.AnnAssign):
         if annotated.value is not None:
             yield annotated, last_name(annotated.target), annotated.value
-    for call in module.all(ast.Call):
-        yield from ((given.value, given.arg, given.value) for given in call.keywords if given.arg)
-        if _ENVIRONMENT.search(module.name_of(call.func)) and call.args:
-            default = call.args[1] if len(call.args) > 1 else keyword(call, "default")
-            if default is not None:
-                yield call, _text(call.args[0]) or "", default
+    yield from _handed(module)
     for table in module.all(ast.Dict):
         yield from ((value, _text(key) or "", value) for key, value in zip(table.keys, table.values, strict=True))
     for function in module.functions:
@@ -63,19 +59,54 @@ def _named(module: Module) -> Iterator[tuple[ast.AST, str, ast.expr]]:
             yield compared, last_name(compared.left), compared.comparators[0]
 
 
+def _handed(module: Module) -> Iterator[tuple[ast.AST, str, ast.expr]]:
+    """Yield what calls are handed: by a name, as a default of the environment, or as a key."""
+    for call in module.all(ast.Call):
+        yield from ((given.value, given.arg, given.value) for given in call.keywords if given.arg)
+        if _ENVIRONMENT.search(module.name_of(call.func)) and call.args:
+            default = call.args[1] if len(call.args) > 1 else keyword(call, "default")
+            if default is not None:
+                yield call, _text(call.args[0]) or "", default
+        yield from _keys(module, call)
+    for either in module.all(ast.BoolOp):
+        first = either.values[0]
+        if isinstance(first, ast.Call) and first.args and _ENVIRONMENT.search(module.name_of(first.func)):
+            yield either, _text(first.args[0]) or "", either.values[-1]
+
+
+def _default(module: Module, value: ast.expr) -> ast.expr:
+    """Return what a variable of the environment is where it is not set; anything else as it is."""
+    is_environment = isinstance(value, ast.Call) and bool(_ENVIRONMENT.search(module.name_of(value.func)))
+    return value.args[1] if is_environment and isinstance(value, ast.Call) and len(value.args) > 1 else value
+
+
+def _keys(module: Module, call: ast.Call) -> Iterator[tuple[ast.AST, str, ast.expr]]:
+    """Yield the key that a token is signed with, or something encrypted: it needs no name."""
+    name = module.name_of(call.func)
+    if re.match(r"(jwt|jose\.jwt)\.(en|de)code$", name) and len(call.args) > 1:
+        yield call.args[1], "secret_key", call.args[1]
+    elif name == "cryptography.fernet.Fernet" and call.args:
+        yield call.args[0], "encryption_key", call.args[0]
+
+
 def _text(value: ast.expr | None) -> str | None:
     """Return the text that a value is made of: of a default, of ``SecretStr("…")``, of ``… or "…"``."""
+    text: str | None = None
     if isinstance(value, ast.Constant):
-        if isinstance(value.value, bytes):
-            return value.value.decode("latin-1")
-        return value.value if isinstance(value.value, str) else None
-    if isinstance(value, ast.BoolOp) and isinstance(value.op, ast.Or):
-        return _text(value.values[-1])
-    if isinstance(value, ast.Call) and called_name(value) in _WRAPS:
-        if isinstance(value.func, ast.Attribute) and not value.args:
-            return _text(value.func.value)
-        return _text(keyword(value, "default") or (value.args[0] if value.args else None))
-    return None
+        content = value.value
+        text = (
+            content.decode("latin-1") if isinstance(content, bytes) else content if isinstance(content, str) else None
+        )
+    elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
+        left, right = _text(value.left), _text(value.right)
+        text = None if left is None or right is None else left + right
+    elif isinstance(value, ast.BoolOp) and isinstance(value.op, ast.Or):
+        text = _text(value.values[-1])
+    elif isinstance(value, ast.Call) and called_name(value) in _WRAPS:
+        is_method = isinstance(value.func, ast.Attribute) and not value.args
+        inner = getattr(value.func, "value", None) if is_method else next(iter(value.args), None)
+        text = _text(keyword(value, "default") or inner)
+    return text
 
 
 def _is_example(module: Module, node: ast.AST) -> bool:
