@@ -10,6 +10,7 @@ from rich.console import Console
 
 from benchmarks import (
     certificates,
+    checking,
     cookies,
     guarded,
     headers,
@@ -58,6 +59,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "valkey-refreshes": valkey.refreshed,
     "trail": trail.trail,
     "import": imports.imports,
+    "check": checking.checks,
     "throttle": throttle.throttle,
     "live": live.live,
     "workers": workers.workers,
