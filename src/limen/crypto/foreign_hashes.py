@@ -215,7 +215,6 @@ class _Bcrypt(ForeignHash):
 
     def matches(self, password: bytes) -> bool:
         if self.hexadecimal:
-            # limen: accept LC102 until 2036-01-01 because Django hashes the password first, and bcrypt follows
             password = hashlib.sha256(password).hexdigest().encode()
         elif self.keyed:
             password = base64.b64encode(hmac.digest(self.keyed, password, "sha256"))
