@@ -91,17 +91,7 @@ class ResourceServer(DecidingGate):
         # Of tokens that are bound to a client certificate: whoever ends TLS elsewhere refuses them.
         thumbprint_of = thumbprints(tls_certificate, clock)
         self.bearer = BearerStrategy(
-            TokenVerifier(
-                KeySet.empty(),
-                issuer=issuer,
-                audience=audience,
-                typ=ACCESS_TYP,
-                claims=AccessClaims,
-                max_lifetime=LONGEST_TOKEN,
-                leeway=CLOCK_LEEWAY,
-                ahead=CLOCK_LEEWAY,
-                clock=clock,
-            ),
+            _verifier(issuer, audience, clock),
             ClaimsCache[Authenticated](),
             self.ended,
             permissions_of=self.catalogue.permissions_of,
@@ -215,3 +205,18 @@ class ResourceServer(DecidingGate):
             with suppress(asyncio.CancelledError, RuntimeError):
                 await task
         await self.outbound.aclose()
+
+
+def _verifier(issuer: str, audience: str, clock: Clock) -> TokenVerifier[AccessClaims]:
+    """Return what verifies the issuer's access tokens, once its keys are known."""
+    return TokenVerifier(
+        KeySet.empty(),
+        issuer=issuer,
+        audience=audience,
+        typ=ACCESS_TYP,
+        claims=AccessClaims,
+        max_lifetime=LONGEST_TOKEN,
+        leeway=CLOCK_LEEWAY,
+        ahead=CLOCK_LEEWAY,
+        clock=clock,
+    )

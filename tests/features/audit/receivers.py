@@ -9,7 +9,7 @@ import struct
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 
 class Receiver:
@@ -32,6 +32,18 @@ class Receiver:
             self.checkpoints.append(told["checkpoint"])
         else:
             self.places.append(told["seal"]["place"])
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def listening(self, port: int = 0, trust: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
+        """Listen meanwhile."""
+        server = await asyncio.start_server(self.answer, "127.0.0.1", port, ssl=trust)
+        self.port = server.sockets[0].getsockname()[1]
+        async with server:
+            yield self
 
     @property
     def distinct(self) -> list[int]:
@@ -74,14 +86,6 @@ class Syslog(Receiver):
             return
         finally:
             writer.close()
-
-    @asynccontextmanager
-    async def listening(self, port: int = 0, trust: ssl.SSLContext | None = None) -> AsyncIterator["Syslog"]:
-        """Listen meanwhile."""
-        server = await asyncio.start_server(self.answer, "127.0.0.1", port, ssl=trust)
-        self.port = server.sockets[0].getsockname()[1]
-        async with server:
-            yield self
 
 
 class Webhook(Receiver):
@@ -129,11 +133,3 @@ class Webhook(Receiver):
         for each in told["records"]:
             self.take(each)
         return 204
-
-    @asynccontextmanager
-    async def listening(self, port: int = 0) -> AsyncIterator["Webhook"]:
-        """Listen meanwhile."""
-        server = await asyncio.start_server(self.answer, "127.0.0.1", port)
-        self.port = server.sockets[0].getsockname()[1]
-        async with server:
-            yield self

@@ -297,7 +297,11 @@ def sso_routes(sso: Sso, cookies: Cookies, throttling: Throttling, *, prefix: st
     """Make the endpoints under ``prefix``."""
     routes = SsoRoutes(sso, cookies, throttling, prefix=prefix)
     at = f"{prefix}/sso"
+    # The first that matches is asked: a provider may have the name of a list.
+    return {**_logins(routes, at), **_logouts(routes, at), **_identities(routes, at)}
 
+
+def _logins(routes: SsoRoutes, at: str) -> Routes:
     @public
     @for_browsers
     @endpoint
@@ -318,6 +322,14 @@ def sso_routes(sso: Sso, cookies: Cookies, throttling: Throttling, *, prefix: st
         """Exchange a one-time code for tokens."""
         return await routes.exchange(request)
 
+    return {
+        f"{at}/exchange": {"POST": exchange},
+        f"{at}/{{provider}}/login": {"GET": login},
+        f"{at}/{{provider}}/callback": {"GET": callback},
+    }
+
+
+def _identities(routes: SsoRoutes, at: str) -> Routes:
     @interactive
     @live
     @endpoint
@@ -337,6 +349,14 @@ def sso_routes(sso: Sso, cookies: Cookies, throttling: Throttling, *, prefix: st
         """Unlink an identity of one's own account."""
         return await routes.unlink(request)
 
+    return {
+        f"{at}/identities": {"GET": identities},
+        f"{at}/{{provider}}/link": {"POST": link},
+        f"{at}/identities/{{id}}": {"DELETE": unlink},
+    }
+
+
+def _logouts(routes: SsoRoutes, at: str) -> Routes:
     @public
     @for_browsers
     @endpoint
@@ -366,14 +386,8 @@ def sso_routes(sso: Sso, cookies: Cookies, throttling: Throttling, *, prefix: st
         return await routes.heard_logout(request)
 
     return {
-        f"{at}/exchange": {"POST": exchange},
-        f"{at}/identities": {"GET": identities},
-        f"{at}/{{provider}}/login": {"GET": login},
-        f"{at}/{{provider}}/callback": {"GET": callback},
-        f"{at}/{{provider}}/link": {"POST": link},
         f"{at}/{{provider}}/logout": {"GET": ask_logout, "POST": logout},
         f"{at}/{{provider}}/backchannel-logout": {"POST": backchannel_logout},
-        f"{at}/identities/{{id}}": {"DELETE": unlink},
     }
 
 

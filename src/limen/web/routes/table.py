@@ -1,7 +1,6 @@
 """All of limen's own routes, and how a schema describes them."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from limen.crypto.keys import KeySet
 from limen.features.accounts.service import AccountService
@@ -113,6 +112,7 @@ _TOKENS = object_of(
     "refresh_token",
 )
 _REFRESH = object_of({"refresh_token": text()})
+_KEYS = object_of({"keys": array({"type": "object", "additionalProperties": {"type": "string"}})})
 _ME = object_of(
     {
         "sub": text(format="uuid"),
@@ -140,77 +140,12 @@ def paths_of_schema(
     recovery: bool = False,
 ) -> Paths:
     """Describe the routes as OpenAPI paths, so that they stand beside the application's own in its schema."""
-    registration = object_of(
-        {"username": text(minLength=1, maxLength=64), "password": _PASSWORD, "email": text(format="email")}, "email"
-    )
-    credentials = object_of(
-        {
-            "username": text(),
-            "password": _PASSWORD,
-            "new_password": {**_PASSWORD, "type": ["string", "null"]},
-            "refresh": text(enum=["body", "cookie"], default="body"),
-        },
-        "new_password",
-        "refresh",
-    )
-    passwords = object_of({"current_password": _PASSWORD, "new_password": _PASSWORD})
-    registered = object_of({"id": text(format="uuid"), "username": text()})
-    refused = text(enum=["refused"])
-    alive = object_of(
-        {"status": text(), "store": text(enum=["rolled_back"]), "policies": refused, "shadow_policies": refused},
-        "store",
-        "policies",
-        "shadow_policies",
-    )
-    operations: dict[str, tuple[str, dict[str, Any]]] = {
-        f"{prefix}/login": (
-            "post",
-            operation("Log in with a password", {200: _TOKENS}, 401, 403, *BODY_PROBLEMS, 429, 503, body=credentials),
-        ),
-        f"{prefix}/refresh": (
-            "post",
-            operation(
-                "Exchange a refresh token",
-                {200: _TOKENS},
-                401,
-                403,
-                *BODY_PROBLEMS,
-                429,
-                503,
-                body=_REFRESH,
-                body_required=False,
-            ),
-        ),
-        f"{prefix}/logout": (
-            "post",
-            operation(
-                "End one session", {204: None}, 401, 403, *BODY_PROBLEMS, 503, body=_REFRESH, body_required=False
-            ),
-        ),
-        f"{prefix}/logout-all": (
-            "post",
-            operation("End every session of mine", {204: None}, 401, 503, security=BEARER),
-        ),
-        f"{prefix}/me": ("get", operation("Who am I", {200: _ME}, 401, 503, security=BEARER)),
-        f"{prefix}/password": (
-            "post",
-            operation(
-                "Change my password", {204: None}, 401, *BODY_PROBLEMS, 429, 503, body=passwords, security=BEARER
-            ),
-        ),
-    }
-    keys = object_of({"keys": array({"type": "object", "additionalProperties": {"type": "string"}})})
-    operations[JWKS_PATH] = ("get", operation("The public keys", {200: keys}))
-    if registration_open:
-        summary = "Make an account"
-        answer = operation(summary, {201: registered}, 409, *BODY_PROBLEMS, 429, 503, body=registration)
-        operations[f"{prefix}/register"] = ("post", answer)
-    if health:
-        operations["/healthz"] = ("get", operation("The process is alive", {200: alive}))
-        operations["/readyz"] = ("get", operation("Requests can be served", {200: alive}, 503))
-    described = {path: {method: each} for path, (method, each) in operations.items()}
     return {
-        **described,
+        **_token_paths(prefix),
+        **_own_paths(prefix),
+        JWKS_PATH: {"get": operation("The public keys", {200: _KEYS})},
+        **(_registration_paths(prefix) if registration_open else {}),
+        **(_health_paths() if health else {}),
         **session_paths(prefix),
         **cookie_paths(prefix),
         **personal_data_paths(prefix),
@@ -222,4 +157,80 @@ def paths_of_schema(
         **(approval_paths() if approvals else {}),
         **(recovery_paths(prefix) if recovery else {}),
         **(administration_paths(api_keys=api_keys, recovery=recovery) if administration else {}),
+    }
+
+
+def _token_paths(prefix: str) -> Paths:
+    credentials = object_of(
+        {
+            "username": text(),
+            "password": _PASSWORD,
+            "new_password": {**_PASSWORD, "type": ["string", "null"]},
+            "refresh": text(enum=["body", "cookie"], default="body"),
+        },
+        "new_password",
+        "refresh",
+    )
+    return {
+        f"{prefix}/login": {
+            "post": operation(
+                "Log in with a password", {200: _TOKENS}, 401, 403, *BODY_PROBLEMS, 429, 503, body=credentials
+            )
+        },
+        f"{prefix}/refresh": {
+            "post": operation(
+                "Exchange a refresh token",
+                {200: _TOKENS},
+                401,
+                403,
+                *BODY_PROBLEMS,
+                429,
+                503,
+                body=_REFRESH,
+                body_required=False,
+            )
+        },
+        f"{prefix}/logout": {
+            "post": operation(
+                "End one session", {204: None}, 401, 403, *BODY_PROBLEMS, 503, body=_REFRESH, body_required=False
+            )
+        },
+    }
+
+
+def _own_paths(prefix: str) -> Paths:
+    passwords = object_of({"current_password": _PASSWORD, "new_password": _PASSWORD})
+    return {
+        f"{prefix}/logout-all": {
+            "post": operation("End every session of mine", {204: None}, 401, 503, security=BEARER)
+        },
+        f"{prefix}/me": {"get": operation("Who am I", {200: _ME}, 401, 503, security=BEARER)},
+        f"{prefix}/password": {
+            "post": operation(
+                "Change my password", {204: None}, 401, *BODY_PROBLEMS, 429, 503, body=passwords, security=BEARER
+            )
+        },
+    }
+
+
+def _registration_paths(prefix: str) -> Paths:
+    registration = object_of(
+        {"username": text(minLength=1, maxLength=64), "password": _PASSWORD, "email": text(format="email")}, "email"
+    )
+    registered = object_of({"id": text(format="uuid"), "username": text()})
+    made = operation("Make an account", {201: registered}, 409, *BODY_PROBLEMS, 429, 503, body=registration)
+    return {f"{prefix}/register": {"post": made}}
+
+
+def _health_paths() -> Paths:
+    refused = text(enum=["refused"])
+    alive = object_of(
+        {"status": text(), "store": text(enum=["rolled_back"]), "policies": refused, "shadow_policies": refused},
+        "store",
+        "policies",
+        "shadow_policies",
+    )
+    return {
+        "/healthz": {"get": operation("The process is alive", {200: alive})},
+        "/readyz": {"get": operation("Requests can be served", {200: alive}, 503)},
     }
