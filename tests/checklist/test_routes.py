@@ -278,7 +278,7 @@ c = APIKeyCookie(name='s')
 def who(s=Depends(c), db: Any = None):
     if not db.execute('x'):
         raise HTTPException(401)
-    if s:
+    if s != 'admin':
         raise HTTPException(403)
 @app.post('/a', dependencies=[Depends(who)])
 def a(b: Closed) -> Person: ...

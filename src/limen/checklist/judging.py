@@ -43,6 +43,7 @@ _MATTERS: Final = frozenset(
         *("wallet", "wallets", "balance", "balances", "iban", "payroll", "deposit", "deposits", "money"),
     }
 )
+_LOGS_IN: Final = re.compile(r"log_?in|sign_?in|token|session|authenticate", re.IGNORECASE)
 _WORDS: Final = re.compile(r"[a-z0-9.]+|[A-Z][a-z0-9]*")
 
 
@@ -63,6 +64,8 @@ def _named(route: Route) -> Route:
     is_own = bool(route.guards) and all(each.by == "handler" or each.is_optional for each in route.guards)
     if open_by_nature(route) and (route.standing in {"open", "unknown"} or (route.standing == "guarded" and is_own)):
         return replace(route, standing="public", why="has to be open, by its name")
+    if route.standing == "open" and route.methods == ("POST",) and _asks_for_password(route):
+        return replace(route, standing="public", why="asks for a password itself")
     if route.standing == "open" and is_webhook(route):
         return replace(route, standing="unknown", why="a webhook, and whether it asks for a signature cannot be told")
     return route
@@ -126,19 +129,26 @@ def _of_route(route: Route, application: Application) -> Iterator[Finding]:
 
 def _is_tried(route: Route) -> bool:
     """Tell whether strangers guess a secret here, or have mails sent."""
-    fields = {each.name for each in route.inputs} | {field.path for each in route.inputs for field in each.fields}
     last = _last_words(route)
     if last & {"reset", "recover", "recovery", "activate"} and not last & _ABOUT_ACCOUNTS:
         return bool(_words(route) & _ABOUT_ACCOUNTS)
-    is_login = "password" in fields and bool(fields & {"username", "email", "login", "name"})
-    return bool(last & _TRIED) or is_login
+    return bool(last & _TRIED) or _asks_for_password(route)
+
+
+def _asks_for_password(route: Route) -> bool:
+    """Tell whether a name and a password, and little else, are sent: that is a login, whatever it is called."""
+    fields = {each.name for each in route.inputs} | {field.path for each in route.inputs for field in each.fields}
+    is_named = _LOGS_IN.search(route.handler.name + route.path) is not None
+    return is_named and "password" in fields and bool(fields & {"username", "email", "login"})
 
 
 def _of_guarded(route: Route) -> Iterator[Finding]:
     changes = bool(set(route.methods) & _CHANGES) or not route.methods
     named = [each for each in route.parameters if _ID.search(each)]
     narrow = any(each.asks for each in route.guards) or any(each.about_object for each in route.guards)
-    if not narrow and route.handler.asks_principal is not True and route.handler.is_own_code:
+    firm = [each for each in route.guards if not each.takes_only and not each.is_optional]
+    is_own = bool(firm) and all(each.by == "handler" for each in firm)
+    if not narrow and not is_own and route.handler.asks_principal is not True and route.handler.is_own_code:
         if named:
             severity = Severity.HIGH if changes else Severity.MEDIUM
             what = f"{', '.join(named)} in its path, and only {_asked(route)} is asked"

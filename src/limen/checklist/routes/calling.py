@@ -191,14 +191,15 @@ class Calling(Evaluating):
             default = args[1] if len(args) > 1 else called.named.get("default")
             return MISSING if found is Sign.ABSENT and default and is_flag(default) else found
         if called.callee is getattr and len(args) > 1 and isinstance(args[1], str):
-            found = self.attribute(args[0], args[1])
-            return args[2] if found is MISSING and len(args) > 2 and not isinstance(args[0], Instance) else found
+            return self.attribute(args[0], args[1])
         is_copied = called.callee in {dict, list, set, tuple} if inspect.isclass(called.callee) else False
         return args[0] if is_copied and len(args) == 1 and isinstance(args[0], Carrier) else NotImplemented
 
     def _on_a_sign(self, called: Called, state: State) -> Any:
         """Take what is made of a credential: a part of its text is as good as the whole."""
         base, name = called.base, called.name.rpartition(".")[2]
+        if isinstance(base, Sign) and base is not Sign.WHO and sounds_like_a_check(name):
+            self.facts.doubtful.add(name)
         if isinstance(base, Sign) and name in _SAME_TEXT:
             return base if base is not Sign.WHO else Sign.DERIVED
         if base is Sign.ABSENT:
@@ -282,6 +283,9 @@ class Calling(Evaluating):
         """Run through a function that is handed to what calls it, such as a thread pool."""
         node, args = called.node, called.args
         for position, each in enumerate(args):
+            if isinstance(each, Nested):
+                inner = Called(node, called.name, None, each, args[position + 1 :], {}, handed=True)
+                return self._inline(inner, each, state)
             if isinstance(each, types.FunctionType | types.MethodType):
                 given = ast.copy_location(ast.Call(node.args[position], node.args[position + 1 :], []), node)
                 return self.call(given, state, handed=True)

@@ -71,6 +71,8 @@ def function_of(call: object) -> types.FunctionType | None:
             call = call.func
         elif isinstance(call, types.MethodType):
             call = call.__func__
+        elif not inspect.isclass(call) and isinstance(getattr(call, "__wrapped__", None), types.FunctionType):
+            call = call.__wrapped__  # type: ignore[attr-defined]
         elif inspect.isclass(call):
             call = inspect.getattr_static(call, "__init__", None)
         elif isinstance(call, staticmethod | classmethod):

@@ -27,7 +27,11 @@ from limen.checklist.routes.values import (
 )
 from limen.checklist.syntax import unparsed
 
-_ONLY_THE_SCHEME: Final = re.compile(r"\blen\(|scheme|startswith\(|['\"](bearer|basic|token) ?['\"]", re.IGNORECASE)
+_ONLY_THE_SCHEME: Final = re.compile(
+    r"\blen\(|enabled\b|\w*disabled\b|enable_|disable_|\bdebug|testing\b|scheme|startswith\("
+    r"|['\"](bearer|basic|token) ?['\"]",
+    re.IGNORECASE,
+)
 
 
 @dataclass(slots=True)
@@ -77,12 +81,18 @@ class Evaluating:
         """Tell whether who goes on past a condition was asked; `limen.checklist.routes.running` does."""
         raise NotImplementedError
 
-    def eval(self, node: ast.expr, state: State, *, handed: bool = False) -> Any:  # noqa: PLR0911 - a line for each kind
+    def eval(self, node: ast.expr, state: State, *, handed: bool = False) -> Any:
         """Return what an expression stands for, and run through the calls in it.
 
         Raises:
             Ended: it never has a value.
         """
+        value = self._value(node, state, handed=handed)
+        if value is Sign.ABSENT or value is Sign.GIVEN:
+            self.facts.sees_credential = True
+        return value
+
+    def _value(self, node: ast.expr, state: State, *, handed: bool) -> Any:  # noqa: PLR0911 - a line for each kind
         match node:
             case ast.Constant():
                 return node.value

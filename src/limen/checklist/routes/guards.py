@@ -5,7 +5,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec.structs import replace
 from starlette.exceptions import HTTPException
@@ -22,6 +22,10 @@ from limen.checklist.routes.values import Instance, Sign
 from limen.checklist.routes.verdicts import Verdict, key_of, verdict_of
 from limen.guard.layers import layers
 
+_SAY_NOTHING: Final = frozenset(
+    {"_", "inner", "wrapper", "wrapped", "dependency", "decorator", "dispatch", "check", "checker", "<lambda>", "call"}
+    | {"current_user_dependency", "current_user_token_dependency", "async_wrapper", "sync_wrapper"}
+)
 Credential = Literal["", "bearer", "cookie", "api_key", "basic"]
 
 
@@ -278,10 +282,11 @@ def _of_entered(call: Any, name: str, kind: str) -> Found:
         asks = ("code",) if verdict.asks_right else ()
         return Found(Guard("middleware", name, asks, is_fresh=verdict.is_fresh))
     taken = Guard("middleware", name, takes_only=True) if verdict.takes_only else None
-    doubtful = frozenset() if verdict.is_optional or taken is not None else verdict.doubtful
-    return Found(
-        taken, frozenset(_about_middleware(name, each) for each in doubtful), name if verdict.throttles else ""
-    )
+    # What never looks at a credential refuses for other reasons: a kind of content, a path with dots.
+    is_none = verdict.is_optional or taken is not None or not verdict.sees_credential
+    doubtful = frozenset() if is_none else verdict.doubtful
+    told = frozenset(_about_middleware(name, each) for each in doubtful)
+    return Found(taken, told, name if verdict.throttles else "")
 
 
 def _about_middleware(name: str, why: str) -> str:
@@ -302,8 +307,10 @@ def name_of(call: object) -> str:
     """Return how a dependency is called where it was written."""
     if isinstance(call, types.MethodType):
         return f"{type(call.__self__).__name__}.{call.__func__.__name__}"
-    name = getattr(call, "__qualname__", None) or type(call).__qualname__
-    return str(name).split(".<locals>")[0]
+    name = str(getattr(call, "__qualname__", None) or type(call).__qualname__)
+    # Of what was made inside a function, the innermost name that says something.
+    parts = [each for each in name.split(".<locals>.") if each.rpartition(".")[2] not in _SAY_NOTHING]
+    return parts[-1] if parts else name.partition(".<locals>")[0]
 
 
 def _of_scheme(call: object, name: str) -> Guard | None:

@@ -35,6 +35,9 @@ def handed_to(dependant: Any, value_of: ValueOf, *, shown: bool) -> dict[str, An
                 found[field.name] = Sign.GIVEN if shown or is_asked else Sign.ABSENT
             elif isinstance(info.default, str):
                 found[field.name] = Sign.GIVEN if shown else info.default
+    for field in dependant.query_params:
+        if isinstance(field.field_info.default, bool):
+            found[field.name] = Sign.PLACE  # whoever asks says so
     for name, kind in (
         (dependant.request_param_name, "Request"),
         (dependant.websocket_param_name, "WebSocket"),

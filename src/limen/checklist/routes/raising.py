@@ -29,7 +29,7 @@ _CHECKING_NAME: Final = re.compile(
 )
 _MAKES_NAME: Final = re.compile(
     r"^_*(create|build|make|set|get_\w+_by|list|count|render|register|update|delete|add)_|_(url|uri|response|config|enabled"
-    r"|headers?|redirect|link|page|form|template|settings)$",
+    r"|names?|headers?|redirect|link|page|form|template|settings)$",
     re.IGNORECASE,
 )
 _STATUS_NAME: Final = re.compile(r"HTTP_(\d{3})|\b(UNAUTHORIZED)\b|\b(FORBIDDEN)\b", re.IGNORECASE)

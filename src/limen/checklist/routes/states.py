@@ -78,6 +78,7 @@ class Facts:
         reads_token: a JWT is decoded.
         is_cut: something was too deep to be followed.
         asks_right: it asks what somebody may do, and not only who they are.
+        sees_credential: something was looked at by which one could tell who is calling.
     """
 
     statuses: set[int] = field(default_factory=set)
@@ -87,6 +88,7 @@ class Facts:
     reads_token: bool = False
     is_cut: bool = False
     asks_right: bool = False
+    sees_credential: bool = False
 
     def add(self, other: "Facts") -> None:
         """Take over what was seen in a function that is called."""
@@ -97,6 +99,7 @@ class Facts:
         self.reads_token |= other.reads_token
         self.is_cut |= other.is_cut
         self.asks_right |= other.asks_right
+        self.sees_credential |= other.sees_credential
 
 
 @dataclass(slots=True)

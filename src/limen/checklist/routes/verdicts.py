@@ -40,6 +40,7 @@ class Verdict:
         is_fresh: it asks a store; None where the code does not show it.
         returned: what it returns to whoever calls it, for a request that shows nothing.
         asks_right: it asks what somebody may do, and not only who they are.
+        sees_credential: it looks at something by which it could tell who is calling.
     """
 
     is_firm: bool = False
@@ -50,6 +51,7 @@ class Verdict:
     is_fresh: bool | None = None
     returned: Any = MISSING
     asks_right: bool = False
+    sees_credential: bool = False
 
     @property
     def throttles(self) -> bool:
@@ -252,7 +254,7 @@ def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
     facts.add(something.facts)
     refuses = bool(facts.statuses & _REFUSALS or facts.named)
     # Whoever shows nothing is turned away, with whatever status.
-    turned_away = not let_in and any(each.kind == "refused" for each in nothing.ends)
+    turned_away = not let_in and any(each.kind == "refused" and each.state.asked for each in nothing.ends)
     is_firm = not let_in and not passed and (refuses or (turned_away and role != "handler"))
     doubtful = set(facts.doubtful)
     is_optional = takes_only = False
@@ -276,6 +278,7 @@ def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
         fresh,
         nothing.value,
         facts.asks_right,
+        facts.sees_credential,
     )
 
 
