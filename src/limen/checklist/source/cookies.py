@@ -89,7 +89,7 @@ def _is_deleted(call: ast.Call) -> bool:
     """Tell whether a cookie is taken away, or only says yes or no: it gets no value, or no time."""
     value = call.args[1] if len(call.args) > 1 else keyword(call, "value")
     ages = [keyword(call, "max_age"), keyword(call, "expires"), *call.args[2:4]]
-    return text_of(value) in {"", "true", "false", "1", "0"} or any(
+    return text_of(value) in {"", "true", "false"} or any(
         isinstance(each, ast.Constant) and each.value == 0 for each in ages
     )
 
