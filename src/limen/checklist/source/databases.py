@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from limen.checklist import catalogue as rules
-from limen.checklist.findings import Finding
+from limen.checklist.findings import Finding, Severity
 from limen.checklist.source.fixed import NAMES, is_fixed, is_handed
 from limen.checklist.source.found import found_at
 from limen.checklist.source.module import Module, called_name, keyword, last_name
@@ -75,11 +75,15 @@ def sql_from_text(module: Module) -> Iterator[Finding]:
         statement = read_statement(module, expression)
         if not _is_sql(module, call, statement):
             continue
-        values = [each for each in open_values(module, statement) if each not in told]
-        if values:
-            told.update(values)
-            what = f"the statement that {called_name(call)}() runs has {_written(values[0])} in its text"
-            yield found_at(rules.SQL_TEXT, module, call, what)
+        values = {each: is_name for each, is_name in open_values(module, statement) if each not in told}
+        if not values:
+            continue
+        told.update(values)
+        first = min(values, key=lambda each: values[each])
+        what = f"the statement that {called_name(call)}() runs has {_written(first)} in its text"
+        if values[first]:
+            what += " as a name, which is no parameter: quote it as the dialect does"
+        yield found_at(rules.SQL_TEXT, module, call, what, severity=Severity.LOW if values[first] else None)
 
 
 def _is_sql(module: Module, call: ast.Call, statement: Statement) -> bool:
@@ -95,22 +99,23 @@ def _is_sql(module: Module, call: ast.Call, statement: Statement) -> bool:
     return bool(_SQL.search(text) or (name not in _VAGUE and re.match(r"\s*select\s+x", text, re.IGNORECASE)))
 
 
-def open_values(module: Module, statement: Statement) -> Iterator[ast.expr]:
-    """Yield what is put into a statement, and is not fixed by the source text.
+def open_values(module: Module, statement: Statement) -> Iterator[tuple[ast.expr, bool]]:
+    """Yield what is put into a statement and is not fixed by the source text, and whether it is only a name there.
 
     A value behind an operator counts wherever it comes from. A name or a clause counts only where the function was
     handed it: what other functions of the application make of their own tables is no value of a caller.
     """
+    is_definition = bool(_DEFINES.match(statement.text))
     for index, each in enumerate(statement.values):
         before = statement.before(index)
         if is_fixed(module, each, before):
             continue
-        # Names of tables are no parameters; a helper is handed them by code, a handler by whoever calls.
+        # Names of tables are handed to helpers by code, and to handlers by whoever calls.
         is_named = bool(_NAMED.search(last_name(each))) and not before.endswith(("'", "%"))
-        is_name = is_named or bool(_DEFINES.match(statement.text)) or bool(NAMES.search(before))
+        is_name = is_named or is_definition or bool(NAMES.search(before))
         is_value = bool(_VALUE.search(before)) and not is_name and not _COUNTS.search(last_name(each))
-        if is_value or is_handed(module, each, by_route=is_name):
-            yield each
+        if is_value or is_handed(module, each, by_route=is_definition):
+            yield each, is_name and not is_handed(module, each, by_route=True)
 
 
 def _written(value: ast.expr) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
@@ -35,10 +36,13 @@ class Module:
         self._names: dict[ast.AST, str] = {}
         self._parents: dict[ast.AST, ast.AST] = {}
         self._by_kind: dict[type[ast.AST], list[ast.AST]] = {}
-        for parent in ast.walk(self.tree):
+        waiting: deque[ast.AST] = deque([self.tree])
+        while waiting:  # ast.walk, which would look for the children of each node twice
+            parent = waiting.popleft()
             self._by_kind.setdefault(type(parent), []).append(parent)
             for child in ast.iter_child_nodes(parent):
                 self._parents[child] = parent
+                waiting.append(child)
         self._methods: dict[tuple[FunctionNode | None, str], list[ast.Call]] | None = None
         self._tests: dict[FunctionNode | None, list[ast.expr]] | None = None
         self._scopes = Scopes(self._by_kind, self._parents)

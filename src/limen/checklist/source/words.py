@@ -1,6 +1,7 @@
 """What names and written values say: which of them are secrets, passwords, checks."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _SECRET: Final = re.compile(
@@ -49,34 +50,40 @@ _MADE_SECRET: Final = re.compile(
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+@lru_cache(maxsize=8192)
 def plain(name: str) -> str:
     """Return a name in one spelling: ``X-Api-Key``, ``xApiKey`` and ``x_api_key`` are the same."""
     return _CAMEL.sub("_", name).replace("-", "_").lower()
 
 
+@lru_cache(maxsize=8192)
 def is_secret(name: str) -> bool:
     """Tell whether a name says that it is a secret."""
     spelled = plain(name)
     return bool(_SECRET.search(spelled)) and not _NO_SECRET.search(spelled)
 
 
+@lru_cache(maxsize=8192)
 def signs(name: str) -> bool:
     """Tell whether a name says that this service signs or encrypts with it: any text works, even an example."""
     spelled = plain(name)
     return bool(_SIGNS.search(spelled)) and not _NO_SECRET.search(spelled)
 
 
+@lru_cache(maxsize=8192)
 def is_password(name: str) -> bool:
     """Tell whether a name says that it is a password as somebody typed it."""
     spelled = plain(name)
     return bool(_PASSWORD.search(spelled)) and not _NO_SECRET.search(spelled)
 
 
+@lru_cache(maxsize=8192)
 def is_check(name: str) -> bool:
     """Tell whether a function's name says that it refuses somebody."""
     return bool(_CHECK.search(plain(name)))
 
 
+@lru_cache(maxsize=8192)
 def makes_secret(name: str) -> bool:
     """Tell whether a name says that what is made here is to be guessed by nobody."""
     spelled = plain(name)
