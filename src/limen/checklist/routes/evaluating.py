@@ -260,9 +260,11 @@ class Evaluating:
                     asked = self.truth(each, inner)
                 except Ended as ended:
                     self.exits.append(ended.left)
-                    state.checked |= self.refuses(ended.left, whole)
+                    state.checked |= ends and self.refuses(ended.left, whole)
                     continue
                 state.env = inner.env
+                # Who goes on past ``this or that`` has this, or was asked there.
+                state.checked |= ends and inner.checked and whole.is_about_caller
             else:
                 asked = self.truth(each, state)
             whole.is_about_caller |= asked.is_about_caller

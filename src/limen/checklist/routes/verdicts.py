@@ -67,14 +67,22 @@ class Reading:
         shown: it shows a credential that nobody has verified.
         wrapped: the function that a wrapper stands around.
         is_middleware: what is read stands around an application.
+        was_asked: something depended on whether it shows one. Where nothing did, the other question has this answer.
     """
 
     deepest = DEEPEST
 
     def __init__(self, kind: str, *, shown: bool, wrapped: object = None, is_middleware: bool = False) -> None:
-        self.kind, self.shown, self.wrapped, self.is_middleware = kind, shown, wrapped, is_middleware
+        self.kind, self._shown, self.wrapped, self.is_middleware = kind, shown, wrapped, is_middleware
+        self.was_asked = False
         self._open: set[types.CodeType] = set()
         self._count = 0
+
+    @property
+    def shown(self) -> bool:
+        """Whether it shows a credential that nobody has verified."""
+        self.was_asked = True
+        return self._shown
 
     def first(self, function: types.FunctionType, owner: object, role: Role, env: dict[str, Any]) -> Summary:
         """Return what the function ends in that a framework calls."""
@@ -87,12 +95,16 @@ class Reading:
         env = self._env(function, owner, args, named)
         if depth > DEEPEST or function.__code__ in self._open or self._count > _MOST_FUNCTIONS:
             return _cut()
-        about = (self.kind, self.shown, id(self.wrapped), self.is_middleware)
+        about = (self.kind, self._shown, id(self.wrapped), self.is_middleware)
         key = (id(function), key_of(owner), about, tuple((name, key_of(value)) for name, value in env.items()))
         known = _known.get(key)
         if known is None or (known.summary.facts.is_cut and known.depth > depth):
+            before, self.was_asked = self.was_asked, False
+            summary = self._run(function, owner, "inner", env, depth)
             # What is known is kept alive with it: a freed object's id may be another's.
-            known = _known[key] = _Known(self._run(function, owner, "inner", env, depth), depth, (function, owner, env))
+            known = _known[key] = _Known(summary, depth, self.was_asked, (function, owner, env))
+            self.was_asked = before
+        self.was_asked = self.was_asked or known.was_asked
         return known.summary
 
     def nested(self, outer: Run, nested: Nested, args: list[Any], named: dict[Any, Any], state: State) -> Summary:
@@ -163,6 +175,7 @@ class Reading:
 class _Known:
     summary: Summary
     depth: int
+    was_asked: bool
     kept: object
 
 
@@ -227,11 +240,18 @@ def verdict_of(
     if function is None or (node_of(function) or lambda_of(function)) is None:
         return Verdict()
     owner = owner_of(call)
-    summaries = []
+    summaries: list[Summary] = []
+    before: list[tuple[str, Any]] | None = None
     for shown in (False, True):
+        handed = parameters(shown)
+        told = [(name, key_of(value)) for name, value in handed.items()]
+        if told == before:
+            summaries.append(summaries[0])
+            break
         reading = Reading(kind, shown=shown, wrapped=wrapped, is_middleware=is_middleware)
-        summary = reading.first(function, owner, role, parameters(shown))
+        summary = reading.first(function, owner, role, handed)
         summaries.append(reading.made(function, summary) if is_route_class else summary)
+        before = None if reading.was_asked else told
     return _verdict(summaries[0], summaries[1], role)
 
 
