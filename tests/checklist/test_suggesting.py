@@ -1,5 +1,6 @@
 """Which application is meant, and what is said where it cannot be looked at."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from limen.checklist.catalogue import RULES
 from limen.checklist.choosing import UnknownRule, chosen, rule_of
 from limen.checklist.facts import Broken
-from limen.checklist.suggesting import advice, applications_in, applications_of, spelled
+from limen.checklist.suggesting import NoModule, advice, applications_in, applications_of, spelled
 
 MAKES = "from fastapi import FastAPI\napp = FastAPI()\n"
 FACTORY = "from fastapi import FastAPI\ndef create_app():\n    app = FastAPI()\n    return app\n"
@@ -39,6 +40,30 @@ def write(folder: Path, **files: str) -> Path:
 def test_a_path_or_a_module_is_as_good_as_a_name(tmp_path: Path, written: str, meant: str) -> None:
     """What shells complete names an application as well; the only one of a file needs no name."""
     assert spelled(written, write(tmp_path, app__main=MAKES, app__made=FACTORY)) == meant
+
+
+def test_a_path_from_the_root_is_understood(tmp_path: Path) -> None:
+    """A path that lies below the folder is as good as one from there."""
+    write(tmp_path, app__made=FACTORY)
+    assert spelled(f"{tmp_path}/app/made.py", tmp_path) == "app.made:create_app"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("../shop/main.py:app", "cd ../shop && limen check main.py"),
+        ("/srv/shop/main.py", "cd /srv/shop && limen check main.py"),
+        (":app", "Write MODULE:NAME"),
+        ("app main:app", "Write MODULE:NAME"),
+        ("app..main:app", "Write MODULE:NAME"),
+        ("--app:app", "Write MODULE:NAME"),
+    ],
+    ids=["a folder above", "a folder elsewhere", "no module", "a blank", "a dot more", "an option"],
+)
+def test_what_names_no_module_is_told_so(tmp_path: Path, written: str, said: str) -> None:
+    """Nothing is imported by a name that cannot be one."""
+    with pytest.raises(NoModule, match=re.escape(said)):
+        spelled(written, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -39,23 +39,41 @@ _ADVICE: Final = (
 _MISSING: Final = re.compile(r"No module named '([^']+)'")
 
 
+class NoModule(ValueError):
+    """What was written names no module; the text says what to do."""
+
+
 def spelled(target: str, folder: Path) -> str:
     """Return ``MODULE:NAME`` for what somebody wrote: a path of a file is as good, and so is a module alone.
 
     Args:
         target: ``app/main.py:application`` is ``app.main:application``; without a name, the file's only application.
         folder: where the command was called.
+
+    Raises:
+        NoModule: it names none that can be imported from there.
     """
     module, colon, name = target.partition(":")
     if module.endswith(".py") or "/" in module:
-        parts = [each for each in Path(module.removesuffix(".py")).parts if each != "."]
-        if parts and parts[-1] == "__init__":
-            parts.pop()
-        module = ".".join(parts)
+        module = _module_of(Path(module.removesuffix(".py")), folder)
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise NoModule("Write MODULE:NAME, such as app.main:app.")
     if colon:
         return f"{module}:{name}"
     names = [each for each, _ in _in_module(module, folder)]
     return f"{module}:{names[0] if len(names) == 1 else 'app'}"
+
+
+def _module_of(path: Path, folder: Path) -> str:
+    """Return the module that a file is below a folder."""
+    if path.is_absolute() and path.is_relative_to(folder):
+        path = path.relative_to(folder)
+    parts = [each for each in path.parts if each != "."]
+    if path.is_absolute() or ".." in parts:
+        raise NoModule(f"It is imported from its own folder: cd {path.parent} && limen check {path.name}.py")
+    if len(parts) > 1 and parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts)
 
 
 def applications_in(folder: Path) -> tuple[str, ...]:

@@ -108,10 +108,13 @@ def _named(target: str | None) -> str:
     Raises:
         UsageError: none was named, and here is none, or more than one.
     """
-    from limen.checklist.suggesting import applications_in, spelled
+    from limen.checklist.suggesting import NoModule, applications_in, spelled
 
     if target:
-        return spelled(target, Path.cwd())
+        try:
+            return spelled(target, Path.cwd())
+        except NoModule as error:
+            raise UsageError(f"{target!r} names no module of this folder.", str(error)) from None
     found = applications_in(Path.cwd())
     if len(found) == 1:
         note(f"checking {found[0]}, the only application in this folder")
