@@ -53,6 +53,7 @@ _SQL: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _DEFINES: Final = re.compile(_START + r"(create|alter|drop|truncate)\b", re.IGNORECASE)
+_SETS: Final = re.compile(_START + r"set\s+(local|session|global)\b", re.IGNORECASE)
 _COUNTS: Final = re.compile(
     r"(^|_)(id|ids|ms|seconds|secs|minutes|hours|days|count|timeout|size|bytes|timestamp|index)$"
 )
@@ -106,6 +107,7 @@ def open_values(module: Module, statement: Statement) -> Iterator[tuple[ast.expr
     handed it: what other functions of the application make of their own tables is no value of a caller.
     """
     is_definition = bool(_DEFINES.match(statement.text))
+    is_setting = bool(_SETS.match(statement.text))  # which takes no parameters at all
     for index, each in enumerate(statement.values):
         before = statement.before(index)
         if is_fixed(module, each, before):
@@ -113,7 +115,9 @@ def open_values(module: Module, statement: Statement) -> Iterator[tuple[ast.expr
         # Names of tables are handed to helpers by code, and to handlers by whoever calls.
         is_named = bool(_NAMED.search(last_name(each))) and not before.endswith(("'", "%"))
         is_name = is_named or is_definition or bool(NAMES.search(before))
-        is_value = bool(_VALUE.search(before)) and not is_name and not _COUNTS.search(last_name(each))
+        is_value = (
+            bool(_VALUE.search(before)) and not is_name and not is_setting and not _COUNTS.search(last_name(each))
+        )
         if is_value or is_handed(module, each, by_route=is_definition):
             yield each, is_name and not is_handed(module, each, by_route=True)
 

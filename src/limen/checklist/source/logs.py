@@ -10,7 +10,7 @@ from limen.checklist.findings import Finding
 from limen.checklist.source.found import found_at
 from limen.checklist.source.module import Module, called_name, last_name
 from limen.checklist.source.scopes import arguments_of
-from limen.checklist.source.words import is_secret
+from limen.checklist.source.words import is_harmless, is_secret
 
 _LOGS: Final = frozenset(
     {"debug", "info", "warning", "warn", "error", "exception", "critical", "fatal", "log", "trace", "success", "msg"}
@@ -73,7 +73,8 @@ def _told(module: Module, given: ast.expr | ast.keyword) -> ast.expr | None:
         if given.arg in {"exc_info", "stack_info", "stacklevel", "file", "end", "sep"}:
             return None
         if given.arg and is_secret(given.arg) and isinstance(given.value, ast.Name | ast.Attribute):
-            return None if _is_masked(module, given.value) else given.value
+            is_none = is_harmless(last_name(given.value)) or _is_masked(module, given.value)
+            return None if is_none else given.value
         given = given.value
     return next((each for each in _shown(given) if _is_logged_secret(module, each)), None)
 

@@ -32,6 +32,11 @@ _TABLES: Final = ("sqlalchemy", "sqlmodel", "tortoise", "peewee", "mongoengine",
 _ELSEWHERE: Final = re.compile(
     r"pwned|breach|leaked|hibp|bcrypt|argon2|scrypt|pbkdf2|hashpw|PasswordHasher", re.IGNORECASE
 )
+# What is handed to a call, or to another system: its password is no account's.
+_NO_TABLE: Final = re.compile(
+    r"(Connection|Client|Request|Config|Settings|Credentials?|Auth|Engine|Options|Params|Schema|Create|Update|In|Form)$"
+    r"|Connection|Client"
+)
 _ROUNDS: Final = 100_000
 _INSERTS: Final = re.compile(r"\b(insert\s+into|update)\b.*\b(password|passwd|pwd)\b", re.IGNORECASE | re.DOTALL)
 
@@ -191,7 +196,7 @@ def _is_stored(module: Module, call: ast.Call) -> bool:
         return True
     made = called_name(call)
     table = module.class_named(made)
-    if table is None and not made[:1].isupper():
+    if table is None and (not made[:1].isupper() or _NO_TABLE.search(made)):
         return False
     if table is not None and not _is_table(table):
         return False

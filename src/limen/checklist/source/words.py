@@ -17,7 +17,7 @@ _NO_SECRET: Final = re.compile(
     r"|(^|_)(short|truncated|partial|reservation|slot|lease|lock|fencing|concurrency|idempotency|limit|sentinel|default"
     r"|placeholder|missing|empty|unset|redacted|masked|label|metadata|header|field|param|env|resource|cookie|column)_"
     r"(\w+_)?(token|password|secret|api_?key|credentials?|key)s?$|(^|_)(next|prev|previous|page|paging|continuation|cursor|sync|stop|eos|bos|pad|unk|sep|cls|mask|special|cancel"
-    r"|cancellation|start|end|num|max|min|n|first|last|current|total|lex|lexer|no|has|is|use|with|missing|invalid"
+    r"|cancellation|start|end|num|max|min|n|last|current|total|lex|lexer|no|has|is|use|with|missing|invalid"
     r"|need|needs|require|requires|supports|hide|show|forgot|new_line)_(\w+_)?(token|password|secret|api_?key"
     r"|credentials?)$|(hash|hashed|encrypted|masked|redacted|obfuscated)_?(\w+_)?(password|secret|token|key|pwd)$",
     re.IGNORECASE,
@@ -61,6 +61,12 @@ def is_secret(name: str) -> bool:
     """Tell whether a name says that it is a secret."""
     spelled = plain(name)
     return bool(_SECRET.search(spelled)) and not _NO_SECRET.search(spelled)
+
+
+@lru_cache(maxsize=8192)
+def is_harmless(name: str) -> bool:
+    """Tell whether a name says that it is no secret, though it has the word in it: a page's token, a short one."""
+    return bool(_NO_SECRET.search(plain(name)))
 
 
 @lru_cache(maxsize=8192)

@@ -11,6 +11,7 @@ from limen.checklist.source.found import found_at
 from limen.checklist.source.looks import has_dsn_password, is_known_secret, is_written_secret
 from limen.checklist.source.module import Module, called_name, keyword, last_name
 from limen.checklist.source.scopes import defaults_of
+from limen.checklist.source.words import is_secret
 
 _ENVIRONMENT: Final = re.compile(r"(^|\.)(getenv|environ\.(get|setdefault)|config|env|env\.str|get_env|getenv_str)$")
 _WRAPS: Final = frozenset({"SecretStr", "SecretBytes", "Secret", "str", "bytes", "Field", "encode", "strip", "dedent"})
@@ -56,7 +57,9 @@ def _named(module: Module) -> Iterator[tuple[ast.AST, str, ast.expr]]:
         yield from ((default, taken.arg, default) for taken, default in defaults_of(function))
     for compared in module.all(ast.Compare):
         if isinstance(compared.ops[0], ast.Eq) and len(compared.ops) == 1:
-            yield compared, last_name(compared.left), compared.comparators[0]
+            # A key that is compared with a word is asked whether it is still the default.
+            name = last_name(compared.left)
+            yield compared, "password" if is_secret(name) else "", compared.comparators[0]
 
 
 def _handed(module: Module) -> Iterator[tuple[ast.AST, str, ast.expr]]:
