@@ -162,7 +162,7 @@ def test_an_included_route_is_what_fastapi_makes_of_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(walking, "_candidates", lambda each: each.effective_candidates())
     assert ours == read_application(app, "app")
     assert len(ours.routes) > 20
-    assert {guard.name for each in ours.routes for guard in each.guards} >= {"may", "who"}
+    assert all(each.guards for each in ours.routes if each.kind == "http" and "{number}" in each.path)
 
 
 def test_the_application_of_the_benchmark_is_honest(
