@@ -224,7 +224,8 @@ def a(): ...
         "LC008",
         """
 @app.get('/a', dependencies=[Depends(current)])
-def a(): ...
+def a():
+    return find()
 """,
     ),
     "money by a token": (
@@ -439,6 +440,26 @@ class Row(Person):
 @app.get('/a', dependencies=[Depends(current)], response_model=Row,
     response_model_exclude={'password'})
 def a(): ...
+""",
+    "nothing is answered": """
+@app.get('/a', dependencies=[Depends(current)])
+def a() -> None: ...
+""",
+    "responses are made": """
+@app.get('/a', dependencies=[Depends(current)])
+def a(b: int):
+    if b:
+        return Response()
+    answer = Response()
+    return answer
+""",
+    "a model below a name for a secret": """
+class Shape(BaseModel):
+    label: str
+class Form(BaseModel):
+    password: Shape
+@app.get('/a', dependencies=[Depends(current)])
+def a() -> Form: ...
 """,
     "a response of its own": """
 @app.get('/a', dependencies=[Depends(current)])

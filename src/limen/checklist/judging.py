@@ -19,7 +19,7 @@ _SECRET_FIELD: Final = re.compile(
     re.IGNORECASE,
 )
 _HASH: Final = re.compile(r"hash|password|passwd|pwd|salt", re.IGNORECASE)
-_NO_SECRET_TYPE: Final = re.compile(r"SecretStr|SecretBytes|UUID|Url\b|UploadFile")
+_NO_SECRET_TYPE: Final = re.compile(r"SecretStr|SecretBytes|hidden by|UUID|Url\b|UploadFile")
 _TELLS_A_SECRET_ONCE: Final = frozenset(
     {
         *("login", "token", "tokens", "refresh", "register", "create", "keys", "key", "rotate"),
@@ -187,7 +187,12 @@ def _of_input(route: Route) -> Iterator[Finding]:
 
 def _of_output(route: Route) -> Iterator[Finding]:
     once = "POST" in route.methods and bool(_words(route) & _TELLS_A_SECRET_ONCE)
-    secret = [each for each in route.output.fields if _is_secret(each) and not (once and not _HASH.search(each.path))]
+    paths = {each.path.rpartition(".")[0] for each in route.output.fields}
+    secret = [
+        each
+        for each in route.output.fields
+        if _is_secret(each) and each.path not in paths and not (once and not _HASH.search(each.path))
+    ]
     if secret:
         place = route.output.place if route.output.place.line else route.handler.place
         what = f"{route.output.type} has {', '.join(each.path for each in secret[:3])}"

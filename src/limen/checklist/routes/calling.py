@@ -1,6 +1,7 @@
 """What a call ends in: code that can be followed is run through, libraries are known, the rest is unknown."""
 
 import ast
+import functools
 import inspect
 import re
 import types
@@ -132,6 +133,8 @@ class Calling(Evaluating):
     def _special(self, called: Called, state: State) -> Any:
         """Take a class, a response, a function inside this one, and what runs what it is given."""
         callee = called.callee
+        if callee is functools.partial and called.args:
+            return called.args[0]
         if inspect.isclass(callee):
             return self._made(called, callee, state)
         if isinstance(callee, Answer):
@@ -300,12 +303,16 @@ class Calling(Evaluating):
             if sounds_like_a_check(called.name) and (not is_known or function is not None):
                 self.facts.doubtful.add(called.name)
             return mixed(values)
-        if is_closed_book(function) or (inspect.iscoroutinefunction(function) and not called.handed):
+        if is_closed_book(function) or (inspect.iscoroutinefunction(function) and not self._is_awaited(called)):
             return mixed(values)
         owner = _owner_of(callee, called.base)
         summary = self.reading.summary(function, owner, called.args, called.named, self.depth + 1)
         found = self._apply(summary, state)
         return mixed(values) if found is MISSING else found
+
+    def _is_awaited(self, called: Called) -> bool:
+        """Tell whether what a call returns is awaited: there, or by code that asks whether it has to be."""
+        return called.handed or bool({"iscoroutine", "isawaitable"} & set(self.function.__code__.co_names))
 
     def _token(self, called: Called, state: State) -> Any:
         """Take a call of a library that verifies tokens: it raises where there is none."""

@@ -129,6 +129,29 @@ def hints_of(function: types.FunctionType) -> dict[str, Any]:
     return found
 
 
+@functools.lru_cache(maxsize=1024)
+def _swallows(function: types.FunctionType, name: str) -> bool:
+    node = node_of(function)
+    for each in body_of(node) if node is not None else ():
+        if name == "__exit__" and isinstance(each, ast.Return):
+            if ast.unparse(each.value or ast.Constant(None)) not in {"None", "False"}:
+                return True
+        elif name == "yield" and isinstance(each, ast.Try):
+            yields = any(isinstance(one, ast.Yield) for one in walk(each.body))
+            if yields and any(not isinstance(handler.body[-1], ast.Raise) for handler in each.handlers):
+                return True
+    return False
+
+
+def swallows(manager: object) -> bool:
+    """Tell whether a context manager of the application's own swallows exceptions: of a class, or of a generator."""
+    if inspect.isclass(manager):
+        found = [inspect.getattr_static(manager, name, None) for name in ("__exit__", "__aexit__")]
+        return any(isinstance(each, types.FunctionType) and _swallows(each, "__exit__") for each in found)
+    inner = inspect.unwrap(manager) if isinstance(manager, types.FunctionType) else None
+    return isinstance(inner, types.FunctionType) and inner is not manager and _swallows(inner, "yield")
+
+
 def place_of(call: object) -> tuple[str, int]:
     """Return file and line of what is called: the line of ``def`` or ``class``, not of a decorator."""
     if inspect.isclass(call):

@@ -269,7 +269,8 @@ class Evaluating:
                 asked = self.truth(each, state)
             whole.is_about_caller |= asked.is_about_caller
             whole.is_tainted |= asked.is_tainted
-            whole.is_weak |= asked.is_weak
+            # «Somebody, and not that one»: nobody at all is not refused.
+            whole.is_weak |= asked.is_weak or (not ends and asked.value is None and _asks_presence(each))
             if asked.value is ends:
                 return Test(ends, asked.why, whole.is_about_caller, whole.is_tainted)
             if asked.value is None:
@@ -322,6 +323,11 @@ class Evaluating:
         if is_flag(left) and isinstance(right, tuple | frozenset) and all(is_flag(each) for each in right):
             return left in right
         return None
+
+
+def _asks_presence(node: ast.expr) -> bool:
+    is_compared = isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.IsNot)
+    return is_compared or isinstance(node, ast.Name | ast.Attribute | ast.NamedExpr)
 
 
 def is_weak(text: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from starlette.exceptions import HTTPException
 
 from limen.checklist.routes.calling import Calling
-from limen.checklist.routes.code import MISSING
+from limen.checklist.routes.code import MISSING, swallows
 from limen.checklist.routes.evaluating import Test, is_weak
 from limen.checklist.routes.states import Ended, Exit, State, Summary, join
 from limen.checklist.routes.values import IDENTITY, Answer, Instance, Nested, Sign, is_tainted, joined
@@ -205,6 +205,8 @@ class Run(Calling):
             return False
         if left.status == 401 or not left.status:
             return asked.is_about_caller or left.status == 401
+        if self.role == "handler" and not asked.is_tainted:
+            return False  # what it says of an object, it says of no caller
         return asked.is_about_caller and (left.status in _REFUSED or (400 <= left.status < 500 and asked.is_tainted))
 
     def _loop(self, loop: ast.For | ast.AsyncFor | ast.While, state: State) -> State | None:
@@ -233,6 +235,8 @@ class Run(Calling):
         for item in statement.items:
             value = self.eval(item.context_expr, state, handed=True)
             call = item.context_expr
+            if swallows(self.known(call.func, state)) if isinstance(call, ast.Call) else False:
+                caught = [ast.Name("BaseException", ast.Load())]
             if isinstance(call, ast.Call) and unparsed(call.func).rsplit(".", 1)[-1] == "suppress":
                 caught = call.args
             if item.optional_vars is not None:

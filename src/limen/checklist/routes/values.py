@@ -56,7 +56,7 @@ ONWARD: Final = object()
 """What stands behind a middleware or a wrapper, as a parameter."""
 
 IDENTITY: Final = re.compile(
-    r"auth(?!or(?!iz|is))|token|cookie|session|(?<![a-z])users?(?!_?agent|_?input)|principal|api_?key|credential|role|permission"
+    r"auth(?!or(?!iz|is))|token|cookie|session(?!\.(?:get|exec|execute|query|scalars?|add|commit|refresh|delete|begin|flush)\b)|(?<![a-z])users?(?!_?agent|_?input)|principal|api_?key|credential|role|permission"
     r"|scope(?!\[)|jwt|secret|password|passwd|member|owner|login|logged|identity|account|claims|admin|signature|hmac"
     r"|digest|bearer|payload|access|grant|tenant|subject",
     re.IGNORECASE,

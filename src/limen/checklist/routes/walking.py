@@ -64,8 +64,18 @@ def _router_of(app: Any) -> Any:
 
 
 def _of_router(router: Any, prefix: str, around: tuple[Middleware, ...], depth: int) -> Iterator[SeenRoute]:
-    if depth > _DEEPEST:
-        return
+    if depth > _DEEPEST or any(each is router for each in _inside):
+        return  # an application that is mounted in itself answers nothing new
+    _inside.append(router)
+    yield from _of_routes(router, prefix, around, depth)
+    _inside.pop()
+
+
+_inside: list[Any] = []
+"""The routers that are being walked through, the outermost first."""
+
+
+def _of_routes(router: Any, prefix: str, around: tuple[Middleware, ...], depth: int) -> Iterator[SeenRoute]:
     around = (*around, *_between(getattr(router, "middleware_stack", None), getattr(router, "app", None)))
     for route in getattr(router, "routes", None) or ():
         yield from _of_route(route, prefix, around, depth)
