@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+from datetime import date
 from fcntl import ioctl
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from typing import Any
 import pytest
 
 from limen.checklist import baseline, checking
+from limen.checklist.accepting import Acceptance
 from limen.checklist.catalogue import BAD_ACCEPTANCE, OPEN_ROUTE, RULES
 from limen.checklist.checking import Report
 from limen.checklist.facts import Application, Place, Route
 from limen.checklist.findings import Finding
+from limen.checklist.output.as_markdown import report_as_markdown
 from limen.checklist.output.as_table import print_report
 from limen.checklist.output.words import page_of
 from limen.cli.exits import Unfinished
@@ -311,3 +314,30 @@ def test_names_of_an_application_do_not_steer_a_terminal(capsys: pytest.CaptureF
     assert "\x1b" not in (out := capsys.readouterr().out)
     assert "/\\x1b[2J" in out
     assert "a\\x07.py:1" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("prices are the same for everybody", "prices are the same for everybody"),
+        ("order_id in its path", "order_id in its path"),
+        ("@everyone look", "`@everyone look`"),
+        ("a `b` c", "`` a `b` c ``"),
+        ("``` and ` both", "```` ``` and ` both ````"),
+        ("<img src=x>", "`<img src=x>`"),
+        ("[a](javascript:1)", "`[a](javascript:1)`"),
+        ("see https://example.com", "`see https://example.com`"),
+        ("a | b", "`a \\| b`"),
+        ("a\n## b", "`a ## b`"),
+        ("\x1b[31m\u202e", "`\\x1b[31m\\u202e`"),
+        ("_all_", "`_all_`"),
+    ],
+)
+def test_markdown_reads_nothing_into_words_of_an_application(text: str, shown: str) -> None:
+    """A path, a name or a reason mentions nobody, links nowhere, ends no cell, and steers no terminal."""
+    acceptance = Acceptance(Place("main.py", 2), (OPEN_ROUTE.id,), date(2027, 3, 1), text)
+    route = "/" + text.replace("\n", "")
+    report = Report(Application("main:app"), (), ((finding(route), acceptance),))
+    (row,) = [line for line in report_as_markdown(report).splitlines() if line.startswith("| LC001")]
+    assert row.endswith(f" | 2027-03-01 | {shown} |")
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6

@@ -47,8 +47,8 @@ def check(
         with_source: ask the rules about source text, too.
 
     Returns:
-        the report; or why the application could not be looked at. One without any route is broken too: nothing would
-        have been checked.
+        the report; or why the application could not be looked at. One without a route of its own is broken too:
+        nothing would have been checked.
     """
     files: list[Read] = []
 
@@ -61,11 +61,14 @@ def check(
     application = look_at(target, timeout=timeout, meanwhile=read_meanwhile if with_source else None)
     if isinstance(application, Broken):
         return replace(application, place=_relative(application.place))
-    if not application.routes:
-        return Broken(f"{target} has no route: nothing was checked", said=application.said)
+    if all(each.kind == "pages" for each in application.routes):
+        what = "has no route of its own: nothing was checked, and routes that are made at start are not seen"
+        return Broken(f"{target} {what}", said=application.said)
     application = named_public(application)
     findings = _joined(judge(application), files)
-    named = {each.place.file for each in findings} | set(application.files)
+    own = set(application.files)
+    # A library that is installed does not accept what is found in it.
+    named = own | {each.place.file for each in findings if str(Path(each.place.file).resolve()) in own}
     acceptances = {file: acceptances_of(file) for file in sorted(named) if file}
     read = {each.file for each in files if not each.skipped}
     standing, accepted = sift(findings, acceptances, today or datetime.now(UTC).date(), read=read)

@@ -30,7 +30,10 @@ _ADVICE: Final = (
         "It connects to something while it is imported. Done in its lifespan, that keeps nobody from importing it.",
     ),
     ("longer than", "What takes so long is done at import. --timeout SECONDS gives it more."),
-    ("has no route", "Where a function adds the routes, name the function: limen check MODULE:create_app"),
+    (
+        "has no route",
+        "Where a function adds the routes, name it: limen check MODULE:create_app. What a lifespan adds is not seen.",
+    ),
     (
         "^TypeError.* argument",
         "A function that makes an application is called without arguments: name one that needs none.",

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.checklist.checking import Report
     from limen.checklist.facts import Broken
 
+_DUMPED = re.compile(r'\s*File ".*", line \d+ in |(Current thread|Thread|Stack) .*most recent call first|  \.\.\.$')
 _RULES_HINT = "limen check --explain LC001 tells of one; docs/reference/checks.md in limen's repository has them all."
 
 
@@ -169,7 +171,8 @@ def _unusable(target: str, broken: "Broken", form: Form) -> UsageError:
     from limen.checklist.suggesting import advice
 
     where = f" ({broken.place.file}:{broken.place.line})" if broken.place.file else ""
-    said = [line for line in broken.said.strip().splitlines() if line.strip()]
+    # Where it stood when its time was over is told as the place, and is not what it said.
+    said = [line for line in broken.said.strip().splitlines() if line.strip() and not _DUMPED.match(line)]
     if said:
         note("it said: " + said[-1][:300])
     reason = broken.reason.removeprefix("NotFound: ")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from limen.checklist.checking import Report
 from limen.checklist.findings import Finding, Rule, Severity
-from limen.checklist.output.words import counted, route_of, summary
+from limen.checklist.output.words import counted, printable, route_of, summary
 
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from rich.console import Console
@@ -61,9 +61,9 @@ class _Report:
         shown = found if self.everything or len(found) <= SHORT + 1 else found[:SHORT]
         return [
             (
-                _clean(route_of(each)),
-                _clean(f"{each.place.file}:{each.place.line}") if each.place.file else "",
-                "" if each.what == each.rule.title else _clean(each.what),
+                printable(route_of(each)),
+                printable(f"{each.place.file}:{each.place.line}") if each.place.file else "",
+                "" if each.what == each.rule.title else printable(each.what),
             )
             for each in shown
         ]
@@ -73,7 +73,7 @@ class _Report:
         files = Counter(each.place.file for each in found[shown:] if each.place.file).most_common()
         if len(found) == shown:
             return ""
-        named = ", ".join(f"{_clean(file)} ({count})" for file, count in files[:_FILES])
+        named = ", ".join(f"{printable(file)} ({count})" for file, count in files[:_FILES])
         more = f", {counted(len(files) - _FILES, 'more file')}" if len(files) > _FILES else ""
         where = f" in {named}{more}" if named else ""
         return f"and {len(found) - shown} more{where}; --all shows them"
@@ -155,8 +155,3 @@ def _print_rule(console: "Console", told: _Report, rule: Rule, found: list[Findi
     if told.everything:
         console.print(Padding(Text(f"It cannot see: {rule.unseen}", style="dim"), (0, 0, 0, 2)))
     console.print()
-
-
-def _clean(text: str) -> str:
-    """Show control characters as escapes: a name in somebody's code must not steer the terminal."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -9,6 +9,11 @@ def counted(count: int, what: str) -> str:
     return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
 
 
+def printable(text: str) -> str:
+    """Return a text with control characters as escapes: a name in somebody's code steers no terminal and no page."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def route_of(finding: Finding) -> str:
     """Return the route as people write it, ``GET /orders``; empty where a finding is about none."""
     return f"{finding.method or 'ANY'} {finding.route}" if finding.route else ""
