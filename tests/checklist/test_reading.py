@@ -1,7 +1,10 @@
 """Files that a project may have: none of them ends a check, and what is not read is told."""
 
+import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,6 +122,28 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
         assert read.skipped
         assert acceptances_of(str(tmp_path / name)) == []
     closed.chmod(stat.S_IRUSR | stat.S_IWUSR)
+
+
+def test_the_report_counts_what_was_not_read(tmp_path: Path) -> None:
+    """A file that was left out is in the report with its reason, and in the count of the last line."""
+    (tmp_path / "test_data.py").write_bytes(BAD)
+    (tmp_path / "own_app.py").write_text(
+        "import test_data\nfrom fastapi import FastAPI\napp = FastAPI()\n"
+        "# limen: accept LC001, LC103 until 2999-01-01 because it is one\n"
+        "@app.get('/a')\ndef a() -> int:\n    return 1\n"
+    )
+    command = [sys.executable, "-m", "limen.cli", "check", "own_app:app"]
+    texts = [
+        subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False).stdout
+        for more in (["--format", "json"], [])
+    ]
+    told = json.loads(texts[0])
+    assert told["not_read"] == [{"file": "test_data.py", "why": "it is a test"}]
+    assert [each["id"] for each in told["accepted"]] == ["LC001"]
+    assert [each["what"] for each in told["findings"] if each["id"] == "LC900"] == [
+        "it accepts LC103, which is not found here any more"
+    ]
+    assert "2 files (1 not read)" in texts[1]
 
 
 @settings(

@@ -28,7 +28,9 @@ _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _PUBLIC: Final = re.compile(
     r"amplitude|posthog|segment|sentry|mixpanel|algolia_search|publishable|public|write_key|site_key"
 )
-_HOLDERS: Final = re.compile(r"(^|_)(admin|root|default|superuser|initial|first_superuser|demo|guest)_?\w*password$")
+_HOLDERS: Final = re.compile(
+    r"(^|_)(admin|root|default|superuser|initial|first_superuser|demo|guest)_?\w*(password|api_?key)$"
+)
 
 
 def is_known_secret(text: str) -> bool:

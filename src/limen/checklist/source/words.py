@@ -14,7 +14,7 @@ _SECRET: Final = re.compile(
 _NO_SECRET: Final = re.compile(
     r"(^|_)(allow|enable|disable|require)_|^(use|with|without|is|has|show|include|need|needs|no|num|max|min|count)_"
     r"|^(skip|ignore|set)_"
-    r"|(^|_)(short|truncated|partial|reservation|slot|lease|lock|fencing|concurrency|idempotency|limit|sentinel|default"
+    r"|(^|_)(short|truncated|partial|reservation|slot|lease|lock|fencing|concurrency|idempotency|limit|sentinel"
     r"|placeholder|missing|empty|unset|redacted|masked|label|metadata|header|field|param|env|resource|cookie|column)_"
     r"(\w+_)?(token|password|secret|api_?key|credentials?|key)s?$|(^|_)(next|prev|previous|page|paging|continuation|cursor|sync|stop|eos|bos|pad|unk|sep|cls|mask|special|cancel"
     r"|cancellation|start|end|num|max|min|n|last|current|total|lex|lexer|no|has|is|use|with|missing|invalid"
