@@ -136,6 +136,15 @@ o = OAuth2PasswordBearer(tokenUrl='x', auto_error=False)
 def a(t=Depends(o)) -> Person: ...
 """,
     ),
+    "an open route that answers first": (
+        "LC001",
+        """
+@app.get('/a/{name}')
+def a(name: str) -> Person: ...
+@app.get('/a/admin', dependencies=[Depends(current)])
+def b() -> Person: ...
+""",
+    ),
     "a call that cannot be followed": (
         "LC002",
         """
@@ -298,6 +307,13 @@ LEFT_ALONE = {
     "a guard as a dependency": """
 @app.get('/a')
 def a(me: Me) -> Person: ...
+""",
+    "a guarded route that answers first": """
+@app.get('/a/admin', dependencies=[Depends(current)])
+def b() -> Person: ...
+@app.get('/a/{name}', dependencies=[Depends(current)])
+def a(name: str, me: Me) -> Person:
+    return find(name, me)
 """,
     "a guard of the decorator": """
 @app.get('/a', dependencies=[Depends(current)])

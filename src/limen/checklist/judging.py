@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from limen.checklist import catalogue as rules
 from limen.checklist.facts import Application, Cors, Field, Guard, Place, Route
 from limen.checklist.findings import Finding, Rule, Severity
+from limen.checklist.lock import hides, pattern_of
 from limen.checklist.nature import is_webhook, open_by_nature
 
 _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -56,7 +57,22 @@ def judge(application: Application) -> Iterator[Finding]:
 
 def named_public(application: Application) -> Application:
     """Return the application with what its routes' paths say of those that nobody guards: logins, probes, webhooks."""
-    return replace(application, routes=tuple(map(_named, application.routes)))
+    return replace(application, routes=tuple(_named(each) for each in _answered(application.routes)))
+
+
+def _answered(routes: tuple[Route, ...]) -> Iterator[Route]:
+    """Yield the routes; one that an open route before it answers for is as open as that."""
+    before: list[tuple[re.Pattern[str], Route]] = []
+    for route in routes:
+        if route.standing == "guarded":
+            hider = next((one for pattern, one in before if hides(pattern, one, route)), None)
+            if hider is not None:
+                why = f"{hider.name} stands before it and answers, and is open"
+                yield replace(route, standing="open", why=why, guards=hider.guards)
+                continue
+        elif route.standing == "open" and route.kind in {"http", "websocket"}:
+            before.append((pattern_of(route.path), route))
+        yield route
 
 
 def _named(route: Route) -> Route:
