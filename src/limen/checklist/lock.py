@@ -82,7 +82,7 @@ def lock_of(application: Application) -> dict[str, Any]:
     routes: dict[str, _Entry] = {}
     earlier: list[tuple[re.Pattern[str], str, Route]] = []
     for each in application.routes:
-        hider = next((path for pattern, path, one in earlier if _hides(pattern, one, each)), "")
+        hider = next((path for pattern, path, one in earlier if hides(pattern, one, each)), "")
         standing_for = next((one for _, path, one in earlier if path == hider), each) if hider else each
         for method in _methods(each):
             name = f"{method} {each.path}"
@@ -90,7 +90,7 @@ def lock_of(application: Application) -> dict[str, Any]:
                 name += " (again)"
             routes[name] = _of_route(standing_for, hider)
         if each.kind in {"http", "websocket"}:
-            earlier.append((_pattern(each.path), each.path, each))
+            earlier.append((pattern_of(each.path), each.path, each))
     told = _Lock(FORMAT, application.middleware, dict(sorted(routes.items())))
     plain: dict[str, Any] = msgspec.to_builtins(told)
     return plain
@@ -100,14 +100,14 @@ def _methods(route: Route) -> tuple[str, ...]:
     return ("WS",) if route.kind == "websocket" else route.methods or ("ANY",)
 
 
-def _hides(pattern: "re.Pattern[str]", earlier: Route, later: Route) -> bool:
+def hides(pattern: "re.Pattern[str]", earlier: Route, later: Route) -> bool:
     """Tell whether an earlier route takes all requests that are meant for a later one."""
     if earlier.kind != later.kind or not pattern.fullmatch(_sample(later.path)):
         return False
     return not earlier.methods or (bool(later.methods) and set(later.methods) <= set(earlier.methods))
 
 
-def _pattern(path: str) -> "re.Pattern[str]":
+def pattern_of(path: str) -> "re.Pattern[str]":
     """Return what a path of Starlette matches; converters of an application's own take a segment."""
     parts = _PARAMETER.split(path)
     text = re.escape(parts[0])
