@@ -14,13 +14,14 @@ if _INSIDE not in os.environ:
 
     @pytest.mark.timeout(600)
     def test_all_of_these_tests_pass_on_the_oldest_framework() -> None:
-        """Every test of this folder, and of policies on routes, in a process that imports the oldest framework."""
+        """Every test of this folder, of policies on routes and of what a check sees, with the oldest framework."""
         oldest = Path(sys.prefix) / "oldest"
         assert (oldest / "fastapi").is_dir(), "the environment of the tests was made without the oldest framework"
         path = os.pathsep.join([str(oldest), str(_ROOT / "src"), os.environ.get("PYTHONPATH", "")])
         policies = [f"tests/policies/test_{name}.py" for name in ("fastapi", "starlette", "openapi")]
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        command += ["tests/web/guard", *policies]
+        checks = [f"tests/checklist/test_{name}.py" for name in ("libraries", "routes", "standing")]
+        command += ["tests/web/guard", *policies, *checks]
         done = subprocess.run(
             command, cwd=_ROOT, env={**os.environ, "PYTHONPATH": path, _INSIDE: "1"}, capture_output=True, text=True
         )
