@@ -13,7 +13,9 @@ OPEN_ROUTE: Final = Rule(
     "No dependency, decorator or middleware in front of this route refuses anybody. Whoever reaches the port can "
     "call it.",
     '@router.get("/orders", dependencies=[Depends(current_user)])\ndef orders(): ...',
-    "A gateway in front of the service that lets only some requests through; a network that nobody else reaches.",
+    "A gateway in front of the service that lets only some requests through; a network that nobody else reaches; "
+    "a guard that refuses by an assertion or by an exception that is thrown into a generator. A guard that finds "
+    "strangers in a table of its own, such as one with a default, is told as a guard.",
 )
 UNKNOWN_GUARD: Final = Rule(
     "LC002",
@@ -22,7 +24,8 @@ UNKNOWN_GUARD: Final = Rule(
     "Something here may be a guard, but its code could not be followed, or it decides by the path. What nobody "
     "can read, nobody notices when it stops working.",
     '# State it on the route itself, where it is seen:\n@router.get("/orders", dependencies=[Depends(current_user)])',
-    "What compiled code, a plugin that is loaded later, or an application of another framework does.",
+    "What compiled code, a plugin that is loaded later, or an application of another framework does. What is named "
+    "like no check and cannot be followed is not asked about.",
 )
 ANYBODY_LOGGED_IN: Final = Rule(
     "LC003",
@@ -32,7 +35,8 @@ ANYBODY_LOGGED_IN: Final = Rule(
     "is calling. The least account of the installation may do it.",
     '@router.post("/products", dependencies=[Depends(admin_only)])  # which answers 403\n'
     '@router.post("/products")\n@permissions("products:write")  # with limen',
-    "A rule in the database that refuses, such as row-level security.",
+    "A rule in the database that refuses, such as row-level security; whether what the code does with who is calling "
+    "is a question at all.",
 )
 OBJECT_NOT_ASKED: Final = Rule(
     "LC004",
@@ -44,7 +48,8 @@ OBJECT_NOT_ASKED: Final = Rule(
     "    raise HTTPException(404)\n"
     "\n"
     'def read(order: Annotated[Order, policy("orders:read", load=order_by_id)]) -> OrderOut: ...  # with limen',
-    "A query that filters by the caller without naming them, such as a session variable of the database.",
+    "A query that filters by the caller without naming them, such as a session variable of the database; an id in "
+    "the query or in the body; whether the caller, where the code names them, is compared with the object.",
 )
 UNDECLARED_INPUT: Final = Rule(
     "LC005",
@@ -62,7 +67,7 @@ OPEN_MODEL: Final = Rule(
     "A field that the model does not know is dropped in silence. A client's mistake passes, and where somebody "
     "stores the raw body it is mass assignment.",
     'class OrderIn(BaseModel):\n    model_config = ConfigDict(extra="forbid")',
-    "Code that compares the body's fields itself.",
+    "Code that compares the body's fields itself; a model inside another one.",
 )
 SECRET_IN_ANSWER: Final = Rule(
     "LC007",
@@ -71,7 +76,7 @@ SECRET_IN_ANSWER: Final = Rule(
     "The model of the answer has a password, hash, secret or key in it, so every caller of the route gets it. A "
     "hash can be guessed at without any limit by whoever has it.",
     "class AccountOut(BaseModel):  # a model of its own, without it\n    id: int\n    name: str",
-    "A validator that empties the field; what a handler puts into a dict.",
+    "A validator that empties the field; what a handler puts into a dict or a response; names that an alias gives.",
 )
 NO_ANSWER_MODEL: Final = Rule(
     "LC008",
@@ -101,7 +106,7 @@ NOT_THROTTLED: Final = Rule(
     '@router.post("/login")\n@limiter.limit("10/minute")  # slowapi\nasync def login(request: Request, ...): ...\n'
     "\n"
     '@router.post("/login")\n@rate_limit("10/minute")  # with limen\nasync def login(...): ...',
-    "A limit in a proxy in front of the service.",
+    "A limit in a proxy in front of the service; whether a limit that is there is low enough, and what it counts by.",
 )
 ANY_ORIGIN: Final = Rule(
     "LC011",
@@ -152,7 +157,8 @@ FORGERY: Final = Rule(
     "The credential is a cookie, which browsers send along with requests that other sites cause. A page that "
     "somebody opens can change their data.",
     "# SameSite=Lax or Strict on the cookie, and a token per session that the form or the script sends back",
-    "SameSite of a cookie that another service sets; a check of Origin inside the handler.",
+    "SameSite of a cookie that another service sets; a check of Origin inside the handler; a session that code reads "
+    "out of the request itself.",
 )
 NOT_VERIFIED: Final = Rule(
     "LC016",
