@@ -102,7 +102,8 @@ def any_origin(module: Module) -> Iterator[Finding]:
         origins = keyword(call, "allow_origins")
         pattern = text_of(keyword(call, "allow_origin_regex")) or ""
         is_any = _is_any(module, origins) or pattern in {".*", "^.*$", ".+", "https?://.*", "http.*", "^https?://.*$"}
-        if is_cors and is_any and is_constant(keyword(call, "allow_credentials"), True):
+        is_open = is_cors and is_any and is_constant(keyword(call, "allow_credentials"), True)
+        if is_open and not _is_for_developers(module, call):
             yield found_at(rules.ANY_ORIGIN, module, call, "CORSMiddleware allows every origin, with credentials")
     headers = list(_headers(module))
     for header, value, node in headers:
@@ -115,6 +116,12 @@ def any_origin(module: Module) -> Iterator[Finding]:
                 yield found_at(
                     rules.ANY_ORIGIN, module, node, "the answer allows the origin that asks, with credentials"
                 )
+
+
+def _is_for_developers(module: Module, node: ast.AST) -> bool:
+    """Tell whether it is done on a developer's machine only: ``if settings.debug: …``."""
+    tests = [ast.unparse(each.test) for each in module.above(node) if isinstance(each, ast.If)]
+    return any(re.search(r"debug|\bdev|local|test", each, re.IGNORECASE) for each in tests)
 
 
 def _is_any(module: Module, origins: ast.expr | None) -> bool:
