@@ -57,6 +57,51 @@ class Plain:
 """
 
 DEPENDENCIES = {
+    "an exception that leads away": (
+        "guarded",
+        """
+class Away(Exception): ...
+app.add_exception_handler(Away, lambda request, error: RedirectResponse("/"))
+def dep(c: str | None = Cookie(None, alias="session")):
+    if c in TOKENS:
+        return c
+    raise Away()
+""",
+    ),
+    "roles of which none was named": (
+        "open",
+        """
+def need(*roles):
+    def dep(x_role: str = Header("")):
+        if not all(each == x_role for each in roles): raise HTTPException(403)
+    return dep
+dep = need()
+""",
+    ),
+    "a table with a default": (
+        "open",
+        """
+def dep(x_token: str | None = Header(None)):
+    if not TOKENS.get(x_token, "guest"): raise HTTPException(401)
+""",
+    ),
+    "errors that are handed back": (
+        "open",
+        """
+async def ask(r): current(r)
+async def dep(r: Request): await asyncio.gather(ask(r), return_exceptions=True)
+""",
+    ),
+    "a context manager that swallows": (
+        "unknown",
+        """
+class Quiet:
+    def __enter__(self): return self
+    def __exit__(self, *error): return True
+def dep(r: Request):
+    with Quiet(): current(r)
+""",
+    ),
     "a look-up that fails": (
         "guarded",
         """

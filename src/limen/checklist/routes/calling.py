@@ -125,7 +125,9 @@ class Calling(Evaluating):
             callee = self.attribute(base, name)
         else:
             callee, name = self.eval(func, state), unparsed(func)
-        runs = name in _RUNS_WHAT_IT_IS_GIVEN
+        # Whose errors are handed back as values, that refuses nobody.
+        is_quiet = any(each.arg == "return_exceptions" for each in node.keywords)
+        runs = name in _RUNS_WHAT_IT_IS_GIVEN and not is_quiet
         args = [self.eval(each, state, handed=runs) for each in node.args]
         named = {each.arg: self.eval(each.value, state, handed=runs) for each in node.keywords}
         return Called(node, name, base, callee, args, named, handed)
@@ -142,7 +144,7 @@ class Calling(Evaluating):
             return MISSING
         if isinstance(callee, Nested):
             return self._inline(called, callee, state)
-        if called.name in _RUNS_WHAT_IT_IS_GIVEN:
+        if called.name in _RUNS_WHAT_IT_IS_GIVEN and "return_exceptions" not in called.named:
             return self._run_given(called, state)
         return NotImplemented
 
@@ -201,6 +203,9 @@ class Calling(Evaluating):
     def _on_a_sign(self, called: Called, state: State) -> Any:
         """Take what is made of a credential: a part of its text is as good as the whole."""
         base, name = called.base, called.name.rpartition(".")[2]
+        if name == "get" and isinstance(base, dict) and len(called.args) > 1 and is_flag(called.args[1]):
+            # What a table says of those whom it does not know.
+            return called.args[1] if called.args[0] is Sign.ABSENT else MISSING
         if isinstance(base, Sign) and base is not Sign.WHO and sounds_like_a_check(name):
             self.facts.doubtful.add(name)
         if isinstance(base, Sign) and name in _SAME_TEXT:
@@ -251,8 +256,19 @@ class Calling(Evaluating):
             asked = self.test_of(called.node.args[0], args[0])
             return mixed(args) if asked.value is None else asked.value
         if called.name.endswith("compare_digest"):
+            if args and all(isinstance(each, str) for each in args):
+                return len(set(args)) == 1
             return False if any(each is Sign.ABSENT for each in args) else Sign.DERIVED
+        if called.callee in (all, any) and called.node.args and self._of_nothing(called.node.args[0], state):
+            return called.callee is all
         return NotImplemented
+
+    def _of_nothing(self, node: ast.expr, state: State) -> bool:
+        """Tell whether something is asked of each of none: ``all(… for each in roles)`` where no role was named."""
+        if not isinstance(node, ast.GeneratorExp | ast.ListComp | ast.SetComp):
+            return False
+        listed = self.eval(node.generators[0].iter, state)
+        return isinstance(listed, tuple) and not listed
 
     def _made(self, called: Called, kind: type, state: State) -> Any:
         """Return what a class makes."""

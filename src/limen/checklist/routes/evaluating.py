@@ -233,8 +233,9 @@ class Evaluating:
             return Test(False, is_about_caller=about)
         if is_flag(value):
             return Test(bool(value), self._switch(node), about)
-        if isinstance(value, Answer | Error | Nested):
-            return Test(True)
+        is_none = isinstance(value, tuple) and not value  # roles, of which none was named
+        if is_none or isinstance(value, Answer | Error | Nested):
+            return Test(not is_none)
         why = frozenset({"the path"}) if value is Sign.PLACE else frozenset()
         weak = value is Sign.DERIVED and is_weak(text)
         return Test(None, why, about, value is Sign.DERIVED, weak)
@@ -317,7 +318,8 @@ class Evaluating:
             found = carried(right, left, self.reading.kind, shown=self.reading.shown)
             return {Sign.ABSENT: False, Sign.GIVEN: True}.get(found) if isinstance(found, Sign) else None
         if left is Sign.ABSENT:
-            return False
+            is_table = isinstance(right, dict | set | list | tuple | frozenset)
+            return bool(is_table and "" in right)  # what ``"".split(",")`` leaves lets in who shows nothing
         if is_flag(left) and isinstance(right, dict | set | list) and left in right:
             return True
         if is_flag(left) and isinstance(right, tuple | frozenset) and all(is_flag(each) for each in right):

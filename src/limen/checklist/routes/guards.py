@@ -240,11 +240,17 @@ def of_route_class(route: Any, kind: str) -> Found:
     return _found(function, type(route).__name__, verdict, "decorator")
 
 
+def leads_away(handler: Any) -> bool:
+    """Tell whether a handler of exceptions answers with a way to somewhere else, as to a login."""
+    function = function_of(handler)
+    return function is not None and "RedirectResponse" in function.__code__.co_names
+
+
 def learn_handlers(app: Any) -> None:
     """Learn with which statuses an application answers exceptions of its own that say nothing of a refusal."""
     for kind, handler in (getattr(app, "exception_handlers", None) or {}).items():
         if inspect.isclass(kind) and issubclass(kind, Exception) and kind is not Exception:
-            statuses = verdict_of(handler, "handler").statuses
+            statuses = verdict_of(handler, "handler").statuses or ({401} if leads_away(handler) else frozenset())
             if len(statuses) == 1 and not issubclass(kind, HTTPException):
                 learn(kind, next(iter(statuses)))
 

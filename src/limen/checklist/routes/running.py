@@ -213,7 +213,10 @@ class Run(Calling):
         if isinstance(loop, ast.While):
             self.truth(loop.test, state)
         else:
-            self.bind(loop.target, _element(self.eval(loop.iter, state)), state)
+            listed = self.eval(loop.iter, state)
+            if isinstance(listed, tuple) and not listed:
+                return self.block(loop.orelse, state)
+            self.bind(loop.target, _element(listed), state)
         before = state.copy()
         after = self.block([each for each in loop.body if not isinstance(each, ast.Break | ast.Continue)], state)
         here = join([before, after]) if after is not None else before
