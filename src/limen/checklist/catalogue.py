@@ -47,6 +47,7 @@ OBJECT_NOT_ASKED: Final = Rule(
     "if order is None or order.owner_id != me.id:  # in the handler, or in a dependency that loads the order\n"
     "    raise HTTPException(404)\n"
     "\n"
+    "\n"
     'def read(order: Annotated[Order, policy("orders:read", load=order_by_id)]) -> OrderOut: ...  # with limen',
     "A query that filters by the caller without naming them, such as a session variable of the database; an id in "
     "the query or in the body; whether the caller, where the code names them, is compared with the object.",
@@ -137,6 +138,7 @@ NO_HEADERS: Final = Rule(
     "    answer = await call_next(request)\n"
     '    answer.headers["X-Content-Type-Options"] = "nosniff"\n'
     "    return answer\n"
+    "\n"
     "\n"
     "gate.protect(app)  # with limen, which sets all of them on every answer",
     "Headers that a proxy adds, or that each handler sets.",
