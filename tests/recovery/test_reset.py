@@ -19,6 +19,7 @@ from limen.core.mails import MailFailed
 from limen.features.roles.service import Operator
 from tests.recovery.conftest import ADDRESS, NEW_PASSWORD, PUBLIC_URL, Box, World, link_in
 from tests.support.gates import PASSWORD, gate_for, settings_for
+from tests.support.waiting import PATIENCE, felt_here
 
 
 def code_of(response: Any) -> tuple[int, str]:
@@ -39,6 +40,24 @@ def test_a_forgotten_password_is_replaced(world: World) -> None:
     assert told["Subject"] == "Your password at app.example was reset"
     assert told["To"] == ADDRESS
     assert NEW_PASSWORD not in told.as_string()
+
+
+def test_after_a_reset_no_device_is_known(world: World) -> None:
+    """Whoever logged in by the old password comes as a stranger, and is known from that login on."""
+    world.register()
+    assert world.login().status_code == 200
+    world.forgot()
+    assert world.reset(world.token()).status_code == 204
+    for _ in range(3):
+        assert world.login(password=NEW_PASSWORD).status_code == 200
+
+    def told() -> bool:
+        assert world.gate.mail is not None
+        world.call(world.gate.mail.work)
+        return len(world.box.devices) >= 2
+
+    felt_here(told, within=PATIENCE, what="the second notice")
+    assert len(world.box.devices) == 2
 
 
 def test_a_link_works_once(world: World) -> None:
