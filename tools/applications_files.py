@@ -232,7 +232,7 @@ def _verdicts(heading: str, verdicts: tuple[Verdict, ...]) -> Iterator[str]:
         yield from ("", heading, "")
     for (rule, why), places in by_reason.items():
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-        yield _wrapped(f"- {rule}, {', '.join(f'`{place}`' for place in places[:3])}{more}: {why.rstrip(".")}.", "  ")
+        yield _wrapped(f"- {rule}, {', '.join(f'`{place}`' for place in places[:3])}{more}: {why.rstrip('.')}.", "  ")
 
 
 def _wrapped(text: str, indent: str = "") -> str:
