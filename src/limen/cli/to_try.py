@@ -163,7 +163,7 @@ def _service(accounts_file: Path) -> tuple[str, ...]:
         'curl -sS "$limen/auth/me" -H "Authorization: Bearer $key"; echo',
         f'curl -sS "$limen/orders" -H "Authorization: Bearer $key" {_JSON} {_ORDER}; echo',
         f'curl -sS -X POST {services}/$robot/disable" {bearer}',
-        'sleep 2; curl -sS "$limen/auth/me" -H "Authorization: Bearer $key"; echo',
+        'sleep 3; curl -sS "$limen/auth/me" -H "Authorization: Bearer $key"; echo',
     )
 
 
