@@ -96,7 +96,7 @@ def test_the_application_does_what_the_page_says(module: ModuleType) -> None:
 
 def test_the_other_files(page: Guide, module: ModuleType) -> None:
     """Asking from code, the outbox, and a judge of one's own."""
-    with page.imported("asking") as asking, page.imported("letters") as letters, page.imported("limits") as limits:
+    with page.imported("asking") as asking, page.imported("letters") as letters, page.imported("own_limit") as limits:
         assert set(module.gate.approvals.actions) == {"payout:release", "letter:send", "refund:pay"}
         with TestClient(module.app) as client:
             client.portal.call(_begin, module)  # type: ignore[union-attr]

@@ -1,6 +1,6 @@
 """Writes the files that a page prints, and runs its commands and its applications."""
 
-import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -40,8 +40,12 @@ class Guide:
         return [block.text for block in blocks(self._text) if block.language == "sh"]
 
     def write(self) -> None:
-        """Write every file of the page whose folder is there."""
+        """Write every file of the page whose folder is there.
+
+        None is named as an installed package: whoever follows the page would shadow that package, or import it.
+        """
         for name, text in self.files().items():
+            assert importlib.util.find_spec(name.partition("/")[0].removesuffix(".py")) is None, name
             if (self.place / name).parent.is_dir():
                 (self.place / name).write_text(text, encoding="utf-8")
 

@@ -36,7 +36,7 @@ class Run(Calling):
             body = [ast.copy_location(ast.Return(body), body)]
         after = self.block(body, state)
         if after is not None:
-            self._leave(after, None, ast.Constant(None))
+            self._leave(after, None)
         returned = [each for each in self.exits if each.kind == "return"]
         ends = [each for each in self.exits if each.kind != "return"]
         for each in ends:
@@ -106,7 +106,7 @@ class Run(Calling):
         match statement:
             case ast.Return():
                 value = None if statement.value is None else self.eval(statement.value, state, handed=True)
-                self._leave(state, value, statement.value)
+                self._leave(state, value)
                 return None
             case ast.Raise():
                 self.exits.append(self.raised(statement.exc, state))
@@ -143,10 +143,10 @@ class Run(Calling):
                 value = self.eval(statement.value, state)
                 if isinstance(statement.value, ast.Yield):
                     # What comes after a dependency's yield refuses nobody.
-                    self._leave(state.copy(), value, None)
+                    self._leave(state.copy(), value)
                     state.gone = True
 
-    def _leave(self, state: State, value: Any, expression: ast.expr | None) -> None:
+    def _leave(self, state: State, value: Any) -> None:
         """Take a return: of a response that refuses, it is a refusal wherever the framework looks at it."""
         status = value.status if isinstance(value, Answer) else state.answered
         if status and self.role != "dependency" and not state.gone:
@@ -155,7 +155,6 @@ class Run(Calling):
                 return
             self.exits.append(Exit("refused", state, status=status, name=str(status)))
             return
-        del expression
         self.exits.append(Exit("return", state, value))
 
     def _if(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], state: State) -> State | None:
