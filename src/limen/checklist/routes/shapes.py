@@ -1,6 +1,5 @@
 """What a route takes and what it answers: the models of its body and of its answer, and their fields."""
 
-import ast
 import dataclasses
 import functools
 import inspect
@@ -14,12 +13,11 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from starlette.responses import Response
 
 from limen.checklist.facts import Field, Input, Output, Place
-from limen.checklist.routes.code import body_of, function_of, hints_of, node_of, place_of
-from limen.checklist.syntax import walk
+from limen.checklist.routes.answering import answers_itself
+from limen.checklist.routes.code import place_of
 
 _DEEPEST: Final = 4
 _MOST_FIELDS: Final = 400
-_MISSING: Final = object()
 _HIDES: Final = re.compile(r"redact|mask|hide|obscure|censor", re.IGNORECASE)
 _UNDECLARED: Final = (Any, dict, list, object, typing.Dict, typing.List, typing.Mapping)  # noqa: UP006 - as written there
 
@@ -67,52 +65,11 @@ def output_of(shape: Any, endpoint: Any) -> Output:
         return Output(
             _text(model), bool(models) or not _is_undeclared(_without_nothing(model)), fields, Place(file, line)
         )
-    if shape.status_code in {204, 205, 304} or _answers_itself(endpoint):
+    if shape.status_code in {204, 205, 304} or answers_itself(endpoint):
         return Output("Response", True)
     kind = getattr(shape.response_class, "value", shape.response_class)
     name = getattr(kind, "__name__", "")
     return Output(name, inspect.isclass(kind) and name not in {"JSONResponse", "ORJSONResponse", "UJSONResponse"})
-
-
-def _answers_itself(endpoint: Any) -> bool:
-    """Tell whether a handler makes its answer itself, or answers nothing that a model could filter."""
-    function = function_of(inspect.unwrap(endpoint)) if callable(endpoint) else None
-    if function is None:
-        return False
-    returned = hints_of(function).get("return", _MISSING)
-    if returned in {None, type(None), bool, int, float, str, bytes} if _is_hashable(returned) else False:
-        return True
-    if inspect.isclass(returned) and issubclass(returned, Response):
-        return True
-    node = node_of(function)
-    if node is None or returned is not _MISSING:
-        return False
-    made = {
-        target.id
-        for each in body_of(node)
-        if isinstance(each, ast.Assign) and _is_response(each.value, set())
-        for target in each.targets
-        if isinstance(target, ast.Name)
-    }
-    is_generator = any(isinstance(each, ast.Yield | ast.YieldFrom) for each in body_of(node))
-    values = [each.value for each in body_of(node) if isinstance(each, ast.Return) and each.value is not None]
-    return not is_generator and all(_is_response(each, made) or _is_constant(each) for each in values)
-
-
-def _is_hashable(value: Any) -> bool:
-    return inspect.isclass(value) or value is None
-
-
-def _is_response(node: ast.expr, made: set[str]) -> bool:
-    if isinstance(node, ast.Await):
-        node = node.value
-    if isinstance(node, ast.Name):
-        return node.id in made
-    return isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Response")
-
-
-def _is_constant(node: ast.expr) -> bool:
-    return all(isinstance(each, ast.Constant | ast.Dict | ast.List | ast.Tuple) for each in walk([node]))
 
 
 def _models_in(annotation: Any) -> Iterator[Any]:
