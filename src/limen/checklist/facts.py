@@ -38,6 +38,7 @@ class Guard(Struct, frozen=True):
         credential: where the credential comes from.
         takes_only: it takes a credential out of the request and verifies nothing.
         is_optional: it lets those in who show nothing.
+        made_with: the values it was made with, such as ``minimum=9``; nothing that might be a secret.
     """
 
     by: Literal["limen", "dependency", "scheme", "middleware", "decorator", "handler"]
@@ -48,6 +49,7 @@ class Guard(Struct, frozen=True):
     credential: Literal["", "bearer", "cookie", "api_key", "basic"] = ""
     takes_only: bool = False
     is_optional: bool = False
+    made_with: tuple[str, ...] = ()
 
 
 class Field(Struct, frozen=True):

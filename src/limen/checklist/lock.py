@@ -56,7 +56,7 @@ class _Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 
     Attributes:
         standing: whether somebody asks who is calling.
-        by: the guards, by their names.
+        by: the guards, by their names and the values they were made with.
         asks: all that is asked besides; alternatives of one demand are apart by ``|``.
         object: the guards ask about what the path names.
         live: the guards ask the store.
@@ -128,12 +128,17 @@ def _of_route(route: Route, hider: str) -> _Entry:
     return _Entry(
         "guarded",
         # What only middleware guards has no guard of its own: then it is told why it is guarded.
-        tuple(sorted({each.name for each in firm})) or tuple(each for each in (route.why,) if each),
+        tuple(sorted({_called(each) for each in firm})) or tuple(each for each in (route.why,) if each),
         tuple(sorted({ask for each in firm for ask in _asks(each)})),
         any(each.about_object for each in firm),
         any(bool(each.is_fresh) for each in firm),
         hider,
     )
+
+
+def _called(guard: Guard) -> str:
+    """Return a guard with what it was made with, ``level(minimum=9)``: made with another value it is another one."""
+    return f"{guard.name}({', '.join(guard.made_with)})" if guard.made_with else guard.name
 
 
 def _asks(guard: Guard) -> Iterator[str]:

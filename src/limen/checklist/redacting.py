@@ -27,6 +27,11 @@ def without_secrets(text: str, environment: Mapping[str, str]) -> str:
     return _USERINFO.sub(r"\1…@", text)
 
 
+def secrets_of(environment: Mapping[str, str]) -> frozenset[str]:
+    """Return the values of the variables whose names say that they are secrets; a short word opens nothing."""
+    return frozenset(value for name, value in environment.items() if len(value) >= _SHORTEST and is_secret(name))
+
+
 def _told_apart(environment: Mapping[str, str]) -> set[tuple[str, str]]:
     found = set()
     for name, value in environment.items():

@@ -43,6 +43,11 @@ def cells_of(function: types.FunctionType) -> dict[str, Any]:
     return found
 
 
+def stated_as(name: str, value: object) -> tuple[str, ...]:
+    """Return what a value of this name asks for; nothing where its name does not say that it asks for anything."""
+    return tuple(_named({name: value}))
+
+
 def _named(values: Any) -> Iterator[str]:
     for kind, names in _STATED:
         for name, value in values.items():

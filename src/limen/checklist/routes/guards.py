@@ -1,5 +1,6 @@
 """Which parts of a route are guards: limen's marks, FastAPI's security classes, libraries, and code that refuses."""
 
+import functools
 import inspect
 import sys
 import types
@@ -16,6 +17,7 @@ from limen.checklist.facts import Guard
 from limen.checklist.routes.asked import asked_by, cells_of, only_authenticated
 from limen.checklist.routes.beside import asks_against_forgery, limits_by_decorator, limits_calls
 from limen.checklist.routes.code import MISSING, function_of
+from limen.checklist.routes.made_with import made_with, of_options
 from limen.checklist.routes.parameters import handed_to, has_cookie, shows_who
 from limen.checklist.routes.raising import learn
 from limen.checklist.routes.values import Instance, Sign
@@ -166,7 +168,14 @@ def _found(
     guard = None
     if verdict.is_firm:
         asks = asked_by(call) or (("code",) if verdict.asks_right else ())
-        guard = Guard(by, name, only_authenticated(asks), is_fresh=verdict.is_fresh, credential=credential)
+        guard = Guard(
+            by,
+            name,
+            only_authenticated(asks),
+            is_fresh=verdict.is_fresh,
+            credential=credential,
+            made_with=made_with(call),
+        )
     elif verdict.is_optional or verdict.takes_only:
         guard = Guard(by, name, is_optional=verdict.is_optional, takes_only=verdict.takes_only)
     doubtful = frozenset() if verdict.is_firm or throttles else verdict.doubtful
@@ -268,7 +277,7 @@ def of_middleware(middleware: Middleware, kind: str) -> Found:
     if limits_calls(dispatch or cls, name):
         return Found(throttles=name)
     call = _entered(cls, dispatch, kind)
-    return Found() if call is None else _of_entered(call, name, kind)
+    return Found() if call is None else _of_entered(call, name, kind, of_options(options))
 
 
 def _entered(cls: Any, dispatch: Any, kind: str) -> Any:
@@ -282,11 +291,11 @@ def _entered(cls: Any, dispatch: Any, kind: str) -> Any:
     return None if function is None else types.MethodType(function, Instance(cls))
 
 
-def _of_entered(call: Any, name: str, kind: str) -> Found:
+def _of_entered(call: Any, name: str, kind: str, options: tuple[str, ...]) -> Found:
     verdict = verdict_of(call, "onward", kind, is_middleware=True)
     if verdict.is_firm:
         asks = ("code",) if verdict.asks_right else ()
-        return Found(Guard("middleware", name, asks, is_fresh=verdict.is_fresh))
+        return Found(Guard("middleware", name, asks, is_fresh=verdict.is_fresh, made_with=options))
     taken = Guard("middleware", name, takes_only=True) if verdict.takes_only else None
     # What never looks at a credential refuses for other reasons: a kind of content, a path with dots.
     is_none = verdict.is_optional or taken is not None or not verdict.sees_credential
@@ -313,6 +322,8 @@ def name_of(call: object) -> str:
     """Return how a dependency is called where it was written."""
     if isinstance(call, types.MethodType):
         return f"{type(call.__self__).__name__}.{call.__func__.__name__}"
+    if isinstance(call, functools.partial):
+        return name_of(call.func)
     name = str(getattr(call, "__qualname__", None) or type(call).__qualname__)
     # Of what was made inside a function, the innermost name that says something.
     parts = [each for each in name.split(".<locals>.") if each.rpartition(".")[2] not in _SAY_NOTHING]
