@@ -28,6 +28,8 @@ def _follow(page: Page, demo: Server, subject: str) -> None:
     page.goto(f"{demo.address}/demo/mails")
     mail = page.locator("article", has=page.get_by_role("heading", name=subject))
     mail.first.wait_for(timeout=60_000)
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a telephone has to scroll sideways"
     mail.first.get_by_role("link").first.click()
 
 
@@ -43,6 +45,7 @@ def test_a_forgotten_password_is_replaced_by_clicking(context: BrowserContext, d
     with demo.client() as client:
         assert client.post("/auth/password/forgot", json={"email": ADDRESS}).status_code == 202
     _follow(page, demo, "Choose a new password")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.get_by_label("New password").fill(SECOND)
     page.get_by_role("button", name="Set the password").click()
     page.get_by_role("heading", name="Your password is set").wait_for()

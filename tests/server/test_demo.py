@@ -88,6 +88,16 @@ def test_the_interface_is_described_with_what_each_route_asks_for(demo: Server) 
     assert "/auth/login" in paths
 
 
+def test_its_address_leads_to_where_it_can_be_tried(demo: Server) -> None:
+    """Whoever opens the address that was printed comes to /docs, where each credential says where it comes from."""
+    with demo.client() as client:
+        page = client.get("/", follow_redirects=True)
+        assert (page.status_code, page.url.path) == (200, "/docs")
+        schemes = client.get("/openapi.json").json()["components"]["securitySchemes"]
+    assert all(scheme["description"] for scheme in schemes.values())
+    assert "POST /auth/login" in schemes["limen"]["description"]
+
+
 def test_docs_load_nothing_from_elsewhere(demo: Server) -> None:
     """``/docs`` is for everybody, takes scripts from here only by its policy, and names none from elsewhere."""
     with demo.client() as client:

@@ -58,6 +58,8 @@ def demo(
         for section in things_to_try(address, prepared.accounts_file, prepared.settings_file):
             heading(section.heading)
             say(*section.lines, "")
+        names = ", ".join(prepared.accounts)
+        say(f"Log in as one of {names}; the passwords are in {prepared.accounts_file}")
         say(f"Try it in a browser: {address}/docs")
         if is_loopback(host):
             say(f"Read its mails, such as links to choose another password: {address}/demo/mails")

@@ -13,6 +13,9 @@ from types import ModuleType
 
 from dotenv import dotenv_values
 from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from limen.core.errors import ConfigurationError, NotFound, UsernameTaken
 from limen.server.addresses import bind, is_loopback, url_of
@@ -121,9 +124,15 @@ def application(settings: Settings, orders: Path, *, here: str | None = None) ->
     )
     app: FastAPI = example.create_app(gate, store, title="limen demo: orders")
     add_docs(app, public)
+    app.router.routes.append(Route("/", public(_to_docs), methods=["GET"]))
     if mails is not None:
         add_mails(app, mails, settings.public_url or "")
     return app
+
+
+async def _to_docs(request: Request) -> Response:
+    """Lead whoever opens the demo's address in a browser to where it can be tried."""
+    return RedirectResponse("docs")
 
 
 def prepare(folder: Path) -> Demo:

@@ -38,6 +38,12 @@ _PROBLEM = {
         "trace_id": {"type": "string"},
     },
 }
+_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "The access_token of a login: POST /auth/login, or where else one is issued.",
+}
 _COOKIE = {
     "type": "apiKey",
     "in": "cookie",
@@ -114,7 +120,7 @@ def described(source: Document, leaves: Iterable[ListedLeaf], extra: Mapping[str
     for kind, parts in extra.get("components", {}).items():
         for name, part in parts.items():
             components.setdefault(kind, {}).setdefault(name, copy.deepcopy(part))
-    components.setdefault("securitySchemes", {})[SCHEME] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    components.setdefault("securitySchemes", {})[SCHEME] = copy.deepcopy(_TOKEN)
     components["securitySchemes"].setdefault(COOKIE_SCHEME, copy.deepcopy(_COOKIE))
     components["securitySchemes"].setdefault(KEY_SCHEME, copy.deepcopy(_KEY))
     components["securitySchemes"].setdefault(CERTIFICATE_SCHEME, copy.deepcopy(_CERTIFICATE))
