@@ -90,17 +90,21 @@ def _named(route: Route) -> Route:
 def _around(application: Application) -> Iterator[Finding]:
     for each in application.cors:
         if each.credentials and _lets_strangers_in(each):
-            yield _about(rules.ANY_ORIGIN, application, "CORSMiddleware allows every origin, with credentials")
+            origins = ",".join([*sorted(each.origins), each.pattern])
+            yield _about(rules.ANY_ORIGIN, application, "CORSMiddleware allows every origin, with credentials", origins)
     for cookie in application.cookies:
         if not cookie.is_secure or cookie.same_site.lower() == "none":
-            which = "without Secure" if not cookie.is_secure else "with SameSite=None"
-            yield _about(rules.SESSION_COOKIE, application, f"the cookie {cookie.name} is set {which}", cookie.name)
+            is_none = cookie.same_site.lower() == "none"
+            faults = ["without Secure"] * (not cookie.is_secure) + ["with SameSite=None"] * is_none
+            what = f"the cookie {cookie.name} is set {' and '.join(faults)}"
+            yield _about(rules.SESSION_COOKIE, application, what, f"{cookie.name} {' and '.join(faults)}")
     if application.sends_security_headers is False and any(each.kind == "http" for each in application.routes):
         yield _about(rules.NO_HEADERS, application, "no middleware sets security headers")
     pages = [each for each in application.routes if each.kind == "pages" and each.standing == "open"]
     if pages:
         told = ", ".join(each.path for each in pages[:4])
-        yield _about(rules.OPEN_PAGES, application, f"everybody may read {told}")
+        subject = ",".join(sorted(each.path for each in pages))
+        yield _about(rules.OPEN_PAGES, application, f"everybody may read {told}", subject)
 
 
 def _lets_strangers_in(cors: Cors) -> bool:
@@ -168,7 +172,7 @@ def _of_guarded(route: Route) -> Iterator[Finding]:
         if named:
             severity = Severity.HIGH if changes else Severity.MEDIUM
             what = f"{', '.join(named)} in its path, and only {_asked(route)} is asked"
-            yield _on(rules.OBJECT_NOT_ASKED, route, what, severity, named[0])
+            yield _on(rules.OBJECT_NOT_ASKED, route, what, severity, ",".join(named))
         elif changes:
             yield _on(rules.ANYBODY_LOGGED_IN, route, f"only {_asked(route)} is asked")
     fresh = [each.is_fresh for each in route.guards]
@@ -212,7 +216,8 @@ def _of_output(route: Route) -> Iterator[Finding]:
     if secret:
         place = route.output.place if route.output.place.line else route.handler.place
         what = f"{route.output.type} has {', '.join(each.path for each in secret[:3])}"
-        yield Finding(rules.SECRET_IN_ANSWER, Severity.HIGH, what, place, route.path, _methods(route), secret[0].path)
+        subject = ",".join(sorted(each.path for each in secret))
+        yield Finding(rules.SECRET_IN_ANSWER, Severity.HIGH, what, place, route.path, _methods(route), subject)
     if not route.output.is_declared and route.handler.is_own_code and route.methods != ("DELETE",):
         yield _on(rules.NO_ANSWER_MODEL, route, "its answer is declared nowhere")
 

@@ -35,19 +35,21 @@ def swallowed_checks(module: Module) -> Iterator[Finding]:
         if check is not None and any(
             isinstance(each, ast.Return) and is_constant(each.value, True) for each in node.finalbody
         ):
-            yield found_at(rules.SWALLOWED, module, node, f"whatever {_name(check)} says, the end is a yes")
+            what = f"whatever {_name(check)} says, the end is a yes"
+            yield found_at(rules.SWALLOWED, module, node, what, _name(check))
             continue
         if check is None or _is_needed(module, node, check):
             continue
         for handler in node.handlers:
             if _catches(module, handler, check) and _lets_pass(module, node, check, handler):
-                yield found_at(rules.SWALLOWED, module, handler, f"an error of {_name(check)} is swallowed")
+                what = f"an error of {_name(check)} is swallowed"
+                yield found_at(rules.SWALLOWED, module, handler, what, _name(check))
                 break
     withs: list[ast.With | ast.AsyncWith] = [*module.all(ast.With), *module.all(ast.AsyncWith)]
     for block in withs:
         check = _check_in(module, block.body) if any(_suppresses(module, each) for each in block.items) else None
         if check is not None and not _is_needed(module, block, check):
-            yield found_at(rules.SWALLOWED, module, block, f"an error of {_name(check)} is swallowed")
+            yield found_at(rules.SWALLOWED, module, block, f"an error of {_name(check)} is swallowed", _name(check))
 
 
 def _is_yes(statement: ast.stmt) -> bool:
