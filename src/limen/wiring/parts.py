@@ -1,37 +1,29 @@
 """What a gate is made of."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
-
-from pydantic import SecretStr
+from functools import partial
 
 from limen.authn.bearer import BearerStrategy
 from limen.authn.chain import AuthenticationChain
 from limen.authn.changed_roles import ChangedRoles
 from limen.authn.client_certificate import thumbprints, tls_certificate
-from limen.authn.cookie import CookieSession, CookieStrategy, CookieTerms
+from limen.authn.cookie import CookieStrategy, CookieTerms
 from limen.authn.ended import EndedSessions
 from limen.authn.external import ExternalIssuer
 from limen.authn.external_tokens import ExternalTokens
-from limen.authn.issuing import Door, TokenTerms
 from limen.authn.outbound import Outbound
 from limen.authn.own_strategy import OwnStrategy, adapters_of
 from limen.authn.strategy import Authenticated
 from limen.authz.permissions import permission_name
 from limen.authz.roles import RoleCatalogue
 from limen.core.clock import Clock
-from limen.core.errors import LimenError
 from limen.core.mails import MailTransport
 from limen.core.principal import Principal
 from limen.core.rates import Rate
-from limen.crypto.claims import ACCESS_TYP, REFRESH_TYP, AccessClaims, RefreshClaims
 from limen.crypto.claims_cache import ClaimsCache
 from limen.crypto.hashing_pool import HashingPool
-from limen.crypto.jwt import TokenVerifier
 from limen.crypto.keys import KeySet, SigningKey, hkdf_sha256
 from limen.crypto.passwords import PasswordHasher
-from limen.crypto.refresh import RefreshKeys
 from limen.features.accounts.administration import AccountAdministration
 from limen.features.accounts.erasing import ErasureService
 from limen.features.accounts.existing import ExistingAccounts, TakingOver
@@ -57,33 +49,31 @@ from limen.features.roles.service import RoleService
 from limen.features.roles.watch import RoleWatch
 from limen.features.sessions.feed import EndedFeed
 from limen.features.sessions.service import SessionService
-from limen.features.signing_keys.files import KeyFiles
-from limen.features.signing_keys.service import SigningKeyService
-from limen.features.signing_keys.vault import Vault
 from limen.features.sso.building import SsoSettings, build_sso
 from limen.features.sso.providers import SSOProvider, providers_of
 from limen.features.throttling.building import ThrottleSettings, build_throttling
 from limen.settings import Settings
 from limen.storage import Storage, open_storage
 from limen.wiring.certificates import certificates_of
+from limen.wiring.tokens import (
+    CLOCK_AHEAD,
+    CLOCK_LEEWAY,
+    access_keys_of,
+    access_verifier,
+    deriving_texts,
+    door_of,
+    refresh_keys_of,
+    refresh_verifier,
+    signing_keys_of,
+    texts_of,
+)
+from limen.wiring.web_parts import WebParts
 
-if TYPE_CHECKING:
-    # Names only: no cycle is hidden, but a web framework is not imported where nobody serves the web.
-    from limen.web.cors import CorsPolicy
-    from limen.web.csrf import CsrfCheck
-    from limen.web.front import Front
-    from limen.web.peers import TrustedProxies
-
-CLOCK_LEEWAY = 2
-"""Seconds beyond its end for which a token is accepted."""
-CLOCK_AHEAD = 600
-"""Seconds by which a token of this installation may come from the future: the database stamps tokens, and this
-process's clock may be minutes behind its."""
 KEEP_ENDED_MARGIN = 60
 """Seconds an ended session stays listed beyond the life of its last access token: the clocks of verifiers differ."""
 
 
-class Parts:
+class Parts(WebParts):
     """Everything that a gate holds, put together once: settings, store, features, strategies.
 
     Nothing is opened here, and nothing waits: that begins with the gate's start.
@@ -138,35 +128,6 @@ class Parts:
         self._thumbprint_of = thumbprints(self._certificates.source or tls_certificate, clock)
         self._build(settings)
 
-    @property
-    def cors(self) -> "CorsPolicy":
-        """The origins that may read answers and open sockets."""
-        from limen.web.cors import CorsPolicy
-
-        return CorsPolicy.of(self.settings.cors_origins, credentials=True)
-
-    @cached_property
-    def front(self) -> "Front":
-        """What answers carry, and what is asked of a request before anything else."""
-        from limen.web.front import Front
-        from limen.web.headers import AnswerHeaders
-        from limen.web.hosts import AllowedHosts
-
-        settings = self.settings
-        return Front(
-            AnswerHeaders(settings.opener_policy, settings.resource_policy),
-            AllowedHosts(settings.hosts) if settings.allowed_hosts else None,
-            settings.max_body,
-            settings.body_timeout,
-        )
-
-    @cached_property
-    def proxies(self) -> "TrustedProxies":
-        """The proxies that are believed when they say who is behind them."""
-        from limen.web.peers import TrustedProxies
-
-        return TrustedProxies(self.settings.trusted_proxies, self.settings.forwarded_header)
-
     def _build(self, settings: Settings) -> None:
         self._cookie_terms = CookieTerms(
             idle=settings.cookie_idle_ttl,
@@ -175,16 +136,18 @@ class Parts:
             remembered_most=settings.remembered_max_ttl,
         )
         self._keep_ended_ms = (settings.access_ttl + KEEP_ENDED_MARGIN) * 1000
-        # Keys that are kept in the database come at the start.
-        secrets = () if settings.keeps_keys else (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
-        access_keys = _signing_keys(secrets)
+        access_keys = access_keys_of(settings)
         self._build_throttling(settings)
         self._build_sessions(settings, access_keys)
         self._build_accounts(settings, self._keep_ended_ms)
+        self._build_roles(settings)
+        self._build_trail(settings)
         self._build_administration()
         self._build_recovery(settings)
         self.forwarding = ForwardingService(self.door, clock=self._clock)
-        self.signing_keys = self._signing_key_service(settings, self._keep_ended_ms)
+        self.signing_keys = signing_keys_of(
+            settings, self.storage.signing_keys, use=self._use_keys, keep_ms=self._keep_ended_ms, clock=self._clock
+        )
         self.external = self._external(settings)
         self.bearer = self._bearer(settings, access_keys)
         self._build_messages(settings)
@@ -193,11 +156,10 @@ class Parts:
         self._build_chain()
 
     def _build_throttling(self, settings: Settings) -> None:
-        secrets = settings.data_secrets or (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
         self.throttling = build_throttling(
             ThrottleSettings(
                 settings.throttle,
-                [secret.get_secret_value() for secret in secrets],
+                deriving_texts(settings),
                 Rate.of(settings.login_limit),
                 Rate.of(settings.login_network_limit),
                 Rate.of(settings.register_limit),
@@ -208,43 +170,20 @@ class Parts:
         self.throttle = self.throttling.throttle
 
     def _build_sessions(self, settings: Settings, access_keys: Sequence[SigningKey]) -> None:
-        refresh_signing_keys = _signing_keys((settings.jwt_refresh_secret, *settings.jwt_refresh_secrets_accepted))
-        refresh_keys = RefreshKeys(
-            settings.jwt_refresh_secret.get_secret_value(),
-            [secret.get_secret_value() for secret in settings.jwt_refresh_secrets_accepted],
-        )
-        self.door = Door(
+        refresh_keys = refresh_keys_of(settings)
+        self.door = door_of(
+            settings,
             self.storage.issuing,
-            terms=TokenTerms(
-                issuer=settings.issuer,
-                audience=settings.audience,
-                access_ttl=settings.access_ttl,
-                refresh_ttl=settings.refresh_ttl,
-                session_max_ttl=settings.session_max_ttl,
-                states_permissions=settings.permissions == "token",
-            ),
             access_key=access_keys[0] if access_keys else None,
             refresh_keys=refresh_keys,
-            refresh_signing_keys=refresh_signing_keys,
             cookie_terms=self._cookie_terms,
             told_roles=self.changed.correct,
-            most_sessions=settings.max_sessions,
             keep_ended_ms=self._keep_ended_ms,
         )
         self.sessions = SessionService(
             self.storage.sessions,
             self.door,
-            verifier=TokenVerifier(
-                refresh_keys.key_set,
-                issuer=settings.issuer,
-                audience=settings.issuer,
-                typ=REFRESH_TYP,
-                claims=RefreshClaims,
-                max_lifetime=settings.session_max_ttl,
-                leeway=CLOCK_LEEWAY,
-                ahead=CLOCK_AHEAD,
-                clock=self._clock,
-            ),
+            verifier=refresh_verifier(settings, refresh_keys.key_set, self._clock),
             ended=self.ended,
             leeway=settings.refresh_leeway,
             keep_ended_ms=self._keep_ended_ms,
@@ -252,14 +191,7 @@ class Parts:
         )
         self.ended_feed = EndedFeed(self.storage.sessions)
 
-    def _build_administration(self) -> None:
-        self.maintenance = MaintenanceService(
-            self.storage.maintenance,
-            record=self.sessions.record,
-            keep_ended_ms=self._keep_ended_ms,
-            cancel_requests=partial(cancel_all, self.storage.approvals),
-        )
-        self._watch = RollbackWatch(self.storage.maintenance, record=self.sessions.record)
+    def _build_roles(self, settings: Settings) -> None:
         self._role_watch = RoleWatch(self.storage.roles, self.changed, self._use)
         self.roles = RoleService(
             self.storage.roles,
@@ -272,8 +204,18 @@ class Parts:
             record=self.sessions.record,
             roles_changed=self._role_watch.catch_up,
             keep_ended_ms=self._keep_ended_ms,
-            in_tokens=self.settings.permissions == "token",
+            in_tokens=settings.permissions == "token",
         )
+
+    def _build_administration(self) -> None:
+        """Make what is done to accounts by others, and to the installation as a whole."""
+        self.maintenance = MaintenanceService(
+            self.storage.maintenance,
+            record=self.sessions.record,
+            keep_ended_ms=self._keep_ended_ms,
+            cancel_requests=partial(cancel_all, self.storage.approvals),
+        )
+        self._watch = RollbackWatch(self.storage.maintenance, record=self.sessions.record)
         self.administration = AccountAdministration(
             self.accounts,
             self.storage.accounts,
@@ -285,22 +227,24 @@ class Parts:
             throttle=self.throttling.logins,
         )
         self.imports = ImportService(self.storage.imports, roles=self.roles, record=self.sessions.record)
-        self.events = EventService(self.storage.trail)
-        self.audit = build_audit(
-            self.storage.audit,
-            self.storage.sinks,
-            [secret.get_secret_value() for secret in self.settings.data_secrets],
-            self.settings.audit_key_files,
-        )
         self.personal_data = PersonalDataService(
             self.storage.personal_data, self.events, record=self.sessions.record, clock=self._clock
         )
         self.erasures = ErasureService(
             self.storage.erasures, erase=lambda account_id, actor: self.audit.erase_details(account_id, actor=actor)
         )
+
+    def _build_trail(self, settings: Settings) -> None:
+        self.events = EventService(self.storage.trail)
+        self.audit = build_audit(
+            self.storage.audit,
+            self.storage.sinks,
+            texts_of(settings.data_secrets),
+            settings.audit_key_files,
+        )
         self.sinks = build_sinks(
-            self.settings.audit_sinks,
-            [secret.get_secret_value() for secret in self.settings.audit_sink_secrets],
+            settings.audit_sinks,
+            texts_of(settings.audit_sink_secrets),
             audit=self.audit,
             trail=self.storage.audit,
             states=self.storage.sinks,
@@ -321,7 +265,7 @@ class Parts:
         self.recovery = build_recovery(
             self.storage.recovery,
             self.mail,
-            secrets=[secret.get_secret_value() for secret in settings.data_secrets],
+            secrets=texts_of(settings.data_secrets),
             public_url=settings.public_url,
             accounts=self.accounts,
             roles=self.roles,
@@ -367,7 +311,7 @@ class Parts:
         self.cookie_login = CookieLogin(self.login, self.door, self.sessions, self.cookies)
         self.sso = build_sso(
             SsoSettings(
-                [secret.get_secret_value() for secret in settings.data_secrets],
+                texts_of(settings.data_secrets),
                 settings.public_url or "",
                 frozenset(settings.sso_redirects),
                 settings.audience,
@@ -389,7 +333,7 @@ class Parts:
         """Make the ways of programs: API keys and client certificates."""
         self.api_keys = build_api_keys(
             KeySettings(
-                [secret.get_secret_value() for secret in settings.data_secrets],
+                texts_of(settings.data_secrets),
                 settings.api_key_environment,
                 settings.api_key_ttl,
                 settings.api_key_max_ttl,
@@ -439,23 +383,6 @@ class Parts:
             thumbprint_of=self._thumbprint_of,
         )
 
-    @cached_property
-    def _csrf(self) -> "CsrfCheck":
-        # Imported here: whoever only runs the command line, or a worker, needs no web framework.
-        from limen.web.csrf import CsrfCheck, CsrfTokens
-
-        settings = self.settings
-        secrets = settings.data_secrets or (settings.jwt_access_secret, *settings.jwt_access_secrets_accepted)
-        return CsrfCheck(
-            CsrfTokens(secret.get_secret_value() for secret in secrets),
-            self.cors,
-            public_origin=_origin_of_url(settings.public_url),
-            https_only=self.cookies.https_only,
-        )
-
-    def _cookie_fault(self, scope: Mapping[str, Any], session: CookieSession) -> LimenError | None:
-        return self._csrf.fault(scope, session)
-
     def _build_accounts(self, settings: Settings, keep_ended_ms: int) -> None:
         self.accounts = AccountService(
             self.storage.accounts,
@@ -483,25 +410,6 @@ class Parts:
             return None
         return TakingOver(self._existing_accounts, self.storage.accounts, known_roles=self._role_names)
 
-    def _signing_key_service(self, settings: Settings, keep_ms: int) -> SigningKeyService | KeyFiles | None:
-        if settings.signing_alg == "HS256":
-            return None
-        if settings.signing_key_files:
-            return KeyFiles(
-                settings.signing_key_files,
-                alg=settings.signing_alg,
-                use=self._use_keys,
-                keep_ms=keep_ms,
-                clock=self._clock,
-            )
-        return SigningKeyService(
-            self.storage.signing_keys,
-            Vault(secret.get_secret_value() for secret in settings.data_secrets),
-            alg=settings.signing_alg,
-            use=self._use_keys,
-            keep_ms=keep_ms,
-        )
-
     def _use_keys(self, signing: SigningKey | None, keys: KeySet) -> None:
         """Verify with these keys from now on, and only then sign with one of them."""
         self.bearer.use_keys(keys)
@@ -510,17 +418,7 @@ class Parts:
 
     def _bearer(self, settings: Settings, access_keys: list[SigningKey]) -> BearerStrategy:
         return BearerStrategy(
-            TokenVerifier(
-                KeySet(access_keys) if access_keys else KeySet.empty(),
-                issuer=settings.issuer,
-                audience=settings.audience,
-                typ=ACCESS_TYP,
-                claims=AccessClaims,
-                max_lifetime=settings.access_ttl,
-                leeway=CLOCK_LEEWAY,
-                ahead=CLOCK_AHEAD,
-                clock=self._clock,
-            ),
+            access_verifier(settings, KeySet(access_keys) if access_keys else KeySet.empty(), self._clock),
             self._seen,
             self.ended,
             changed=self.changed,
@@ -566,13 +464,3 @@ class Parts:
 
     def _permissions_of(self, roles: frozenset[str]) -> frozenset[str]:
         return self.catalogue.permissions_of(roles)
-
-
-def _origin_of_url(url: str | None) -> bytes | None:
-    """Return the origin of an address: what stands before its path."""
-    return None if url is None else b"/".join(url.encode("ascii").split(b"/", 3)[:3])
-
-
-def _signing_keys(secrets: Iterable[SecretStr]) -> list[SigningKey]:
-    """Make the keys of secrets, the one that signs first; a secret that is named twice counts once."""
-    return [SigningKey.from_secret(text) for text in dict.fromkeys(secret.get_secret_value() for secret in secrets)]
