@@ -15,6 +15,7 @@ from limen.checklist.findings import Finding, Rule
 from limen.core.errors import ConfigurationError
 
 TODAY = date(2026, 11, 23)
+UNTIL = "until 2027-03-01 because"
 
 
 def _finding(file: str, line: int) -> Finding:
@@ -42,6 +43,7 @@ def _sifted(tmp_path: Path, text: str, line: int) -> tuple[list[str], int]:
         ("x = f(\n    a=1,\n    b=2,  # limen: accept LC001 until 2027-03-01 because it is\n    c=3,\n)\n", 1),
         ("x = {\n    # limen: accept LC001 until 2027-03-01 because it is\n    'a': 1,\n    'c': 3,\n}\n", 3),
         ("x = 1  # noqa: X  # limen: accept LC001 until 2027-03-01 because it is\n", 1),
+        ("x = 1  # limen: accept LC001 until 2028-11-23 because it is\n", 1),
         ("x = 1  # LIMEN:ACCEPT lc001 until 2027-03-01 because it is\n", 1),
         ("try:\n    f()\n# limen: accept LC001 until 2027-03-01 because it is\nexcept E:\n    pass\n", 4),
         ("# -*- coding: latin-1 -*-\n# limen: accept LC001 until 2027-03-01 because it is\nx = 1\n", 3),
@@ -51,7 +53,7 @@ def _sifted(tmp_path: Path, text: str, line: int) -> tuple[list[str], int]:
     ids=[
         *("above the decorator", "above decorators of many lines", "on the line, on its last day"),
         *("between decorators", "in a decorator", "above a statement of many lines", "at its end", "in it"),
-        *("above a line in it", "behind another comment", "in capitals", "above a handler of errors"),
+        *("above a line in it", "behind another comment", "two years", "in capitals", "above a handler of errors"),
         *("in another encoding", "behind a byte order mark", "above a class"),
     ],
 )
@@ -80,6 +82,15 @@ def test_accepted(tmp_path: Path, text: str, line: int) -> None:
         ("# limen: accept LC001, LCOO4 until 2027-03-01 because it is\ndef a(): ...\n", 2, ["LC001", "LC900"]),
         ("# limen: accept LC001 until 2027-02-30 because it is\ndef a(): ...\n", 2, ["LC001", "LC900"]),
         ("# limen: accept LC001 until 20270301 because it is\ndef a(): ...\n", 2, ["LC001", "LC900"]),
+        ("# limen: accept LC001 until 9999-12-31 because it is\ndef a(): ...\n", 2, ["LC001", "LC900"]),
+        ("# limen: accept LC001 until 2028-11-24 because it is\ndef a(): ...\n", 2, ["LC001", "LC900"]),
+        ("# limen: accept LC001 until 0001-01-01 because it is\ndef a(): ...\n", 2, ["LC001"]),
+        (
+            "# limen: accept LC001 until \uff12\uff10\uff12\uff17-03-01 because it is\ndef a(): ...\n",
+            2,
+            ["LC001", "LC900"],
+        ),
+        (f"x = 1  # limen: accept LC004 {UNTIL} it is # limen: accept LC001 {UNTIL} it is\n", 1, ["LC001", "LC900"]),
         ("# limen: accept LC001 until 2027-03-01 because …\ndef a(): ...\n", 2, ["LC001", "LC900"]),
         ("# limen: accept until 2027-03-01 because it is\ndef a(): ...\n", 2, ["LC001", "LC900"]),
         ("# limen: accept LC001 because it is until 2027-03-01\ndef a(): ...\n", 2, ["LC001", "LC900"]),
@@ -96,7 +107,8 @@ def test_accepted(tmp_path: Path, text: str, line: int) -> None:
             "on a function's head",
         ),
         *("no reason", "no end", "no date", "no such rule", "a rule of two digits", "one rule of two", "no such day"),
-        *("a date of another form", "an empty reason", "no rule", "another order", "a word misspelt", "no colon"),
+        *("a date of another form", "no end in sight", "a day more than two years", "the first day", "other digits"),
+        *("two in one line", "an empty reason", "no rule", "another order", "a word misspelt", "no colon"),
         "in a string",
     ],
 )

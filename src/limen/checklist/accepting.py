@@ -8,7 +8,7 @@ string that looks like it accepts nothing. An acceptance that cannot be read, or
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -29,6 +29,8 @@ _WHOLE: Final = re.compile(
     re.IGNORECASE,
 )
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_LONGEST: Final = timedelta(days=731)
+"""How long an acceptance holds at most, from today on: what has no end in sight is looked at by nobody again."""
 _COUNT: Final = re.compile(r"(\d+)\s+routes?")
 # Who may call is asked of each route: one comment on a handler must not open the next route that uses it.
 _OF_A_ROUTE: Final = frozenset({"LC001", "LC002", "LC003", "LC004", "LC009", "LC010", "LC015", "LC016"})
@@ -74,17 +76,25 @@ def _read(marked: re.Match[str], place: Place) -> Acceptance:
     if whole is None:
         return Acceptance(place, fault=_missing(marked["rest"]))
     ids = tuple(dict.fromkeys(each.upper() for each in re.findall(r"[^\s,]+", whole["ids"]) if each.lower() != "and"))
-    unknown = [each for each in ids if each not in rules.BY_ID]
-    if unknown:
-        return Acceptance(place, fault=f"there is no rule {unknown[0]}")
-    if len(re.sub(r"\W", "", whole["reason"])) < 3:
-        return Acceptance(place, fault="it has no reason")
+    fault = _fault_of(ids, whole["reason"])
+    if fault:
+        return Acceptance(place, fault=fault)
     try:
         until = date.fromisoformat(_DAY.fullmatch(whole["until"])[0])  # type: ignore[index]
     except (ValueError, TypeError):
         return Acceptance(place, fault=f"{whole['until']} is no date; write 2027-03-01")
     routes = tuple(" ".join(each.split()) for each in (whole["for"] or "").split(" and ") if each.strip())
     return Acceptance(place, ids, until, whole["reason"].strip(), routes=routes)
+
+
+def _fault_of(ids: tuple[str, ...], reason: str) -> str:
+    """Return what is wrong with the rules or the reason of a comment; empty where nothing is."""
+    unknown = [each for each in ids if each not in rules.BY_ID]
+    if unknown:
+        return f"there is no rule {unknown[0]}"
+    if len(re.sub(r"\W", "", reason)) < 3:
+        return "it has no reason"
+    return "there are two in one comment; write: accept LC001, LC004 until …" if _MARK.search(reason) else ""
 
 
 def _missing(text: str) -> str:
@@ -108,7 +118,7 @@ def sift(
     Args:
         findings: all of them.
         acceptances: by file.
-        today: an acceptance holds through its last day.
+        today: an acceptance holds through its last day, which is at most two years away.
         read: the files that the rules about source text were asked of; all where it is None. What was not asked
             cannot tell whether an acceptance is still needed.
     """
@@ -125,7 +135,7 @@ def sift(
         used[found].add(each.rule.id)
         if found.until is not None and found.until < today:
             standing.append(replace(each, what=f"{each.what} (accepted until {found.until}, which is over)"))
-        elif not _names(found, each, shared[found, each.rule.id]):
+        elif _is_far(found, today) or not _names(found, each, shared[found, each.rule.id]):
             standing.append(each)
         else:
             accepted.append((each, found))
@@ -167,6 +177,10 @@ def _names(acceptance: Acceptance, finding: Finding, routes: set[str]) -> bool:
     return f"{finding.method} {finding.route}" in acceptance.routes
 
 
+def _is_far(acceptance: Acceptance, today: date) -> bool:
+    return acceptance.until is not None and acceptance.until - today > _LONGEST
+
+
 def _faults(
     acceptance: Acceptance,
     used: set[str],
@@ -178,6 +192,8 @@ def _faults(
     """Yield what is to be told about a comment itself."""
     if acceptance.fault:
         yield acceptance.fault
+    if _is_far(acceptance, today):
+        yield f"{acceptance.until} is more than two years away; what is accepted is looked at again before that"
     for each in acceptance.ids:
         routes = sorted(shared.get((acceptance, each), ()))
         if each in used and not _counts(acceptance, each, routes):
