@@ -34,6 +34,16 @@ def test_starts_within_half_a_second() -> None:
     assert min(took) < 0.5, took
 
 
+@pytest.mark.parametrize("group", [[], ["accounts"], ["audit"], ["db"]], ids=["limen", "accounts", "audit", "db"])
+def test_help_cuts_no_sentence_short(run: Run, group: list[str]) -> None:
+    """What a command does is told to its end in a pipe of 80 columns, as in a terminal."""
+    done = run(*group, "--help")
+    listed = done.out.partition("Commands:")[2]
+    assert listed.count("\n  ") > 2
+    assert "..." not in listed
+    assert all(len(line) <= 80 for line in listed.splitlines())
+
+
 def test_help_names_every_command(run: Run) -> None:
     """``--help`` lists the commands and the exit codes."""
     done = run("--help")

@@ -4,9 +4,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from limen.cli.exits import Exit, Refused, UsageError, report
@@ -37,6 +38,20 @@ def _root(
     """
 
 
+class Group(TyperGroup):
+    """Lists its commands with whole sentences where its help goes into a pipe, too; click itself cuts them short."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list; both come from click, or from the copy that Typer brings along."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, one.get_short_help_str(limit=_WHOLE)) for name, one in commands if one and not one.hidden]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+_WHOLE: Final = 1_000
+"""Characters that no command's first sentence has."""
 _COMMANDS: Final = ("serve", "demo", "init", "doctor", "check", "explain")
 _GROUPS: Final = {
     "accounts": "accounts",
@@ -57,6 +72,7 @@ def application(wanted: str = "") -> typer.Typer:
     """Put the commands together; where one of them is wanted, that one alone: the others are not even loaded."""
     app = typer.Typer(
         name="limen",
+        cls=Group,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -71,7 +87,7 @@ def application(wanted: str = "") -> typer.Typer:
             app.command()(getattr(import_module(f"limen.cli.{name}"), name))
     for name, module in _GROUPS.items():
         if name == wanted or not is_known:
-            app.add_typer(import_module(f"limen.cli.{module}").app, name=name)
+            app.add_typer(import_module(f"limen.cli.{module}").app, name=name, cls=Group)
     return app
 
 
