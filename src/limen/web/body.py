@@ -21,8 +21,15 @@ MAX_SECONDS: Final = 30.0
 _JSON: Final = re.compile(
     rb'application/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?\Z', re.IGNORECASE
 )
+_FORM: Final = b"application/x-www-form-urlencoded"
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+def is_form(scope: Scope) -> bool:
+    """Tell whether the body is a form, as a page sends it, by its one Content-Type."""
+    types = _values(scope, b"content-type")
+    return len(types) == 1 and types[0].partition(b";")[0].strip().lower() == _FORM
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int = MAX_BYTES, seconds: float = MAX_SECONDS) -> bytes:

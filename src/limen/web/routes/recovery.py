@@ -13,7 +13,7 @@ from limen.core.errors import BadRequest, LimenError
 from limen.features.recovery.service import RecoveryService
 from limen.features.throttling.building import Throttling
 from limen.features.throttling.requests import Purpose, RequestThrottle, by_administrator
-from limen.web.body import read_body, read_json
+from limen.web.body import is_form, read_body, read_json
 from limen.web.disconnect import while_connected
 from limen.web.guard.state import state_of
 from limen.web.problems import as_limen_error
@@ -31,8 +31,6 @@ from limen.web.routes.schema import (
     text,
 )
 from limen.web.starlette import interactive, live, permissions, public
-
-_FORM: Final = b"application/x-www-form-urlencoded"
 
 
 class Forgotten(msgspec.Struct, forbid_unknown_fields=True):
@@ -155,7 +153,7 @@ def _reset(recovery: RecoveryService, throttle: RequestThrottle) -> Endpoint:
     @endpoint
     async def reset(request: Request) -> Response:
         """Set a password by what a link proves; from a program, or from the page."""
-        if not _is_form(request):
+        if not is_form(request.scope):
             body = await read_json(request.scope, request.receive, Reset)
             await _set(recovery, throttle, request, body.token, body.new_password)
             return no_content()
@@ -184,7 +182,7 @@ def _verify(recovery: RecoveryService, throttle: RequestThrottle) -> Endpoint:
     async def verify(request: Request) -> Response:
         """Verify an address by what a link proves; from a program, or from the page."""
         origin = origin_of(request)
-        if not _is_form(request):
+        if not is_form(request.scope):
             body = await read_json(request.scope, request.receive, Verification)
             await throttle.count(Purpose.LINK, address=origin.address)
             await recovery.verify_email(body.token, origin=origin)
@@ -204,11 +202,6 @@ def _accepted() -> Response:
     response = Response(status_code=202)
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _is_form(request: Request) -> bool:
-    types = [value for name, value in request.scope["headers"] if name == b"content-type"]
-    return len(types) == 1 and types[0].partition(b";")[0].strip().lower() == _FORM
 
 
 async def _fields(request: Request, *names: str) -> dict[str, str]:

@@ -1,49 +1,31 @@
-"""``/auth/sso/…``: logging in, linking and logging out by a provider of single sign-on."""
+"""``/auth/sso/…``: logging in by a provider of single sign-on, and linking one's own account to it."""
 
-import re
 from functools import partial
-from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from limen.authn.cookie import LOOPBACK_NAME, CookieSession, PresentedCookie, cookie_name, is_loopback, read_cookie
-from limen.core.errors import (
-    BadRequest,
-    CredentialMissing,
-    CsrfFailed,
-    InvalidInput,
-    MethodNotAllowed,
-    NotFound,
-    SsoStateInvalid,
-    Unavailable,
-    UnsupportedMediaType,
-)
-from limen.core.principal import Principal
+from limen.authn.cookie import LOOPBACK_NAME, PresentedCookie, cookie_name, is_loopback, read_cookie
+from limen.core.errors import InvalidInput, Unavailable
 from limen.features.sso import proofs
 from limen.features.sso.building import Sso
 from limen.features.sso.flows import FLOW_SECONDS, Answer, Begun
-from limen.features.sso.providers import SSOProvider
 from limen.features.sso.redirects import is_own_path, next_of
 from limen.features.throttling.building import Throttling
 from limen.features.throttling.requests import Purpose
-from limen.web.body import read_body, read_json
-from limen.web.cookies import clear_cookie, cookie_session_of, set_cookie
+from limen.web.body import read_json
+from limen.web.cookies import set_cookie
 from limen.web.disconnect import while_connected
-from limen.web.guard.state import state_of
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
 from limen.web.routes.lists import rfc3339
 from limen.web.routes.refresh_cookie import tokens_answer
 from limen.web.routes.session_cookie import Cookies
-from limen.web.routes.sso_pages import confirm_page, for_browsers, leaving_page, page, wants_page
+from limen.web.routes.sso_logout import sso_logout_routes
+from limen.web.routes.sso_pages import for_browsers
+from limen.web.routes.sso_requests import Location, once, provider_name, refuse_head
 from limen.web.starlette import interactive, live, public
-
-MAX_FORM: Final = 32_768
-"""Bytes of a form: a logout token, or the anti-forgery token."""
-
-_FORM: Final = re.compile(rb"application/x-www-form-urlencoded[ \t]*(?:;.*)?\Z", re.IGNORECASE)
 
 
 class Exchange(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,12 +40,6 @@ class Linking(msgspec.Struct, forbid_unknown_fields=True):
 
     next: str | None = None
     current_password: str | None = None
-
-
-class Location(msgspec.Struct):
-    """Where the browser is to go now; null where it may stay."""
-
-    location: str | None
 
 
 class IdentityItem(msgspec.Struct):
@@ -103,9 +79,9 @@ class SsoRoutes:
 
     async def login(self, request: Request) -> Response:
         """Send the browser to the provider."""
-        _refuse_head(request)
-        name = _name(request)
-        given, challenge = _one(request, "next"), _one(request, "code_challenge")
+        refuse_head(request)
+        name = provider_name(request)
+        given, challenge = once(request, "next"), once(request, "code_challenge")
         if challenge is None:
             following = next_of(given, self._allowed_pages)
         else:
@@ -123,20 +99,20 @@ class SsoRoutes:
 
     def _require_client(self, request: Request, given: str | None, challenge: str) -> None:
         """Refuse a client whose one-time code would go astray, or could be used by who intercepts it."""
-        if _one(request, "code_challenge_method") != "S256" or not proofs.is_challenge(challenge):
+        if once(request, "code_challenge_method") != "S256" or not proofs.is_challenge(challenge):
             raise InvalidInput("A code_challenge is 43 characters, of the code_challenge_method S256.")
         if not given or not (is_own_path(given) or given in self._sso.redirects):
             raise InvalidInput("With a code_challenge, next is a path of this origin or one of LIMEN_SSO_REDIRECTS.")
 
     async def callback(self, request: Request) -> Response:
         """End the login by what the provider says."""
-        _refuse_head(request)
-        name = _name(request)
+        refuse_head(request)
+        name = provider_name(request)
         before = read_cookie(request.scope, https_only=self._cookies.https_only)
         await self._throttling.requests.count(Purpose.SSO, address=origin_of(request).address)
         done = await self._sso.service.complete(
             name,
-            Answer(_one(request, "state"), _one(request, "code"), _one(request, "iss"), _one(request, "error")),
+            Answer(once(request, "state"), once(request, "code"), once(request, "iss"), once(request, "error")),
             browser=self._browser(request),
             redirect_uri=self._redirect_uri(request, name),
             presented=before if isinstance(before, PresentedCookie) else None,
@@ -162,7 +138,7 @@ class SsoRoutes:
 
     async def link(self, request: Request) -> Response:
         """Begin to link an identity to one's own account."""
-        name = _name(request)
+        name = provider_name(request)
         body = await read_json(request.scope, request.receive, Linking)
         principal, origin = principal_of(request), origin_of(request)
         await self._throttling.requests.count(Purpose.SSO, address=origin.address)
@@ -194,71 +170,7 @@ class SsoRoutes:
         await self._sso.service.unlink(principal, request.path_params["id"], origin=origin_of(request))
         return no_content()
 
-    # --- logging out
-
-    async def ask_logout(self, request: Request) -> Response:
-        """Ask whether to log out; nothing happens before the answer."""
-        _refuse_head(request)
-        provider, session = self._provider(request), cookie_session_of(request.scope)
-        if session is None:
-            raise CredentialMissing("There is no session cookie.")
-        presented = PresentedCookie(session.principal.sid or "", session.token_hash)
-        return confirm_page(provider.title, self._cookies.csrf.tokens.token_of(presented))
-
-    async def logout(self, request: Request) -> Response:
-        """End the session here, and say where the browser goes to end the one at the provider."""
-        provider = self._provider(request)
-        is_form = _is_form(request)
-        principal = await self._confirmed(request) if is_form else principal_of(request)
-        left = await self._sso.logout.log_out(provider.name, principal, origin=origin_of(request))
-        if not wants_page(request):
-            return self._cookies.clear(request, json_answer(Location(left.location)))
-        if left.location is None:
-            response = page("You are logged out.", '<p><a href="/">Go on</a></p>')
-        else:
-            response = leaving_page(provider.title, left.location)
-        clear_cookie(response, request.scope, https_only=self._cookies.https_only)
-        return response
-
-    async def _confirmed(self, request: Request) -> Principal:
-        """Return who answered the page that asked: its form has the token that a script sends in a header."""
-        fault = self._cookies.csrf.origin_fault(request.scope)
-        if fault is not None:
-            raise fault
-        fields = await _form(request)
-        presented = read_cookie(request.scope, https_only=self._cookies.https_only)
-        if not isinstance(presented, PresentedCookie):
-            raise CredentialMissing("There is no session cookie.")
-        token = fields.get("csrf_token", "").encode("utf-8", "replace")
-        if not self._cookies.csrf.tokens.fits(token, presented):
-            raise CsrfFailed("The page is not of this session: open it again.")
-        session: CookieSession | None = await self._sso.service.session_of(presented)
-        if session is None:
-            raise CredentialMissing("There is no session.")
-        return session.principal
-
-    async def heard_logout(self, request: Request) -> Response:
-        """End the sessions that a provider names (OpenID Connect Back-Channel Logout, section 2.5)."""
-        name = _name(request)
-        token = (await _form(request)).get("logout_token")
-        if token is None:
-            raise BadRequest("There is no logout_token.")
-        origin = origin_of(request)
-        counted = await self._throttling.requests.admit(Purpose.PROVIDER_LOGOUT, origin.address)
-        await self._sso.logout.heard(name, token, origin=origin)
-        await self._throttling.requests.granted(counted)
-        # 200 and nothing else (section 2.8); some providers do not take 204.
-        response = Response(status_code=200)
-        response.headers["Cache-Control"] = "no-store"
-        return response
-
     # --- shared
-
-    def _provider(self, request: Request) -> SSOProvider:
-        found = self._sso.providers.get(_name(request))
-        if found is None:
-            raise NotFound("There is no sign-in provider of that name.")
-        return found
 
     def _redirect_uri(self, request: Request, name: str) -> str:
         """Return the address that the provider sends browsers back to: never one that a Host header makes up."""
@@ -298,7 +210,7 @@ def sso_routes(sso: Sso, cookies: Cookies, throttling: Throttling, *, prefix: st
     routes = SsoRoutes(sso, cookies, throttling, prefix=prefix)
     at = f"{prefix}/sso"
     # The first that matches is asked: a provider may have the name of a list.
-    return {**_logins(routes, at), **_logouts(routes, at), **_identities(routes, at)}
+    return {**_logins(routes, at), **sso_logout_routes(sso, cookies, throttling, at=at), **_identities(routes, at)}
 
 
 def _logins(routes: SsoRoutes, at: str) -> Routes:
@@ -356,60 +268,6 @@ def _identities(routes: SsoRoutes, at: str) -> Routes:
     }
 
 
-def _logouts(routes: SsoRoutes, at: str) -> Routes:
-    @public
-    @for_browsers
-    @endpoint
-    async def ask_logout(request: Request) -> Response:
-        """Ask whether to log out."""
-        rejection = state_of(request.scope).rejection
-        # Whether there is a session cannot be told: that there was none would be a lie.
-        if rejection is not None and rejection.status >= 500:
-            raise rejection
-        return await routes.ask_logout(request)
-
-    @public
-    @for_browsers
-    @endpoint
-    async def logout(request: Request) -> Response:
-        """End the session, here and at the provider."""
-        rejection = state_of(request.scope).rejection
-        # A form has its token in the body; whatever else came with a cookie was asked for it in a header.
-        if rejection is not None and not (isinstance(rejection, CsrfFailed) and _is_form(request)):
-            raise rejection
-        return await routes.logout(request)
-
-    @public
-    @endpoint
-    async def backchannel_logout(request: Request) -> Response:
-        """End the sessions that a provider names."""
-        return await routes.heard_logout(request)
-
-    return {
-        f"{at}/{{provider}}/logout": {"GET": ask_logout, "POST": logout},
-        f"{at}/{{provider}}/backchannel-logout": {"POST": backchannel_logout},
-    }
-
-
-def _name(request: Request) -> str:
-    name: str = request.path_params["provider"]
-    return name
-
-
-def _one(request: Request, parameter: str) -> str | None:
-    """Return a parameter that may be given once; which of two counts would depend on who reads."""
-    given = request.query_params.getlist(parameter)
-    if len(given) > 1:
-        raise SsoStateInvalid(f"{parameter} is given twice.")
-    return given[0] if given else None
-
-
-def _refuse_head(request: Request) -> None:
-    """Refuse HEAD, which must change nothing, where GET has to begin or end something."""
-    if request.method != "GET":
-        raise MethodNotAllowed()
-
-
 def _redirect(location: str) -> Response:
     response = Response(status_code=302)
     response.headers["Location"] = location
@@ -423,23 +281,3 @@ def _with_code(following: str, code: str) -> str:
     parts = urlsplit(following)
     question = f"{parts.query}&" if parts.query else ""
     return parts._replace(query=f"{question}{urlencode({'code': code})}").geturl()
-
-
-def _is_form(request: Request) -> bool:
-    types = [value for name, value in request.scope["headers"] if name == b"content-type"]
-    return len(types) == 1 and _FORM.match(types[0].strip()) is not None
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Read a small form; a field that is given twice is none."""
-    if not _is_form(request):
-        raise UnsupportedMediaType("Send application/x-www-form-urlencoded.")
-    body = await read_body(request.scope, request.receive, limit=MAX_FORM)
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=16)
-    except ValueError:
-        raise BadRequest("The form cannot be read.") from None
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        raise BadRequest("A field of the form is given twice.")
-    return dict(pairs)
