@@ -1,6 +1,7 @@
 """``/admin/api/accounts``: the accounts of others, as an administrator sees and changes them."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from limen.web.routes.schema import (
     GUARDED,
     PAGE,
     Paths,
+    Schema,
     array,
     listed,
     object_of,
@@ -221,57 +223,66 @@ def _id(request: Request) -> str:
     return str(request.path_params["id"])
 
 
+_ROLES: Final = array(text(), uniqueItems=True)
+_ADDRESS: Final[Schema] = {"type": ["string", "null"]}
+_ACCOUNT: Final = object_of(
+    {
+        "id": text(format="uuid"),
+        "username": text(),
+        "email": _ADDRESS,
+        "status": text(enum=["active", "disabled", "blocked"]),
+        "roles": _ROLES,
+        "created_at": text(format="date-time"),
+        "password_temporary": {"type": "boolean"},
+    }
+)
+_WITH_GRANTS: Final = object_of({**_ACCOUNT["properties"], "permissions": array(GRANT), "roles_ending": array(GRANT)})
+_NEW: Final = object_of(
+    {
+        "username": text(minLength=1, maxLength=64),
+        "password": {"type": ["string", "null"], "format": "password", "maxLength": 1024},
+        "email": _ADDRESS,
+        "roles": array(text()),
+    },
+    "password",
+    "email",
+    "roles",
+)
+_CHANGE: Final = object_of({"roles": array(text()), "email": _ADDRESS}, "roles", "email")
+_VERBS: Final = {
+    "disable": "Switch an account off",
+    "enable": "Switch it on again",
+    "block": "Block an account on suspicion",
+    "unblock": "Undo a block",
+    "end-sessions": "End every session of an account",
+}
+
+
 def account_admin_paths(prefix: str) -> Paths:
     """Describe them."""
-    roles = array(text(), uniqueItems=True)
-    address = {"type": ["string", "null"]}
-    account = object_of(
-        {
-            "id": text(format="uuid"),
-            "username": text(),
-            "email": address,
-            "status": text(enum=["active", "disabled", "blocked"]),
-            "roles": roles,
-            "created_at": text(format="date-time"),
-            "password_temporary": {"type": "boolean"},
-        }
-    )
-    with_grants = object_of({**account["properties"], "permissions": array(GRANT), "roles_ending": array(GRANT)})
-    new = object_of(
-        {
-            "username": text(minLength=1, maxLength=64),
-            "password": {"type": ["string", "null"], "format": "password", "maxLength": 1024},
-            "email": address,
-            "roles": array(text()),
-        },
-        "password",
-        "email",
-        "roles",
-    )
-    change = object_of({"roles": array(text()), "email": address}, "roles", "email")
     one = (described("id", text(maxLength=36), where="path"),)
     search = described("q", text(maxLength=320), description="part of the name or of the address")
     path = f"{prefix}/accounts"
     paths: Paths = {
         path: {
             "get": operation(
-                "The accounts", {200: listed(account)}, *GUARDED, 422, parameters=(*PAGE, search), security=BEARER
+                "The accounts", {200: listed(_ACCOUNT)}, *GUARDED, 422, parameters=(*PAGE, search), security=BEARER
             ),
             "post": operation(
-                "Make an account", {201: account}, *GUARDED, *BODY_PROBLEMS, 409, 429, body=new, security=BEARER
+                "Make an account", {201: _ACCOUNT}, *GUARDED, *BODY_PROBLEMS, 409, 429, body=_NEW, security=BEARER
             ),
         },
         f"{path}/{{id}}": {
-            "get": operation("One account", {200: with_grants}, *GUARDED, 404, parameters=one, security=BEARER),
+            "get": operation("One account", {200: _WITH_GRANTS}, *GUARDED, 404, parameters=one, security=BEARER),
             "patch": operation(
                 "Change roles or e-mail address",
-                {200: account},
+                {200: _ACCOUNT},
                 *GUARDED,
                 *BODY_PROBLEMS,
                 404,
                 409,
                 parameters=one,
-                body=change,
+                body=_CHANGE,
                 security=BEARER,
             ),
             "delete": _described_verb("Delete an account for good", one),
@@ -282,13 +293,7 @@ def account_admin_paths(prefix: str) -> Paths:
             )
         },
     }
-    for verb, summary in (
-        ("disable", "Switch an account off"),
-        ("enable", "Switch it on again"),
-        ("block", "Block an account on suspicion"),
-        ("unblock", "Undo a block"),
-        ("end-sessions", "End every session of an account"),
-    ):
+    for verb, summary in _VERBS.items():
         paths[f"{path}/{{id}}/{verb}"] = {"post": _described_verb(summary, one)}
     return paths
 
