@@ -123,7 +123,7 @@ def login(name: Annotated[str, Body()], password: Annotated[str, Body()], respon
     row = database.execute(f"SELECT * FROM accounts WHERE name = '{name}'")
     stored_password = row.password
     if hashlib.sha256(password.encode()).hexdigest() == stored_password:
-        response.set_cookie("session", "1")
+        response.set_cookie("session", "1", samesite="none")
     return 0
 
 

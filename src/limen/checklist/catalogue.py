@@ -125,7 +125,7 @@ SESSION_COOKIE: Final = Rule(
     "The cookie is set without Secure, or with SameSite=None. Whoever sits on the network, or another site, sends "
     "or reads it.",
     "app.add_middleware(SessionMiddleware, secret_key=..., https_only=True)",
-    "A setting that is another one in production.",
+    "A setting that is another one in production; cookies that code sets (LC113).",
 )
 NO_HEADERS: Final = Rule(
     "LC013",
@@ -159,8 +159,8 @@ FORGERY: Final = Rule(
     "The credential is a cookie, which browsers send along with requests that other sites cause. A page that "
     "somebody opens can change their data.",
     "# SameSite=Lax or Strict on the cookie, and a token per session that the form or the script sends back",
-    "SameSite of a cookie that another service sets; a check of Origin inside the handler; a session that code reads "
-    "out of the request itself.",
+    "SameSite of a cookie that another service sets, or that a setting says; a check of Origin inside the handler; a "
+    "cookie that is as good as a header which is taken, too.",
 )
 NOT_VERIFIED: Final = Rule(
     "LC016",

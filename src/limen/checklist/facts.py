@@ -135,6 +135,7 @@ class Route(Struct, frozen=True):
         handler: its code.
         throttled_by: what limits how often it is called; empty where nothing was seen.
         forgery: what asks for a proof against forged requests; empty where nothing was seen.
+        is_forgeable: its guards go by cookies alone, and browsers send one of them with what other sites cause.
     """
 
     path: str
@@ -149,6 +150,7 @@ class Route(Struct, frozen=True):
     handler: Handler = Handler()
     throttled_by: str = ""
     forgery: str = ""
+    is_forgeable: bool = False
 
     @property
     def name(self) -> str:

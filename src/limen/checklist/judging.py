@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from limen.checklist import catalogue as rules
-from limen.checklist.facts import Application, Cors, Field, Guard, Place, Route
+from limen.checklist.facts import Application, Cors, Field, Place, Route
 from limen.checklist.findings import Finding, Rule, Severity
 from limen.checklist.lock import hides, pattern_of
 from limen.checklist.nature import is_webhook, open_by_nature
@@ -178,18 +178,13 @@ def _of_guarded(route: Route) -> Iterator[Finding]:
     fresh = [each.is_fresh for each in route.guards]
     if changes and False in fresh and True not in fresh and _words(route) & _MATTERS:
         yield _on(rules.NOT_ASKED_AGAIN, route, "its guards read a token, and nothing asks the database again")
-    if changes and not route.forgery and _only_cookies(route.guards):
+    if changes and not route.forgery and route.is_forgeable:
         yield _on(rules.FORGERY, route, "its credential is a cookie")
 
 
 def _asked(route: Route) -> str:
     firm = [each.name for each in route.guards if not each.takes_only]
     return "who is calling" if not firm or firm == ["limen"] else firm[0]
-
-
-def _only_cookies(guards: tuple[Guard, ...]) -> bool:
-    credentials = {each.credential for each in guards if each.takes_only}
-    return credentials == {"cookie"}
 
 
 def _of_input(route: Route) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ class Around:
         cors: what other origins may do.
         cookies: what middleware sets.
         forgery: what asks for a proof against forged requests, or empty.
+        guarding: the middleware that refuses.
         sends_security_headers: something sets them.
     """
 
@@ -35,6 +36,7 @@ class Around:
         self.cors: tuple[Cors, ...] = ()
         self.cookies: tuple[Cookie, ...] = ()
         self.forgery = ""
+        self.guarding: tuple[Middleware, ...] = ()
         self.sends_security_headers: bool | None = False
         self._found: dict[str, list[Found]] = {"http": [], "websocket": []}
 
@@ -59,6 +61,8 @@ class Around:
             self.sends_security_headers = True
         for kind, found in self._found.items():
             found.append(self.read(middleware, kind))
+        if self._found["http"][-1].guard is not None:
+            self.guarding = (*self.guarding, middleware)
         self.forgery = self.forgery or self._found["http"][-1].forgery
 
     def found(self, kind: str) -> tuple[Found, ...]:

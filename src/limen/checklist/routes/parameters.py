@@ -27,7 +27,7 @@ def handed_to(dependant: Any, value_of: ValueOf, *, shown: bool) -> dict[str, An
             value = value_of(node, shown)
             if value is not MISSING:
                 found[node.name] = value
-    for field, is_credential in _fields(dependant):
+    for field, is_credential in fields_of(dependant):
         if is_credential:
             info = field.field_info
             is_asked = info.is_required()
@@ -58,7 +58,8 @@ def has_cookie(dependant: Any) -> bool:
     return any(IDENTITY.search(field.alias) for field in dependant.cookie_params)
 
 
-def _fields(dependant: Any) -> Iterator[tuple[Any, bool]]:
+def fields_of(dependant: Any) -> Iterator[tuple[Any, bool]]:
+    """Yield what a function is handed out of headers, cookies and the query, and whether it reads as a credential."""
     for field in dependant.header_params:
         alias = field.alias.lower().replace("_", "-")
         yield field, alias not in ORDINARY_HEADERS and bool(IDENTITY.search(alias.replace("-", "_")))

@@ -1,7 +1,9 @@
 """Makes facts of a live application: for each leaf, who stands in front of it, what comes in, and what goes out."""
 
 import ast
+import functools
 import inspect
+import operator
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from limen.checklist.facts import Application, Guard, Handler, Input, Kind, Outp
 from limen.checklist.routes.around import Around, around_application
 from limen.checklist.routes.beside import limits_by_default, skips_limit
 from limen.checklist.routes.code import FunctionNode, body_of, function_of, node_of, nodes_of, place_of
+from limen.checklist.routes.cookies import NOTHING, Credentials, Taken, taken_by, taken_by_middleware
 from limen.checklist.routes.guards import (
     Dependencies,
     Found,
@@ -27,6 +30,7 @@ from limen.checklist.routes.guards import (
 )
 from limen.checklist.routes.shapes import inputs_of, output_of
 from limen.checklist.routes.walking import SeenRoute, seen_routes
+from limen.guard.layers import layers
 
 _PARAMETER: Final = re.compile(r"{([^}:]+)(?::[^}]*)?}")
 _LIBRARIES: Final = ("site-packages", "dist-packages")
@@ -55,20 +59,21 @@ def read_application(app: Any, target: str) -> Application:
     for middleware in {id(every): every for each in leaves for every in each.middleware}.values():
         around.take_inner(middleware)
     roots = _own_roots(leaves, target)
-    routes = (*own, *(_read(each, around, app, roots) for each in leaves))
+    credentials = Credentials(around.cookies, lambda: roots | _roots_of(leaves))
+    routes = (*own, *(_read(each, around, app, roots, credentials) for each in leaves))
     return Application(
         target,
         f"{type(app).__module__.split('.')[0]}.{type(app).__qualname__}",
         routes=tuple(routes),
         middleware=around.names,
         cors=around.cors,
-        cookies=around.cookies,
+        cookies=tuple(dict.fromkeys((*around.cookies, *credentials.cookies))),
         sends_security_headers=around.sends_security_headers,
         throttled_by=around.throttled_by,
     )
 
 
-def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str]) -> Route:
+def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str], credentials: Credentials) -> Route:
     tree = Dependencies(seen.overrides or {}, "websocket" if seen.kind == "websocket" else "http")
     collected = [*around.found(seen.kind), *_collect(seen, around, tree)]
     guards = tuple(found.guard for found in collected if found.guard is not None)
@@ -92,7 +97,23 @@ def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str]) -> R
         _handler(seen, tree, roots),
         _throttled_by(seen, collected, app),
         next((each.forgery for each in collected if each.forgery), around.forgery),
+        standing == "guarded"
+        and seen.methods != ("GET",)
+        and credentials.are_sent_along(_taken(seen, guards, around, tree, credentials)),
     )
+
+
+def _taken(
+    seen: SeenRoute, guards: tuple[Guard, ...], around: Around, tree: Dependencies, credentials: Credentials
+) -> Taken:
+    """Return what stands in front of a route takes out of the request, and its own code where that is a guard."""
+    kinds = {each.by for each in guards}
+    found = [credentials.of_node(each) for each in _nodes(seen.dependant, tree)] if seen.dependant is not None else []
+    if "middleware" in kinds:
+        found += [taken_by_middleware(each) for each in (*around.guarding, *seen.middleware)]
+    if kinds & {"decorator", "handler"}:
+        found += [taken_by(each) for each in layers(_entry(seen))]
+    return functools.reduce(operator.or_, found, NOTHING) if "limen" not in kinds else NOTHING
 
 
 def _throttled_by(seen: SeenRoute, collected: list[Found], app: Any) -> str:
@@ -257,6 +278,13 @@ def _own_roots(leaves: list[SeenRoute], target: str) -> frozenset[str]:
         counted.pop(name, None)
     most = [name for name, number in counted.most_common(1) if number * 2 > counted.total()]
     return frozenset({target.partition(":")[0].split(".")[0], *most})
+
+
+def _roots_of(leaves: list[SeenRoute]) -> frozenset[str]:
+    """Return the packages of handlers that are no library's: each file of a flat application is one."""
+    calls = [inspect.unwrap(each.endpoint) for each in leaves if callable(each.endpoint)]
+    own = [each for each in calls if not any(part in Path(place_of(each)[0]).parts for part in _LIBRARIES)]
+    return frozenset(_root(each) for each in own) - {"fastapi", "starlette", "limen", ""}
 
 
 def _handed_principal(seen: SeenRoute, tree: Dependencies) -> set[str]:
