@@ -173,10 +173,13 @@ def a(): ...
     assert told["made_up_settings"] == ["ORDERS_KEY", "payment_key", "limit"]
 
 
-def test_a_factory_is_called(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cover", ["", "@functools.cache", "@functools.partial"], ids=["bare", "cached", "partial"])
+def test_a_factory_is_called(tmp_path: Path, cover: str) -> None:
     """A function that makes the application is as good as the application."""
-    text = """
+    text = f"""
+import functools
 from fastapi import FastAPI
+{cover}
 def make():
     app = FastAPI()
     @app.get("/a")

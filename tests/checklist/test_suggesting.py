@@ -75,12 +75,35 @@ def test_what_names_no_module_is_told_so(tmp_path: Path, written: str, said: str
         (FACTORY + "app = create_app()\n", ["create_app", "app"]),
         ("from a import make\ndef get() -> 'FastAPI':\n    return make()\n", ["get"]),
         ("from starlette.applications import Starlette\napp = CORS(Starlette(), x=1)\n", ["app"]),
+        ("from a import create_app\napp = create_app()\n", ["app"]),
+        ("from a import FastAPI, server\napp = server.app\n", ["app"]),
+        ("import fastapi\nclass Own(fastapi.FastAPI): ...\nshop = Own()\n", ["shop"]),
+        ("from fastapi import FastAPI as F\nshop = F()\n", ["shop"]),
+        ("if x:\n    shop = FastAPI()\nelse:\n    shop = FastAPI(debug=True)\n", ["shop"]),
+        ("from a import OwnFastAPI\nshop = OwnFastAPI()\n", ["shop"]),
+        ("from fastapi_users import FastAPIUsers\nshop = FastAPIUsers()\n", []),
+        ("import typer\napp = typer.Typer()\n", []),
+        ("from a import create_engine\napp = create_engine()\n", []),
+        ("async def create_app():\n    return FastAPI()\n", []),
         ("def create_app(settings):\n    return FastAPI()\n", []),
         ("class A:\n    app = FastAPI()\n", []),
         ("app = FastAPI(\n", []),
         ("app = 3  # no FastAPI\n", []),
     ],
-    ids=["made", "annotated", "factory", "both", "declared", "wrapped", "with an argument", "in a class", "torn", "no"],
+    ids=[
+        *(
+            "made",
+            "annotated",
+            "factory",
+            "both",
+            "declared",
+            "wrapped",
+            "by a function of another file",
+            "an attribute",
+        ),
+        *("a class of its own", "renamed", "on a condition", "a class of others", "fastapi-users", "a command line"),
+        *("an engine", "to be awaited", "with an argument", "in a class", "torn", "no"),
+    ],
 )
 def test_applications_are_read_from_a_file(tmp_path: Path, text: str, names: list[str]) -> None:
     """Names that hold an application, and functions without arguments that make one; nothing is run."""
@@ -89,11 +112,18 @@ def test_applications_are_read_from_a_file(tmp_path: Path, text: str, names: lis
 
 
 def test_the_likeliest_application_comes_first(tmp_path: Path) -> None:
-    """Near files and usual names come first, factories last; environments, tests and hidden folders are left out."""
+    """Near files and usual names come first; environments, tests, hidden folders and factories are left out."""
     write(tmp_path, api__main=MAKES, zebra=MAKES, main=MAKES, app__factory=FACTORY)
     write(tmp_path, tests__conftest=MAKES, venv__lib__x=MAKES, own_env__x=MAKES)
     (tmp_path / "own_env" / "pyvenv.cfg").write_text("")
-    assert applications_in(tmp_path) == ("main:app", "zebra:app", "api.main:app", "app.factory:create_app")
+    assert applications_in(tmp_path) == ("main:app", "zebra:app", "api.main:app")
+
+
+def test_a_function_is_meant_where_there_is_no_application(tmp_path: Path) -> None:
+    """What makes the application is offered, and not beside what it makes."""
+    assert applications_in(write(tmp_path, app__factory=FACTORY)) == ("app.factory:create_app",)
+    write(tmp_path, asgi="from app.factory import create_app\napp = create_app()\n")
+    assert applications_in(tmp_path) == ("asgi:app",)
 
 
 def test_looking_for_applications_has_an_end(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ This runs in a child process of its own; see `limen.checklist.child`.
 """
 
 import ast
+import functools
 import importlib
 import inspect
 import os
@@ -27,6 +28,8 @@ _LIBRARIES: Final = ("site-packages", "dist-packages")
 _OWN: Final = Path(__file__).parents[1]
 _FRAME: Final = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
 _LONGEST: Final = 500
+_COVERS: Final = (functools.partial, type(functools.cache(int)))
+"""What a function that makes an application may lie under."""
 
 
 class NotFound(Exception):
@@ -78,9 +81,8 @@ def load(target: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             raise NotFound(f"{module} has no {name or 'app'}") from None
-    if (inspect.isfunction(found) or inspect.ismethod(found)) and not _is_asgi(found):
-        found = found()
-    return found
+    is_function = inspect.isfunction(found) or inspect.ismethod(found) or isinstance(found, _COVERS)
+    return found() if is_function and not _is_asgi(found) else found
 
 
 def placed(target: str) -> Place:

@@ -9,7 +9,14 @@ from typing import Final
 
 from limen.checklist.facts import Broken
 
-_MAKERS: Final = frozenset({"FastAPI", "Starlette", "FastAPIOffline", "AirflowFastAPI"})
+_KIND: Final = re.compile(r"(?:FastAPI|Starlette)(?:Offline)?$")
+"""How classes of applications end: those of the frameworks, and those that others make of them."""
+_MAKES: Final = re.compile(
+    r"^_*(?:create|make|build|get|init|setup|new)_\w*(?:app|application|api|server)$|^app_factory$"
+)
+"""How functions are called that make an application, where they come from another file."""
+_CALLED: Final = frozenset({"app", "application", "api", "asgi", "asgi_app"})
+_WORTH_READING: Final = re.compile(r"FastAPI|Starlette|^(?:app|application|api|asgi|asgi_app)\s*[:=]", re.MULTILINE)
 _USUAL: Final = ("main", "app", "asgi", "api", "server", "application", "__init__")
 _NO_CODE: Final = frozenset(
     {"tests", "test", "docs", "examples", "migrations", "alembic", "node_modules", "venv", "env"}
@@ -82,42 +89,111 @@ def _module_of(path: Path, folder: Path) -> str:
 def applications_in(folder: Path) -> tuple[str, ...]:
     """Return the applications that the files of a folder make, as ``MODULE:NAME``, the likeliest first.
 
+    Functions that make an application are returned where there is no other.
+
     Args:
         folder: it and three folders below it are looked through; folders of tests, libraries and documents are not.
     """
-    found: list[tuple[tuple[int, int, int, str], str]] = []
+    found: list[tuple[tuple[bool, int, int, str], str]] = []
     for path in _files_of(folder):
         parts = list(path.relative_to(folder).with_suffix("").parts)
         stem = parts[-1]
         module = ".".join(parts[:-1] if stem == "__init__" and len(parts) > 1 else parts)
         rank = _USUAL.index(stem) if stem in _USUAL else len(_USUAL)
         for name, is_factory in applications_of(path):
-            found.append(((int(is_factory), len(parts), rank, name), f"{module}:{name}"))
-    return tuple(dict.fromkeys(target for _, target in sorted(found)))
+            found.append(((is_factory, len(parts), rank, name), f"{module}:{name}"))
+    objects = [each for each in found if not each[0][0]]
+    return tuple(dict.fromkeys(target for _, target in sorted(objects or found)))
 
 
 def applications_of(file: Path) -> tuple[tuple[str, bool], ...]:
     """Return the names at the top of a file that are applications, or functions that make one, which is told beside."""
     try:
         text = file.read_text(encoding="utf-8")
-        if not any(each in text for each in _MAKERS):
+        if not _WORTH_READING.search(text):
             return ()
         tree = ast.parse(text)
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, RecursionError):
         return ()
+    makes = _Makes(tree)
     made: dict[str, bool] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and _makes(node.value):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            made |= {each.id: False for each in targets if isinstance(each, ast.Name)}
-        elif isinstance(node, ast.FunctionDef) and _is_factory(node):
+    for node in _top(tree.body):
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            names = [each.id for each in _targets(node) if isinstance(each, ast.Name)]
+            # app = create_app(), of a function above or of another file; app = server.app
+            is_made = isinstance(node.value, ast.Call) and made.get(_name(node.value.func))
+            is_likely = bool(_CALLED.intersection(names)) and makes.is_likely(node.value)
+            if makes.makes(node.value) or is_made or is_likely:
+                made |= dict.fromkeys(names, False)
+        elif isinstance(node, ast.FunctionDef) and makes.is_factory(node):
             made[node.name] = True
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            # app = create_app(), of a function above
-            called = getattr(node.value.func, "id", "")
-            if made.get(called):
-                made |= {each.id: False for each in node.targets if isinstance(each, ast.Name)}
     return tuple(made.items())
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def _top(body: "list[ast.stmt]") -> Iterator[ast.stmt]:
+    """Yield the statements of a module, also those under a condition or in a try."""
+    for node in body:
+        yield node
+        for name in ("body", "orelse", "finalbody") if isinstance(node, ast.If | ast.Try | ast.With) else ():
+            yield from _top(getattr(node, name, []))
+
+
+def _name(expression: ast.expr) -> str:
+    return expression.attr if isinstance(expression, ast.Attribute) else getattr(expression, "id", "")
+
+
+class _Makes:
+    """What makes an application in one file: the frameworks' classes under their names there, and classes of its own.
+
+    Args:
+        tree: of the file.
+    """
+
+    def __init__(self, tree: ast.Module) -> None:
+        nodes = list(_top(tree.body))
+        self._kinds = {
+            alias.asname
+            for node in nodes
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if alias.asname and _KIND.search(alias.name)
+        }
+        for node in nodes:
+            if isinstance(node, ast.ClassDef) and any(self._is_kind(_name(each)) for each in node.bases):
+                self._kinds.add(node.name)
+        self._imported = {
+            alias.asname or alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+        }
+        self._has_framework = bool(self._kinds or any(_KIND.search(each) for each in self._imported))
+
+    def _is_kind(self, name: str) -> bool:
+        return name in self._kinds or _KIND.search(name) is not None
+
+    def makes(self, value: ast.expr | None) -> bool:
+        """Tell whether an expression makes an application, maybe with something around it."""
+        if not isinstance(value, ast.Call):
+            return False
+        return any(self._is_kind(_name(node.func)) for node in ast.walk(value) if isinstance(node, ast.Call))
+
+    def is_likely(self, value: ast.expr | None) -> bool:
+        """Tell whether something that is called ``app`` comes from what seems to make one, or to hold one."""
+        if isinstance(value, ast.Call):
+            return _MAKES.search(_name(value.func)) is not None
+        return isinstance(value, ast.Attribute) and value.attr in _CALLED and self._has_framework
+
+    def is_factory(self, function: ast.FunctionDef) -> bool:
+        """Tell whether a function needs no argument and makes an application."""
+        given = function.args
+        if len(given.posonlyargs) + len(given.args) > len(given.defaults) or None in given.kw_defaults:
+            return False
+        returned = ast.unparse(function.returns).strip("'\"").rsplit(".", 1)[-1] if function.returns else ""
+        made = any(isinstance(node, ast.Call) and self.makes(node) for node in ast.walk(function))
+        returns = any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(function))
+        return returns and (self._is_kind(returned) or made)
 
 
 def advice(target: str, broken: Broken, folder: Path) -> str:
@@ -204,22 +280,3 @@ def _may_have_code(folder: Path) -> bool:
     if name.startswith((".", "_")) or name in _NO_CODE or name.endswith(".egg-info"):
         return False
     return not (folder / "pyvenv.cfg").exists()
-
-
-def _makes(value: ast.expr | None) -> bool:
-    """Tell whether an expression makes an application, maybe with something around it."""
-    if not isinstance(value, ast.Call):
-        return False
-    calls = (node.func for node in ast.walk(value) if isinstance(node, ast.Call))
-    return any((each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", "")) in _MAKERS for each in calls)
-
-
-def _is_factory(function: ast.FunctionDef) -> bool:
-    """Tell whether a function needs no argument and makes an application."""
-    given = function.args
-    if len(given.posonlyargs) + len(given.args) > len(given.defaults) or None in given.kw_defaults:
-        return False
-    returned = ast.unparse(function.returns).strip("'\"").rsplit(".", 1)[-1] if function.returns else ""
-    made = any(isinstance(node, ast.Call) and _makes(node) for node in ast.walk(function))
-    returns = any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(function))
-    return returns and (returned in _MAKERS or made)
