@@ -4,11 +4,9 @@ The identity is issuer and subject, byte by byte. An address never finds an acco
 whoever has an account already logs in to it as before and links the provider from inside.
 """
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Final
 
 from limen.authn.cookie import CookieSession, CookieStrategy, IssuedCookie, PresentedCookie
@@ -20,35 +18,30 @@ from limen.core.errors import (
     Conflict,
     LimenError,
     NotFound,
-    SsoAccountMissing,
     SsoCodeInvalid,
-    SsoLinkRequired,
     SsoStateInvalid,
     StepUpRequired,
 )
 from limen.core.events import Event, EventName, EventSink, Origin, Outcome
-from limen.core.ids import is_uuid7, uuid7
+from limen.core.ids import is_uuid7
 from limen.core.mails import MailKind
 from limen.core.principal import BY_PROVIDER, Principal
-from limen.crypto.encoding import b64url_encode
 from limen.crypto.sealing import Sealer
 from limen.features.accounts.service import AccountService
-from limen.features.roles.service import Operator, RoleService
+from limen.features.roles.service import RoleService
 from limen.features.sessions.service import SessionService
 from limen.features.sso import proofs
 from limen.features.sso.client import Assertion
 from limen.features.sso.flows import Answer, Begun, Flows
+from limen.features.sso.identities import IdentityAccounts
 from limen.features.sso.providers import SSOProvider
-from limen.features.sso.rules import roles_wanted, without_separated
 from limen.features.sso.store import (
     Code,
-    Created,
     Flow,
     KnownAccount,
     Linked,
     LinkedIdentity,
     NewCode,
-    NewPerson,
     SsoStore,
 )
 from limen.features.sso.told import Told, hint_row
@@ -112,10 +105,11 @@ class SsoService:
         self._flows = flows
         self._door = door
         self._accounts = accounts
-        self._roles = roles
+        self._identities = IdentityAccounts(
+            store, accounts=accounts, roles=roles, known_roles=known_roles, record=record
+        )
         self._sessions = sessions
         self._cookies = cookies
-        self._known_roles = known_roles
         self._record = record
         self._sealer = sealer
         self._client_id = client_id
@@ -162,7 +156,7 @@ class SsoService:
             provider = self._flows.client(name).provider
             if flow.account_id is not None:
                 return await self._link(provider, flow, assertion, presented, origin)
-            account = await self._account_of(provider, assertion, origin)
+            account = await self._identities.account_of(provider, assertion, origin)
             if flow.challenge is not None:
                 return await self._with_code(provider, flow, assertion, account)
             return await self._with_cookie(provider, flow, assertion, account, presented, origin)
@@ -175,76 +169,6 @@ class SsoService:
                 data = {"reason": error.code, "grant": Grant.SSO.value}
                 await self._record(Event(EventName.LOGIN_FAILED, Outcome.FAILURE, "", f"sso:{name}", origin, data))
             raise
-
-    async def _account_of(self, provider: SSOProvider, assertion: Assertion, origin: Origin) -> KnownAccount:
-        known = await self._store.find(assertion.identity)
-        if known is None:
-            await self._create(provider, assertion, origin)
-            known = await self._store.find(assertion.identity)
-        if known is None or not known.is_active:
-            raise AccountNotActive()
-        await self._assign(provider, assertion, known, origin)
-        return known
-
-    async def _create(self, provider: SSOProvider, assertion: Assertion, origin: Origin) -> None:
-        """Make an account for somebody unknown, where that is declared.
-
-        Raises:
-            SsoLinkRequired: an account has the address; it is not handed to whoever comes with it.
-            SsoAccountMissing: none is made here.
-        """
-        believed = provider.trusted_email and assertion.email_verified and assertion.email is not None
-        email = self._accounts.address(assertion.email or "") if believed else None
-        if email is not None and await self._store.is_known_email(email):
-            raise SsoLinkRequired()
-        if not provider.create:
-            raise SsoAccountMissing()
-        wanted = assertion.claims.get(provider.username_claim) if provider.username_claim else None
-        name = await self._accounts.free_name(wanted) if isinstance(wanted, str) else None
-        identity, account_id = assertion.identity, uuid7()
-        event = Event(
-            EventName.ACCOUNT_CREATED,
-            actor=account_id,
-            target=account_id,
-            origin=origin,
-            data={"roles": [], "provider": provider.name},
-        )
-        made = _made_name(provider, assertion)
-        for username in filter(None, (name, made, f"{made}-{account_id[-8:]}")):
-            person = NewPerson(account_id, username, email)
-            done = await self._store.create(person, identity, provider=provider.name, event=event)
-            # Of several first logins at once one has made it, and all of them find it.
-            if done is not Created.NAME_TAKEN or await self._store.find(identity) is not None:
-                return
-        raise Conflict("The account could not be named.")
-
-    async def _assign(self, provider: SSOProvider, assertion: Assertion, known: KnownAccount, origin: Origin) -> None:
-        """Have the account hold those of the provider's roles that its rule gives now, and leave all others alone."""
-        managed = provider.managed_roles
-        if not managed:
-            return
-        wanted = roles_wanted(provider, assertion.claims)
-        there = self._known_roles()
-        if not managed <= there:
-            extra = {"provider": provider.name, "roles": sorted(managed - there)}
-            _log.error("a rule of single sign-on names roles that are not there", extra=extra)
-        actor = Operator(f"sso:{provider.name}")
-        allowed = without_separated(wanted & there, known.roles - managed, there)
-        if allowed != wanted & there:
-            data = {"reason": "separation_of_duty", "roles": sorted((wanted & there) - allowed)}
-            await self._record(Event(EventName.ROLES_ASSIGNED, Outcome.FAILURE, actor.name, known.id, origin, data))
-        wanted = allowed
-        grant = wanted - known.roles
-        revoke = (managed & known.roles) - wanted
-        if revoke:
-            try:
-                await self._roles.revoke(actor, known.id, revoke, origin=origin)
-            except Conflict:
-                # The last administrator stays one: nobody could put it right afterwards.
-                extra = {"provider": provider.name, "account": known.id}
-                _log.warning("roles were not revoked: no administrator would be left", extra=extra)
-        if grant:
-            await self._roles.grant(actor, known.id, grant, origin=origin)
 
     async def _with_cookie(
         self,
@@ -447,10 +371,3 @@ class SsoService:
         if self._sealer is not None and token is not None and len(token) <= HINT_BYTES:
             hint = self._sealer.seal(token.encode("ascii"), hint_row(identity.issuer, identity.subject))
         return Vouched(told.provider, identity.issuer, identity.subject, told.sid, hint)
-
-
-def _made_name(provider: SSOProvider, assertion: Assertion) -> str:
-    """Return a name that nobody chose, always the same for an identity."""
-    identity = assertion.identity
-    digest = sha256(json.dumps([identity.issuer, identity.subject]).encode()).digest()
-    return f"{provider.name}-{b64url_encode(digest[:15]).decode('ascii').lower()}"
