@@ -77,7 +77,8 @@ SECRET_IN_ANSWER: Final = Rule(
     "The model of the answer has a password, hash, secret or key in it, so every caller of the route gets it. A "
     "hash can be guessed at without any limit by whoever has it.",
     "class AccountOut(BaseModel):  # a model of its own, without it\n    id: int\n    name: str",
-    "A validator that empties the field; what a handler puts into a dict or a response; names that an alias gives.",
+    "What a handler puts into a dict or a response; a field whose name says nothing of what is in it; whether a "
+    "validator or a serializer that stands on the field hides all of it.",
 )
 NO_ANSWER_MODEL: Final = Rule(
     "LC008",

@@ -7,7 +7,7 @@ import itertools
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from starlette.responses import Response
@@ -56,15 +56,11 @@ def output_of(shape: Any, endpoint: Any) -> Output:
     if inspect.isclass(model) and issubclass(model, Response):
         return Output(model.__name__, True)
     if shape.response_field is not None and model is not None:
-        excluded = set(shape.response_model_exclude or ())
-        fields = tuple(
-            each for kind in _models_in(model) for each in _fields_of(kind) if each.path.split(".")[0] not in excluded
-        )
         models = list(_models_in(model))
+        fields = [each for kind in models for each in _fields_of(kind)]
         file, line = place_of(models[0]) if models else ("", 0)
-        return Output(
-            _text(model), bool(models) or not _is_undeclared(_without_nothing(model)), fields, Place(file, line)
-        )
+        is_declared = bool(models) or not _is_undeclared(_without_nothing(model))
+        return Output(_text(model), is_declared, tuple(_sent(fields, models, shape)), Place(file, line))
     if shape.status_code in {204, 205, 304} or answers_itself(endpoint):
         return Output("Response", True)
     kind = getattr(shape.response_class, "value", shape.response_class)
@@ -107,20 +103,82 @@ def _fields_of(model: Any) -> tuple[Field, ...]:
 def _fields(model: Any, prefix: str = "", seen: tuple[Any, ...] = ()) -> Iterator[Field]:
     if model in seen or len(seen) >= _DEEPEST:
         return
-    for name, annotation in itertools.islice(_annotations(model), _MOST_FIELDS):
-        yield Field(prefix + name, _text(annotation))
+    for name, annotation, hidden_by in itertools.islice(_annotations(model), _MOST_FIELDS):
+        yield Field(prefix + name, _text(annotation) + (f" hidden by {hidden_by}" if hidden_by else ""))
         for inner in _models_in(annotation):
             yield from _fields(inner, f"{prefix}{name}.", (*seen, model))
 
 
-def _annotations(model: Any) -> Iterator[tuple[str, Any]]:
+def _annotations(model: Any) -> Iterator[tuple[str, Any, str]]:
+    """Yield name and annotation of each field, and what hides its value, if anything does."""
     told = getattr(model, "model_fields", None)
-    if isinstance(told, dict):
-        for name, field in told.items():
-            if getattr(field, "exclude", None) is not True:
-                yield name, field.annotation
-    else:
-        yield from inspect.get_annotations(model).items()
+    if not isinstance(told, dict):
+        yield from ((name, annotation, "") for name, annotation in inspect.get_annotations(model).items())
+        return
+    hidden = _hidden_in(model)
+    for name, field in told.items():
+        if getattr(field, "exclude", None) is not True:
+            by = hidden.get(name, hidden.get("*", "")) or _hidden_by(getattr(field, "metadata", ()))
+            for each in dict.fromkeys((name, *_aliases(field))):
+                yield each, field.annotation, by
+    computed = getattr(getattr(model, "__pydantic_decorators__", None), "computed_fields", {})
+    for name, decorated in computed.items():
+        for each in dict.fromkeys((name, *_aliases(decorated.info))):
+            yield each, decorated.info.return_type, hidden.get(name, "")
+
+
+def _aliases(field: Any) -> Iterator[str]:
+    for each in (getattr(field, "alias", None), getattr(field, "serialization_alias", None)):
+        if isinstance(each, str):
+            yield each
+
+
+def _hidden_in(model: Any) -> dict[str, str]:
+    """Return the fields whose value a validator or a serializer of the model puts something else in the place of."""
+    decorated = getattr(model, "__pydantic_decorators__", None)
+    validators = [
+        each for each in getattr(decorated, "field_validators", {}).values() if _HIDES.search(each.cls_var_name)
+    ]
+    serializers = getattr(decorated, "field_serializers", {}).values()
+    return {name: each.cls_var_name for each in (*validators, *serializers) for name in each.info.fields}
+
+
+def _hidden_by(metadata: Iterable[Any]) -> str:
+    for each in metadata:
+        name = str(getattr(getattr(each, "func", None), "__name__", ""))
+        if type(each).__name__ in {"PlainSerializer", "WrapSerializer"} or _HIDES.search(name):
+            return name or type(each).__name__
+    return ""
+
+
+def _sent(fields: list[Field], models: list[Any], shape: Any) -> Iterator[Field]:
+    """Leave out what a route says that is not sent of its answer."""
+    excluded = _with_aliases(_paths(shape.response_model_exclude), models)
+    included = _with_aliases(_paths(shape.response_model_include), models)
+    for each in fields:
+        parts = each.path.split(".")
+        above = {".".join(parts[:number]) for number in range(1, len(parts) + 1)}
+        is_included = not included or above & included or any(one.startswith(f"{each.path}.") for one in included)
+        if is_included and not above & excluded:
+            yield each
+
+
+def _paths(stated: Any, prefix: str = "") -> set[str]:
+    """Return the paths in ``{"a", "b"}`` or ``{"a": True, "b": {"c"}}``."""
+    found: set[str] = set()
+    for name in stated or ():
+        inner = stated[name] if isinstance(stated, dict) else True
+        step = prefix if name == "__all__" or isinstance(name, int) else f"{prefix}{name}"
+        if isinstance(inner, set | dict) and inner:
+            found |= _paths(inner, f"{step}." if step != prefix else prefix)
+        elif step != prefix:
+            found.add(step)
+    return found
+
+
+def _with_aliases(paths: set[str], models: list[Any]) -> set[str]:
+    known = {name: field for model in models for name, field in (getattr(model, "model_fields", None) or {}).items()}
+    return paths | {alias for name in paths & known.keys() for alias in _aliases(known[name])}
 
 
 def _without_nothing(annotation: Any) -> Any:
