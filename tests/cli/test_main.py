@@ -77,6 +77,8 @@ def test_missing_settings_are_3(run: Run, command: list[str]) -> None:
     assert (done.code, done.out) == (3, "")
     for name in ("LIMEN_DATABASE_URL", "LIMEN_JWT_ACCESS_SECRET", "LIMEN_JWT_REFRESH_SECRET"):
         assert name in done.err
+    assert "limen init" in done.err.splitlines()[-1]
+    assert "--env-file" in done.err.splitlines()[-1]
 
 
 def test_a_settings_file_nearby_is_not_read(run: Run) -> None:

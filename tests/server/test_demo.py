@@ -249,6 +249,8 @@ def test_a_taken_port_is_4(tmp_path: Path) -> None:
         done = limen("demo", "--port", str(port), folder=tmp_path)
     assert done.returncode == 4
     assert f"Port {port}" in done.stderr
+    assert "--port" in done.stderr
+    assert "database" not in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -104,7 +104,7 @@ def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
 def test_missing_settings_are_all_named() -> None:
     """Whatever is required and missing is named at once, a line each, secrets with the way to make one."""
     lines = refusal()
-    assert lines[0] == "LIMEN_DATABASE_URL is not set"
+    assert lines[0].startswith("LIMEN_DATABASE_URL is not set, such as sqlite:///limen.db")
     assert [line.partition(" ")[0] for line in lines[1:]] == ["LIMEN_JWT_ACCESS_SECRET", "LIMEN_JWT_REFRESH_SECRET"]
     assert all("token_urlsafe(48)" in line and "limen init" in line for line in lines[1:])
 

@@ -3,8 +3,13 @@
 import json
 import sys
 from enum import IntEnum
+from typing import Final
 
 from limen.core.errors import ConfigurationError, LimenError
+
+_LOOK: Final = "limen doctor looks the installation over."
+_NO_SETTINGS: Final = "LIMEN_DATABASE_URL is not set"
+_HINT: Final = "limen init writes a file of settings; LIMEN_ENV_FILE or --env-file names one that is there."
 
 
 class Exit(IntEnum):
@@ -75,7 +80,7 @@ def as_problem(error: Exception) -> dict[str, object]:
         lines = str(error).splitlines()
         faults = [{"loc": [], "code": "configuration", "message": line} for line in lines]
         told = {"title": "The configuration cannot be used.", "status": 500, "code": "configuration"}
-        told |= {"detail": "; ".join(lines), "errors": faults, "hint": "limen doctor looks the installation over."}
+        told |= {"detail": "; ".join(lines), "errors": faults, "hint": _HINT if _NO_SETTINGS in lines[0] else _LOOK}
     else:
         title = f"limen failed: {type(error.__cause__ or error).__name__}."
         told = {"title": title, "status": 500, "code": "internal_error", "hint": "limen --debug … shows where."}

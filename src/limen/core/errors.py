@@ -36,7 +36,7 @@ class LimenError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side."
-    hint: ClassVar[str] = "The log has the traceback under the trace_id of the answer."
+    hint: str = "The log has the traceback under the trace_id of the answer."
 
     def __init__(
         self, detail: str | None = None, *, errors: Sequence[InputFault] = (), retry_after: int | None = None

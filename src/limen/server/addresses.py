@@ -53,7 +53,9 @@ def bind(
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise Unavailable(f"Port {port} of {host} is taken: another process listens there.") from None
+            taken = Unavailable(f"Port {port} of {host} is taken: another process listens there.")
+            taken.hint = f"End that process, or choose another port; {port_from} says which."
+            raise taken from None
         if error.errno == errno.EACCES:
             raise ConfigurationError(
                 f"{port_from} {port} is for privileged processes only; take one from 1024 on"

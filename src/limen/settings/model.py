@@ -15,6 +15,8 @@ from limen.settings.sso import SsoClient, clients_in, name_and_key
 
 DAY = 86_400
 _SECRETS = ("jwt_access_secret", "jwt_refresh_secret")
+_REMEDY = f"; {HOW_TO_MAKE_ONE}"
+_EXAMPLES = {"database_url": ", such as sqlite:///limen.db or postgresql://role:password@host/database"}
 _ACCEPTED = ("jwt_access_secrets_accepted", "jwt_refresh_secrets_accepted")
 _ALGORITHMS = ("HS256", "ES256", "RS256", "EdDSA")
 
@@ -423,7 +425,7 @@ def _sentence(fault: Any) -> str:
     field = str(fault["loc"][0]) if fault["loc"] else ""
     name = _full_name(field) if field else "the settings"
     if fault["type"] == "missing":
-        return f"{name} is not set" + (f"; {HOW_TO_MAKE_ONE}" if field in _SECRETS else "")
+        return f"{name} is not set{_REMEDY if field in _SECRETS else _EXAMPLES.get(field, '')}"
     if fault["type"] == "value_error":
         return f"{name} {fault['ctx']['error']}"
     limits = {"greater_than_equal": "ge", "less_than_equal": "le"}
