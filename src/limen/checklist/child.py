@@ -19,6 +19,7 @@ from limen.checklist.facts import Broken
 from limen.checklist.haste import collect_rarely, remember_signatures
 from limen.checklist.importing import broken, cut_off_network, inner_application, load, own_files, placed
 from limen.checklist.intervening import intervene
+from limen.checklist.lighter import LIGHTER
 from limen.checklist.made_up import FilledEnvironment, fill_settings_of_limen, filling
 
 Tell = Callable[[str, object], None]
@@ -45,7 +46,7 @@ def find_out(target: str, tell: Tell, *, fill: bool) -> None:
         os.environ = environment  # type: ignore[assignment]  # noqa: B003
         faked = environment.faked
         fill_settings_of_limen(environment)
-    intervene({"pydantic_settings": filling(faked)} if fill else {})
+    intervene({**LIGHTER, **({"pydantic_settings": filling(faked)} if fill else {})})
     try:
         app = inner_application(load(target))
     except BaseException as error:  # sys.exit() and KeyboardInterrupt in an import, too, are the application's
