@@ -189,6 +189,15 @@ def make():
     assert found("own_app:make", folder=written(tmp_path, text))["routes"] == 5
 
 
+def test_a_package_in_src_is_imported(tmp_path: Path) -> None:
+    """The layout that packages have needs no installation, and no variable."""
+    (tmp_path / "src" / "shop").mkdir(parents=True)
+    written(tmp_path / "src" / "shop", "from shop.routes import app\n", "main.py")
+    written(tmp_path / "src" / "shop", SMALL, "routes.py")
+    told = found("shop.main:app", folder=tmp_path)
+    assert (told["routes"], told["files"]) == (5, 2)
+
+
 def test_what_an_application_prints_is_no_fact(tmp_path: Path) -> None:
     """Output of the import neither gets into the report nor breaks it."""
     text = 'print(\'{"application": {"target": "x"}}\')\n' + SMALL

@@ -126,6 +126,23 @@ def test_a_function_is_meant_where_there_is_no_application(tmp_path: Path) -> No
     assert applications_in(tmp_path) == ("asgi:app",)
 
 
+def test_what_lies_in_src_is_named_without_it(tmp_path: Path) -> None:
+    """A package in ``src`` is imported by its own name, unless its code names ``src`` or that is a package."""
+    write(tmp_path, src__shop__main=MAKES)
+    assert applications_in(tmp_path) == ("shop.main:app",)
+    assert spelled("src/shop/main.py", tmp_path) == spelled("shop.main", tmp_path) == "shop.main:app"
+    write(tmp_path, src__shop__main="from src.shop import x\n" + MAKES)
+    assert applications_in(tmp_path) == ("src.shop.main:app",)
+    write(tmp_path, src__shop__main=MAKES)
+    (tmp_path / "src" / "__init__.py").write_text("")
+    assert applications_in(tmp_path) == ("src.shop.main:app",)
+
+
+def test_a_file_that_cannot_be_imported_by_a_name_is_not_offered(tmp_path: Path) -> None:
+    """Nobody is told to check ``own-app.main:app``."""
+    assert applications_in(write(tmp_path, **{"own-app__main": MAKES})) == ()
+
+
 def test_looking_for_applications_has_an_end(tmp_path: Path) -> None:
     """A folder with more files than anybody looks through does not hold the command up."""
     for number in range(450):
@@ -143,7 +160,7 @@ def missing(name: str) -> Broken:
     ("target", "broken", "said"),
     [
         ("shop.main:app", missing("shop"), "cd backend && limen check shop.main:app"),
-        ("lib.main:app", missing("lib"), "PYTHONPATH=src limen check lib.main:app"),
+        ("backend.shop.main:app", missing("shop"), "cd backend && limen check shop.main:app"),
         ("app.main:app", missing("app"), "limen check backend.shop.main:app"),
         ("main:app", missing("here"), "cd .. && limen check here.main:app"),
         ("main:app", missing("sqlmodel.ext"), f"{sys.executable} has no sqlmodel. Install limen beside"),
@@ -163,7 +180,7 @@ def missing(name: str) -> Broken:
     ],
     ids=[
         "a folder below",
-        "src",
+        "imported from a folder below",
         "elsewhere",
         "a folder above",
         "another environment",

@@ -65,16 +65,19 @@ def _told(address: object) -> str:
 
 
 def load(target: str) -> Any:
-    """Return the application that ``MODULE:NAME`` names; the current folder is on the path. A function makes it.
+    """Return the application that ``MODULE:NAME`` names; a function makes it.
+
+    The current folder is on the path, and behind it its ``src``, where packages lie that nobody has installed.
 
     Raises:
         NotFound: the module has no such name.
         BaseException: whatever the import raises.
     """
     module, _, name = target.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    here, src = Path.cwd(), Path.cwd() / "src"
+    for number, folder in enumerate([here, src] if src.is_dir() else [here]):
+        if str(folder) not in sys.path:
+            sys.path.insert(number, str(folder))
     found: Any = importlib.import_module(module)
     for part in (name or "app").split("."):
         try:

@@ -17,6 +17,7 @@ _MAKES: Final = re.compile(
 """How functions are called that make an application, where they come from another file."""
 _CALLED: Final = frozenset({"app", "application", "api", "asgi", "asgi_app"})
 _WORTH_READING: Final = re.compile(r"FastAPI|Starlette|^(?:app|application|api|asgi|asgi_app)\s*[:=]", re.MULTILINE)
+_NAMES_SRC: Final = re.compile(r"^\s*(?:from|import) src\b", re.MULTILINE)
 _USUAL: Final = ("main", "app", "asgi", "api", "server", "application", "__init__")
 _NO_CODE: Final = frozenset(
     {"tests", "test", "docs", "examples", "migrations", "alembic", "node_modules", "venv", "env"}
@@ -81,9 +82,10 @@ def _module_of(path: Path, folder: Path) -> str:
     parts = [each for each in path.parts if each != "."]
     if path.is_absolute() or ".." in parts:
         raise NoModule(f"It is imported from its own folder: cd {path.parent} && limen check {path.name}.py")
-    if len(parts) > 1 and parts[-1] == "__init__":
-        parts.pop()
-    return ".".join(parts)
+    file = folder.joinpath(*parts).with_suffix(".py")
+    if file.is_file():
+        return ".".join(_imported_by(file, folder))
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
 
 
 def applications_in(folder: Path) -> tuple[str, ...]:
@@ -96,14 +98,24 @@ def applications_in(folder: Path) -> tuple[str, ...]:
     """
     found: list[tuple[tuple[bool, int, int, str], str]] = []
     for path in _files_of(folder):
-        parts = list(path.relative_to(folder).with_suffix("").parts)
-        stem = parts[-1]
-        module = ".".join(parts[:-1] if stem == "__init__" and len(parts) > 1 else parts)
-        rank = _USUAL.index(stem) if stem in _USUAL else len(_USUAL)
-        for name, is_factory in applications_of(path):
-            found.append(((is_factory, len(parts), rank, name), f"{module}:{name}"))
+        made = applications_of(path)
+        parts = _imported_by(path, folder) if made else []
+        if not all(each.isidentifier() for each in parts):
+            continue
+        rank = _USUAL.index(path.stem) if path.stem in _USUAL else len(_USUAL)
+        for name, is_factory in made:
+            found.append(((is_factory, len(parts), rank, name), f"{'.'.join(parts)}:{name}"))
     objects = [each for each in found if not each[0][0]]
     return tuple(dict.fromkeys(target for _, target in sorted(objects or found)))
+
+
+def _imported_by(path: Path, folder: Path) -> list[str]:
+    """Return the parts of the name of a module; what lies in ``src`` goes without it, unless its code says so."""
+    parts = list(path.relative_to(folder).with_suffix("").parts)
+    is_layout = parts[0] == "src" and len(parts) > 1 and not (folder / "src" / "__init__.py").exists()
+    if is_layout and not _NAMES_SRC.search(path.read_text(encoding="utf-8", errors="replace")):
+        parts = parts[1:]
+    return parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts
 
 
 def applications_of(file: Path) -> tuple[tuple[str, bool], ...]:
@@ -219,12 +231,14 @@ def _of_missing(name: str, module: str, target: str, folder: Path) -> str:
     root = name.partition(".")[0]
     if name == module or module.startswith(f"{name}."):
         inner = _folder_of(root, folder)
-        if inner == "src":
-            return f"It lies in src: PYTHONPATH=src limen check {target}"
         if inner:
             return f"It lies in {inner}: cd {inner} && limen check {target}"
         others = [each for each in applications_in(folder) if each != target]
         return _instead(others) if others else "Call it in the folder that the application is imported from."
+    inner = _folder_of(root, folder)
+    if inner and target.startswith(f"{inner.replace('/', '.')}."):
+        rest = target.removeprefix(f"{inner.replace('/', '.')}.")
+        return f"It is imported from {inner}: cd {inner} && limen check {rest}"
     if root == folder.name:
         return f"The application is imported from one folder above: cd .. && limen check {root}.{target}"
     return (
@@ -248,11 +262,9 @@ def _instead(candidates: "list[str] | tuple[str, ...]") -> str:
 
 
 def _in_module(module: str, folder: Path) -> tuple[tuple[str, bool], ...]:
-    path = folder.joinpath(*module.split("."))
-    for file in (path.with_suffix(".py"), path / "__init__.py"):
-        if file.is_file():
-            return applications_of(file)
-    return ()
+    paths = [root.joinpath(*module.split(".")) for root in (folder, folder / "src")]
+    files = [each for path in paths for each in (path.with_suffix(".py"), path / "__init__.py")]
+    return next((applications_of(each) for each in files if each.is_file()), ())
 
 
 def _files_of(folder: Path, depth: int = 3) -> Iterator[Path]:
