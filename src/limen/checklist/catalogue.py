@@ -59,7 +59,7 @@ UNDECLARED_INPUT: Final = Rule(
     "The body is a dict, or the handler reads it itself, so nothing says which fields and types may come. What is "
     "handed on can set columns that nobody meant to open.",
     'class OrderIn(BaseModel):\n    model_config = ConfigDict(extra="forbid")\n    item: str\n    amount: int',
-    "Code that validates the dict later, by hand or by another library.",
+    "Code that validates the dict later, by hand or by another library; a body that is read besides a declared one.",
 )
 OPEN_MODEL: Final = Rule(
     "LC006",
@@ -68,7 +68,7 @@ OPEN_MODEL: Final = Rule(
     "A field that the model does not know is dropped in silence. A client's mistake passes, and where somebody "
     "stores the raw body it is mass assignment.",
     'class OrderIn(BaseModel):\n    model_config = ConfigDict(extra="forbid")',
-    "Code that compares the body's fields itself; a model inside another one.",
+    "Code that compares the body's fields itself; models of other libraries than pydantic, dataclasses and TypedDict.",
 )
 SECRET_IN_ANSWER: Final = Rule(
     "LC007",

@@ -70,15 +70,16 @@ class Input(Struct, frozen=True):
     Attributes:
         name: of the parameter.
         type: the name of its type.
-        shape: a closed model refuses unknown fields, an open one does not, ``undeclared`` is a dict or anything,
-            ``raw`` is a handler that reads the request itself, ``plain`` a number, a text or a file.
+        shape: a closed model refuses unknown fields, an open one drops them, or is or has in it one that does,
+            ``keeping`` is one that hands them on, ``undeclared`` is a dict or anything, ``raw`` is a handler that reads
+            the request itself, ``plain`` a number, a text or a file.
         fields: of the model.
         place: where the model is written.
     """
 
     name: str
     type: str
-    shape: Literal["closed", "open", "undeclared", "raw", "plain"]
+    shape: Literal["closed", "open", "keeping", "undeclared", "raw", "plain"]
     fields: tuple[Field, ...] = ()
     place: Place = Place()
 

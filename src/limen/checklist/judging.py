@@ -195,8 +195,8 @@ def _of_input(route: Route) -> Iterator[Finding]:
             yield _on(rules.UNDECLARED_INPUT, route, what, subject=each.name)
         elif each.shape == "raw":
             yield _on(rules.UNDECLARED_INPUT, route, "its handler reads the body itself", subject=each.name)
-        elif each.shape == "open":
-            what = f"{each.type} ignores fields that it does not know"
+        elif each.shape in {"open", "keeping"}:
+            what = f"{each.type} {'ignores' if each.shape == 'open' else 'keeps'} fields that it does not know"
             yield Finding(rules.OPEN_MODEL, Severity.LOW, what, place, route.path, _methods(route), each.type)
 
 

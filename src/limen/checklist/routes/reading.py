@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from limen.checklist.facts import Application, Guard, Handler, Input, Kind, Output, Place, Route, Standing
 from limen.checklist.routes.around import Around, around_application
 from limen.checklist.routes.beside import limits_by_default, skips_limit
+from limen.checklist.routes.bodies import reads_body
 from limen.checklist.routes.code import FunctionNode, body_of, function_of, node_of, nodes_of, place_of
 from limen.checklist.routes.cookies import NOTHING, Credentials, Taken, taken_by, taken_by_middleware
 from limen.checklist.routes.guards import (
@@ -34,10 +35,6 @@ from limen.guard.layers import layers
 
 _PARAMETER: Final = re.compile(r"{([^}:]+)(?::[^}]*)?}")
 _LIBRARIES: Final = ("site-packages", "dist-packages")
-_READS_BODY: Final = frozenset({"json", "form"})
-_VALIDATES: Final = re.compile(
-    r"\b(model_validate(_json)?|parse_obj|parse_raw|validate_(python|json|model)|TypeAdapter|msgspec|structure)\b"
-)
 _ASKS_FOR_RIGHTS: Final = re.compile(
     r"^_*(batch_)?(verify|check|assert|require|ensure|validate|has|enforce|authorize|can)_\w*"
     r"(permission|access|owner|role|allowed|authorized|acl|policy)"
@@ -92,7 +89,7 @@ def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str], cred
         why,
         guards,
         tuple(_PARAMETER.findall(seen.path)),
-        _inputs(seen),
+        _inputs(seen, tree, roots),
         _output(seen),
         _handler(seen, tree, roots),
         _throttled_by(seen, collected, app),
@@ -220,26 +217,16 @@ def _told(guard: Guard) -> str:
     return f"{guard.name} ({', '.join(asks)})" if asks else guard.name
 
 
-def _inputs(seen: SeenRoute) -> tuple[Input, ...]:
+def _inputs(seen: SeenRoute, tree: Dependencies, roots: frozenset[str]) -> tuple[Input, ...]:
     declared = inputs_of(seen.dependant) if seen.dependant is not None else ()
     if declared or seen.kind != "http" or seen.methods == ("GET",):
         return declared
-    function = function_of(inspect.unwrap(_entry(seen))) if callable(_entry(seen)) else None
-    node = None if function is None else node_of(function)
-    if node is None:
-        return ()
-    text = ast.unparse(node)
-    is_read = any(isinstance(each, ast.Call) and _reads_body(each.func) for each in body_of(node))
-    is_loaded = bool(re.search(r"\bloads?\(", text)) and bool(re.search(r"request\.(body|stream)\(", text))
-    if (is_read or is_loaded) and not _VALIDATES.search(text):
+    entry = _entry(seen)
+    nodes = _nodes(seen.dependant, tree) if seen.dependant is not None else ()
+    takes = [each.call for each in nodes if each.request_param_name and _is_own(each.call, roots)]
+    if any(reads_body(each) for each in ([entry] if callable(entry) else []) + takes):
         return (Input("request", "Request", "raw"),)
     return ()
-
-
-def _reads_body(called: ast.expr) -> bool:
-    if not isinstance(called, ast.Attribute) or called.attr not in _READS_BODY:
-        return False
-    return isinstance(called.value, ast.Name) and called.value.id in {"request", "req"}
 
 
 def _output(seen: SeenRoute) -> Output:
@@ -255,8 +242,7 @@ def _handler(seen: SeenRoute, tree: Dependencies, roots: frozenset[str]) -> Hand
     function = function_of(call)
     node = None if function is None else node_of(function)
     name = getattr(call, "__name__", type(call).__name__)
-    is_library = any(each in Path(file).parts for each in _LIBRARIES) and _root(call) not in roots
-    is_own = bool(file) and not is_library
+    is_own = _is_own(call, roots)
     if node is None:
         return Handler(Place(file, line), name, is_own_code=is_own)
     handed = _handed_principal(seen, tree)
@@ -265,6 +251,12 @@ def _handler(seen: SeenRoute, tree: Dependencies, roots: frozenset[str]) -> Hand
     if any(_ASKS_FOR_RIGHTS.search(each) for each in used):
         asks = True
     return Handler(Place(file, line), name, asks, used, "set_cookie" in used, is_own)
+
+
+def _is_own(call: Any, roots: frozenset[str]) -> bool:
+    """Tell whether something is the application's own code, and not a library's."""
+    file = place_of(call)[0]
+    return bool(file) and (_root(call) in roots or not any(each in Path(file).parts for each in _LIBRARIES))
 
 
 def _root(call: Any) -> str:

@@ -36,13 +36,33 @@ def inputs_of(dependant: Any) -> tuple[Input, ...]:
 
 
 def _input(name: str, annotation: Any) -> Input:
-    for model in _models_in(annotation):
-        file, line = place_of(model)
-        shape: Literal["closed", "open"] = "closed" if _is_closed(model) else "open"
-        return Input(name, model.__name__, shape, _fields_of(model), Place(file, line))
+    models = list(_models_in(annotation))
+    if models:
+        # Of several, and of those inside them, the one that takes what it does not know is told.
+        open_one = next((each for model in models for each in _with_inner(model) if not _is_closed(each)), None)
+        told = open_one or models[0]
+        file, line = place_of(told)
+        fields = tuple(dict.fromkeys(field for model in models for field in _fields_of(model)))
+        return Input(name, told.__name__, _shape_of(open_one), fields, Place(file, line))
     plain = _without_nothing(annotation)
     shape_of_rest: Literal["undeclared", "plain"] = "undeclared" if _is_undeclared(plain) else "plain"
     return Input(name, _text(annotation), shape_of_rest)
+
+
+def _shape_of(open_one: Any) -> Literal["closed", "open", "keeping"]:
+    if open_one is None:
+        return "closed"
+    return "keeping" if _extra_of(open_one) == "allow" else "open"
+
+
+@functools.lru_cache(maxsize=4096)
+def _with_inner(model: Any) -> tuple[Any, ...]:
+    """Return a model and those inside it, the outer ones first."""
+    found = [model]
+    for each in found:
+        for _, annotation, _ in itertools.islice(_annotations(each), _MOST_FIELDS):
+            found += [inner for inner in _models_in(annotation) if not any(inner is one for one in found)]
+    return tuple(each for each in found if not _is_root(each))
 
 
 def output_of(shape: Any, endpoint: Any) -> Output:
@@ -88,11 +108,18 @@ def _is_model(kind: Any) -> bool:
     return hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind) or is_typed_dict
 
 
+def _is_root(model: Any) -> bool:
+    """Tell whether a model is only another name for what is in it."""
+    return hasattr(model, "__root__") or bool(getattr(model, "__pydantic_root_model__", False))
+
+
 def _is_closed(model: Any) -> bool:
+    return _extra_of(model) == "forbid"
+
+
+def _extra_of(model: Any) -> str:
     config = getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", None) or {}
-    if hasattr(model, "__root__") or getattr(model, "__pydantic_root_model__", False):
-        return all(_is_closed(each) for each in _models_in(model.model_fields["root"].annotation))
-    return isinstance(config, dict) and config.get("extra") == "forbid"
+    return str(config.get("extra") or "") if isinstance(config, dict) else ""
 
 
 @functools.lru_cache(maxsize=4096)
