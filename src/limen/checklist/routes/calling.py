@@ -1,41 +1,24 @@
 """What a call ends in: code that can be followed is run through, libraries are known, the rest is unknown."""
 
 import ast
-import functools
 import inspect
 import re
 import types
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
 from limen.checklist.routes.code import MISSING, function_of
-from limen.checklist.routes.evaluating import Evaluating
+from limen.checklist.routes.handing import HANDED, Bound, Called, Home, Later, Named, Rest, bound_to, owner_in
 from limen.checklist.routes.libraries import error_of_token, is_closed_book, reads_token, skips_signature
-from limen.checklist.routes.raising import (
-    Error,
-    error_of,
-    sounds_like_a_check,
-    sounds_like_refusal,
-    status_in,
-)
+from limen.checklist.routes.raising import Error, error_of, sounds_like_a_check, sounds_like_refusal, status_in
 from limen.checklist.routes.states import Ended, Exit, State, Summary
-from limen.checklist.routes.values import (
-    ONWARD,
-    Answer,
-    Carrier,
-    Instance,
-    Nested,
-    Sign,
-    carried,
-    is_flag,
-    is_request,
-    is_tainted,
-    mixed,
-)
+from limen.checklist.routes.threads import Threads, is_callable
+from limen.checklist.routes.values import ONWARD, Answer, Carrier, Instance, Nested, Sign, mixed
 from limen.checklist.syntax import unparsed
 
 _STORE_VERBS: Final = frozenset(
@@ -47,123 +30,104 @@ _STORE_VERBS: Final = frozenset(
 _STORES: Final = re.compile(
     r"(^|_)(db|session|database|conn|connection|crud|repo|repository|dao|store|users?_?(db|repo|service))$"
 )
-_RUNS_WHAT_IT_IS_GIVEN: Final = frozenset(
-    {"gather", "wait_for", "shield", "run", "run_sync", "to_thread", "run_in_threadpool"}
-)
-_SAME_TEXT: Final = frozenset(
+_LOGIN: Final = re.compile(r"log_?in|sign_?in", re.IGNORECASE)
+_FORGETS: Final = frozenset(
     {
-        *("split", "rsplit", "removeprefix", "strip", "replace", "encode", "decode", "partition", "lower"),
-        *("get_secret_value", "get_authorization_scheme_param", "str", "cast"),
+        *("add_task", "create_task", "start_soon", "submit", "call_soon", "call_later", "add_done_callback", "delay"),
+        *("apply_async", "register", "subscribe", "connect", "add_event_handler", "add_listener", "append", "spawn"),
     }
 )
-_SOCKET: Final = re.compile(r"(^|_)(ws|web_?socket|socket)$")
-_LOGIN: Final = re.compile(r"log_?in|sign_?in", re.IGNORECASE)
-_REFUSING_CODES: Final = re.compile(r"1008|300[03]|44?0[13]|policy_violation|unauthorized|forbidden", re.IGNORECASE)
+"""What keeps a function for later, and refuses nobody."""
 
 
-@dataclass(slots=True)
-class Called:
-    """A call, with what its parts stand for.
-
-    Attributes:
-        node: the call.
-        name: of what is called, without what it is an attribute of.
-        base: what it is an attribute of, or None.
-        callee: what is called.
-        args: what is handed over by position.
-        named: what is handed over by name.
-        handed: somebody awaits what it returns.
-    """
-
-    node: ast.Call
-    name: str
-    base: Any
-    callee: Any
-    args: list[Any]
-    named: dict[Any, Any]
-    handed: bool
-
-    @property
-    def values(self) -> list[Any]:
-        """All that goes into it."""
-        return [*self.args, *self.named.values(), *([self.base] if isinstance(self.base, Sign) else [])]
-
-
-class Calling(Evaluating):
+class Calling(Threads):
     """The calls of one function."""
 
-    def call(self, node: ast.Call, state: State, *, handed: bool) -> Any:
+    def call(self, node: ast.Call, state: State) -> Any:
         """Return what a call returns, and run through what it runs.
-
-        Args:
-            node: the call.
-            state: where it stands.
-            handed: somebody awaits what it returns.
 
         Raises:
             Ended: it never returns.
         """
         func = node.func
         if isinstance(func, ast.Attribute) and unparsed(func.value) == "super()":
-            return self._of_base(node, func.attr, state, handed=handed)
-        called = self._called(node, state, handed=handed)
+            return self._of_base(node, func.attr, state)
+        called = self._called(node, state)
         self._note_store(called.name, func)
+        return self.invoke(called, state)
+
+    def invoke(self, called: Called, state: State) -> Any:
+        """Return what a call returns whose parts are known already.
+
+        Raises:
+            Ended: it never returns.
+        """
         if self._hands_on(called):
             return self._handed_on(state)
-        if reads_token(called.callee, called.base, node):
+        if reads_token(called.callee, called.base, called.name):
             return self._token(called, state)
-        for known in (self._on_a_carrier, self._on_a_sign, self._on_a_connection, self._builtin, self._special):
+        for known in (
+            *(self._on_what_is_handed, self._on_a_carrier, self._on_a_sign, self._on_a_connection),
+            *(self._builtin, self._special, self._in_threads),
+        ):
             found = known(called, state)
             if found is not NotImplemented:
                 return found
         return self._function(called, state)
 
-    def _called(self, node: ast.Call, state: State, *, handed: bool) -> Called:
+    def _called(self, node: ast.Call, state: State) -> Called:
         func, base = node.func, None
         if isinstance(func, ast.Attribute):
             base, name = self.eval(func.value, state), func.attr
             callee = self.attribute(base, name)
         else:
             callee, name = self.eval(func, state), unparsed(func)
-        # Whose errors are handed back as values, that refuses nobody.
-        is_quiet = any(each.arg == "return_exceptions" for each in node.keywords)
-        runs = name in _RUNS_WHAT_IT_IS_GIVEN and not is_quiet
-        args = [self.eval(each, state, handed=runs) for each in node.args]
-        named = {each.arg: self.eval(each.value, state, handed=runs) for each in node.keywords}
-        return Called(node, name, base, callee, args, named, handed)
+        args = [given for each in node.args for given in self._given(each, node, state)]
+        named: dict[Any, Any] = {}
+        for word in node.keywords:
+            value = self._handed(word.value, node, state)
+            named |= value.values if word.arg is None and isinstance(value, Named) else {word.arg: value}
+        return Called(node, name, base, callee, args, named)
+
+    def _given(self, node: ast.expr, call: ast.Call, state: State) -> list[Any]:
+        """Return what an argument hands over: of one with a star, each part."""
+        if not isinstance(node, ast.Starred):
+            return [self._handed(node, call, state)]
+        if isinstance(node.value, ast.Tuple | ast.List):
+            return [given for each in node.value.elts for given in self._given(each, call, state)]
+        value = self.eval(node.value, state)
+        return list(value.values if isinstance(value, Rest) else value if isinstance(value, tuple) else [value])
+
+    def _handed(self, node: ast.expr, call: ast.Call, state: State) -> Any:
+        """Return what is handed over; a function of an object or of this function keeps what it belongs to."""
+        if isinstance(node, ast.Attribute):
+            base = self.eval(node.value, state)
+            return bound_to(base, node.attr, self.attribute(base, node.attr), call)
+        value = self.eval(node, state)
+        if isinstance(value, Nested) and value.home is None:
+            return replace(value, home=Home(self.function, state.env))
+        return value
 
     def _special(self, called: Called, state: State) -> Any:
-        """Take a class, a response, a function inside this one, and what runs what it is given."""
+        """Take a class, a response, and a function inside this one."""
         callee = called.callee
-        if callee is functools.partial and called.args:
-            return called.args[0]
         if inspect.isclass(callee):
             return self._made(called, callee, state)
         if isinstance(callee, Answer):
             state.answered = callee.status
             return MISSING
-        if isinstance(callee, Nested):
-            return self._inline(called, callee, state)
-        if called.name in _RUNS_WHAT_IT_IS_GIVEN and "return_exceptions" not in called.named:
-            return self._run_given(called, state)
-        return NotImplemented
+        return self._inline(called, callee, state) if isinstance(callee, Nested) else NotImplemented
 
-    def _of_base(self, node: ast.Call, name: str, state: State, *, handed: bool) -> Any:
+    def _of_base(self, node: ast.Call, name: str, state: State) -> Any:
         """Return what a method of a base class returns."""
-        args = [self.eval(each, state) for each in node.args]
-        named = {each.arg: self.eval(each.value, state) for each in node.keywords}
-        code = self.function.__code__
-        owner = state.env.get(code.co_varnames[0]) if code.co_argcount else None
         if self.reading.is_middleware and name in {"__call__", "dispatch"}:
             return self._handed_on(state)
+        code = self.function.__code__
+        owner = state.env.get(code.co_varnames[0]) if code.co_argcount else None
         kind = owner.kind if isinstance(owner, Instance) else owner if inspect.isclass(owner) else type(owner)
         function = function_of(_in_bases(kind, name, code))
-        if function is not None and (function.__module__ or "").startswith("fastapi.security"):
-            is_optional = getattr(owner, "auto_error", True) is False and not self.reading.shown
-            return Sign.ABSENT if is_optional else Sign.GIVEN if name == "__call__" else MISSING
-        if function is None or is_closed_book(function) or (inspect.iscoroutinefunction(function) and not handed):
-            return mixed(args)
-        return self._apply(self.reading.summary(function, owner, args, named, self.depth + 1), state)
+        called = replace(self._called(node, state), base=None, callee=function or MISSING, owner=owner)
+        return mixed(called.values) if function is None else self._function(called, state)
 
     def _note_store(self, name: str, func: ast.expr) -> None:
         if isinstance(func, ast.Attribute) and (
@@ -176,99 +140,18 @@ class Calling(Evaluating):
         wrapped = self.reading.wrapped
         if called.callee is ONWARD:
             return True
+        if isinstance(called.callee, HANDED):
+            return False
         if wrapped is not None and any(each is wrapped for each in (called.callee, *called.args)):
             return True
-        return self.reading.is_middleware and called.name in {"app", "_app", "call_next", "inner"}
+        is_nested = isinstance(called.callee, Nested | types.FunctionType)
+        return self.reading.is_middleware and not is_nested and called.name in {"app", "_app", "call_next", "inner"}
 
     def _handed_on(self, state: State) -> Any:
         if not state.gone:
             self.handed_on.append(state.copy())
             state.gone = True
         return MISSING
-
-    def _on_a_carrier(self, called: Called, state: State) -> Any:
-        """Take what is read from headers, cookies and the like."""
-        base, name, args = called.base, called.name, called.args
-        if isinstance(base, Carrier):
-            if name not in {"get", "getlist", "pop"} or not args:
-                return base if name in {"copy", "items", "keys", "values"} else MISSING
-            found = carried(base, args[0], self.reading.kind, shown=self.reading.shown)
-            default = args[1] if len(args) > 1 else called.named.get("default")
-            return MISSING if found is Sign.ABSENT and default and is_flag(default) else found
-        if called.callee is getattr and len(args) > 1 and isinstance(args[1], str):
-            return self.attribute(args[0], args[1])
-        is_copied = called.callee in {dict, list, set, tuple} if inspect.isclass(called.callee) else False
-        return args[0] if is_copied and len(args) == 1 and isinstance(args[0], Carrier) else NotImplemented
-
-    def _on_a_sign(self, called: Called, state: State) -> Any:
-        """Take what is made of a credential: a part of its text is as good as the whole."""
-        base, name = called.base, called.name.rpartition(".")[2]
-        if name == "get" and isinstance(base, dict) and len(called.args) > 1 and is_flag(called.args[1]):
-            # What a table says of those whom it does not know.
-            return called.args[1] if called.args[0] is Sign.ABSENT else MISSING
-        if isinstance(base, Sign) and base is not Sign.WHO and sounds_like_a_check(name):
-            self.facts.doubtful.add(name)
-        if isinstance(base, Sign) and name in _SAME_TEXT:
-            return base if base is not Sign.WHO else Sign.DERIVED
-        if base is Sign.ABSENT:
-            return Sign.ABSENT
-        given = called.args[-1 if name == "cast" else 0] if called.args else None
-        return given if name in _SAME_TEXT and isinstance(given, Sign) else NotImplemented
-
-    def _on_a_connection(self, called: Called, state: State) -> Any:
-        """Take what answers a request, or closes a WebSocket."""
-        node, name = called.node, called.name
-        message = node.args[0] if node.args else None
-        if isinstance(message, ast.Dict):
-            state.answered = self._status_sent(message, state) or state.answered
-            return MISSING if name == "send" else NotImplemented
-        is_socket = is_request(called.base)
-        if called.base is MISSING and isinstance(node.func, ast.Attribute):
-            is_socket = bool(_SOCKET.search(unparsed(node.func.value)))
-        if not is_socket or name not in {"close", "accept"}:
-            return NotImplemented
-        told = " ".join(unparsed(each) for each in (*node.args, *(word.value for word in node.keywords)))
-        if name == "accept":
-            state.env[" accepted"] = True
-        elif (_REFUSING_CODES.search(told) and state.asked) or not state.env.get(" accepted"):
-            state.answered = 403
-        return MISSING
-
-    def _status_sent(self, message: ast.Dict, state: State) -> int:
-        """Return the status of a message of ASGI that refuses; 0 of any other."""
-        told = {
-            key.value: self.eval(value, state)
-            for key, value in zip(message.keys, message.values, strict=True)
-            if isinstance(key, ast.Constant)
-        }
-        if told.get("type") in {"websocket.close", "websocket.http.response.start"}:
-            return 403
-        status = told.get("status")
-        is_start = told.get("type") == "http.response.start"
-        return int(status) if is_start and isinstance(status, int) and status >= 400 else 0
-
-    def _builtin(self, called: Called, state: State) -> Any:
-        """Take the few functions of Python's own whose answer is known."""
-        args = called.args
-        if called.callee is isinstance and args:
-            return False if args[0] is Sign.ABSENT or args[0] is None else mixed(args[:1])
-        if called.callee is bool and args:
-            asked = self.test_of(called.node.args[0], args[0])
-            return mixed(args) if asked.value is None else asked.value
-        if called.name.endswith("compare_digest"):
-            if args and all(isinstance(each, str) for each in args):
-                return len(set(args)) == 1
-            return False if any(each is Sign.ABSENT for each in args) else Sign.DERIVED
-        if called.callee in (all, any) and called.node.args and self._of_nothing(called.node.args[0], state):
-            return called.callee is all
-        return NotImplemented
-
-    def _of_nothing(self, node: ast.expr, state: State) -> bool:
-        """Tell whether something is asked of each of none: ``all(… for each in roles)`` where no role was named."""
-        if not isinstance(node, ast.GeneratorExp | ast.ListComp | ast.SetComp):
-            return False
-        listed = self.eval(node.generators[0].iter, state)
-        return isinstance(listed, tuple) and not listed
 
     def _made(self, called: Called, kind: type, state: State) -> Any:
         """Return what a class makes."""
@@ -292,43 +175,53 @@ class Calling(Evaluating):
     def _inline(self, called: Called, nested: Nested, state: State) -> Any:
         """Run through a function that stands inside this one, with its names."""
         if isinstance(nested.node, ast.AsyncFunctionDef) and not called.handed:
-            return MISSING
+            return Later((replace(called, handed=True),))
         if self.depth > self.reading.deepest:
             self.facts.is_cut = True
             return MISSING
         return self._apply(self.reading.nested(self, nested, called.args, called.named, state), state)
 
-    def _run_given(self, called: Called, state: State) -> Any:
-        """Run through a function that is handed to what calls it, such as a thread pool."""
-        node, args = called.node, called.args
-        for position, each in enumerate(args):
-            if isinstance(each, Nested):
-                inner = Called(node, called.name, None, each, args[position + 1 :], {}, handed=True)
-                return self._inline(inner, each, state)
-            if isinstance(each, types.FunctionType | types.MethodType):
-                given = ast.copy_location(ast.Call(node.args[position], node.args[position + 1 :], []), node)
-                return self.call(given, state, handed=True)
-        return args[0] if args and is_tainted(args[0]) else mixed(args)
-
     def _function(self, called: Called, state: State) -> Any:
         """Run through a function, as far as there is one to be read."""
         callee, values = called.callee, called.values
-        is_known = callee is not MISSING and not isinstance(callee, Sign | Carrier)
+        is_known = callee is not MISSING and not isinstance(callee, Sign | Carrier | HANDED)
         function = function_of(callee) if is_known else None
         if function is None or self.reading.is_abstract(function):
-            if sounds_like_a_check(called.name) and (not is_known or function is not None):
-                self.facts.doubtful.add(called.name)
+            self._doubt(called, is_told=not is_known or function is not None, is_known=is_known)
             return mixed(values)
-        if is_closed_book(function) or (inspect.iscoroutinefunction(function) and not self._is_awaited(called)):
+        is_scheme = (function.__module__ or "").startswith("fastapi.security")
+        if is_closed_book(function):
             return mixed(values)
-        owner = _owner_of(callee, called.base)
-        summary = self.reading.summary(function, owner, called.args, called.named, self.depth + 1)
+        if inspect.iscoroutinefunction(function) and not called.handed:
+            return Later((replace(called, handed=True),))
+        owner = called.owner if called.owner is not None else _owner_of(called)
+        if is_scheme and function.__name__ == "__call__":
+            return self._of_scheme(owner, state)
+        is_wrapper = getattr(self.function, "__wrapped__", None) is function
+        summary = self.reading.summary(function, owner, called.args, called.named, self.depth + (not is_wrapper))
         found = self._apply(summary, state)
         return mixed(values) if found is MISSING else found
 
-    def _is_awaited(self, called: Called) -> bool:
-        """Tell whether what a call returns is awaited: there, or by code that asks whether it has to be."""
-        return called.handed or bool({"iscoroutine", "isawaitable"} & set(self.function.__code__.co_names))
+    def _doubt(self, called: Called, *, is_told: bool, is_known: bool) -> None:
+        """Note a check that cannot be followed, and one that is handed to what cannot."""
+        if is_told and sounds_like_a_check(called.name):
+            self.facts.doubtful.add(called.name)
+        if is_known or called.name.rpartition(".")[2] in _FORGETS:
+            return
+        for each in called.args:
+            name = each.called.name if isinstance(each, Bound) else getattr(each, "__name__", "")
+            if is_callable(each) and sounds_like_a_check(name):
+                self.facts.doubtful.add(name)
+
+    def _of_scheme(self, owner: Any, state: State) -> Any:
+        """Return what a security class of FastAPI's takes out of a request; most refuse who shows nothing."""
+        if self.reading.shown:
+            return Sign.GIVEN
+        if getattr(owner, "auto_error", isinstance(owner, Instance) is False) is False:
+            return Sign.ABSENT
+        asked = state.copy()
+        asked.asked = True
+        raise Ended(Exit("refused", asked, status=401, exception=HTTPException, name="HTTPException"))
 
     def _token(self, called: Called, state: State) -> Any:
         """Take a call of a library that verifies tokens: it raises where there is none."""
@@ -358,6 +251,7 @@ class Calling(Evaluating):
             if left is not None:
                 raise Ended(Exit(left.kind, state.copy(), status=left.status, exception=left.exception, name=left.name))
             return MISSING
+        self.partly += [each for each in (*summary.ends, *summary.partly) if each.kind == "refused"]
         unchecked = [each for each in summary.passes if not each.checked]
         if not unchecked:
             state.checked = True
@@ -400,9 +294,10 @@ def _in_bases(kind: type, name: str, code: types.CodeType) -> object:
     return None
 
 
-def _owner_of(callee: Any, base: Any) -> Any:
+def _owner_of(called: Called) -> Any:
+    callee = called.callee
     if isinstance(callee, types.MethodType):
         return callee.__self__
     if not isinstance(callee, types.FunctionType):
         return callee
-    return None if base is None or inspect.ismodule(base) or base is MISSING else base
+    return owner_in(called.base, callee.__name__ if called.base is None else called.name)

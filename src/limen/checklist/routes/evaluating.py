@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from limen.checklist.routes.code import MISSING, attribute_of, resolved
+from limen.checklist.routes.handing import HANDED, Bound, Later, Named, Rest, item_of
 from limen.checklist.routes.raising import Error
 from limen.checklist.routes.states import Ended, Exit, Facts, State
 from limen.checklist.routes.values import (
@@ -23,6 +24,7 @@ from limen.checklist.routes.values import (
     is_flag,
     is_request,
     is_tainted,
+    is_there,
     mixed,
 )
 from limen.checklist.syntax import unparsed
@@ -60,6 +62,8 @@ class Evaluating:
         exits: how the function is left, as far as it was read.
         facts: what was seen.
         handed_on: the states in which the request was handed on to what stands behind.
+        caught: what an ``except`` has caught, the innermost last.
+        partly: refusals in what is called, of which nobody knows whether they are met.
     """
 
     def __init__(self, reading: Any, function: types.FunctionType, role: str, depth: int) -> None:
@@ -68,31 +72,36 @@ class Evaluating:
         self.facts = Facts()
         self.handed_on: list[State] = []
         self.caught: list[list[Exit]] = []
+        self.partly: list[Exit] = []
 
     def block(self, statements: list[ast.stmt], state: State) -> State | None:
         """Run through statements; `limen.checklist.routes.running` does."""
         raise NotImplementedError
 
-    def call(self, node: ast.Call, state: State, *, handed: bool) -> Any:
+    def call(self, node: ast.Call, state: State) -> Any:
         """Return what a call returns; `limen.checklist.routes.calling` does."""
+        raise NotImplementedError
+
+    def awaited(self, value: Any, state: State) -> Any:
+        """Run through what somebody waits for; `limen.checklist.routes.threads` does."""
         raise NotImplementedError
 
     def refuses(self, left: Exit, asked: Test) -> bool:
         """Tell whether who goes on past a condition was asked; `limen.checklist.routes.running` does."""
         raise NotImplementedError
 
-    def eval(self, node: ast.expr, state: State, *, handed: bool = False) -> Any:
+    def eval(self, node: ast.expr, state: State) -> Any:
         """Return what an expression stands for, and run through the calls in it.
 
         Raises:
             Ended: it never has a value.
         """
-        value = self._value(node, state, handed=handed)
+        value = self._value(node, state)
         if value is Sign.ABSENT or value is Sign.GIVEN:
             self.facts.sees_credential = True
         return value
 
-    def _value(self, node: ast.expr, state: State, *, handed: bool) -> Any:  # noqa: PLR0911 - a line for each kind
+    def _value(self, node: ast.expr, state: State) -> Any:  # noqa: PLR0911 - a line for each kind
         match node:
             case ast.Constant():
                 return node.value
@@ -100,10 +109,12 @@ class Evaluating:
                 return self._name(node.id, state)
             case ast.Attribute():
                 return self.attribute(self.eval(node.value, state), node.attr)
-            case ast.Await() | ast.Yield(value=ast.expr()):
-                return self.eval(node.value or ast.Constant(None), state, handed=True)
+            case ast.Await():
+                return self.awaited(self.eval(node.value, state), state)
+            case ast.Yield(value=ast.expr() as value):
+                return self.eval(value, state)
             case ast.Call():
-                return self.call(node, state, handed=handed)
+                return self.call(node, state)
             case ast.Subscript():
                 return self._item(self.eval(node.value, state), self.eval(node.slice, state), state)
             case ast.NamedExpr():
@@ -144,6 +155,8 @@ class Evaluating:
         """Return what an attribute of a value is."""
         if isinstance(base, Sign):
             return Sign.DERIVED if base is Sign.WHO else base
+        if isinstance(base, HANDED):
+            return MISSING
         if isinstance(base, Carrier):
             key: Any = name
             return carried(base, key, self.reading.kind, shown=self.reading.shown) if base.name == "state" else MISSING
@@ -160,6 +173,8 @@ class Evaluating:
         return attribute_of(base, name)
 
     def _item(self, base: Any, key: Any, state: State) -> Any:
+        if isinstance(base, Rest | Named):
+            return item_of(base, key)
         if isinstance(base, Carrier):
             found = carried(base, key, self.reading.kind, shown=self.reading.shown)
             if found is Sign.ABSENT and base.name != "scope":
@@ -231,10 +246,10 @@ class Evaluating:
             return Test(True, is_about_caller=True, is_tainted=True)
         if value is None and isinstance(node, ast.Constant | ast.Name | ast.Call | ast.Await):
             return Test(False, is_about_caller=about)
-        if is_flag(value):
-            return Test(bool(value), self._switch(node), about)
+        if is_flag(value) or is_there(value):
+            return Test(is_there(value) or bool(value), self._switch(node), about)
         is_none = isinstance(value, tuple) and not value  # roles, of which none was named
-        if is_none or isinstance(value, Answer | Error | Nested):
+        if is_none or isinstance(value, Answer | Error | Nested | Bound | Later):
             return Test(not is_none)
         why = frozenset({"the path"}) if value is Sign.PLACE else frozenset()
         weak = value is Sign.DERIVED and is_weak(text)
@@ -307,7 +322,7 @@ class Evaluating:
         empty = right is None or (isinstance(right, str) and right == "") or right is False
         if empty and isinstance(left, Sign):
             return {Sign.ABSENT: True, Sign.GIVEN: False, Sign.WHO: False}.get(left)
-        if left is Sign.ABSENT:
+        if left is Sign.ABSENT or (right is None and is_there(left)):
             return False
         if (left is None or is_flag(left)) and (right is None or is_flag(right)):
             return bool(left == right)

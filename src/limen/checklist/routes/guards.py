@@ -232,7 +232,10 @@ def of_handler(endpoint: object, kind: str, dependant: Any, tree: Dependencies) 
     verdict = verdict_of(call, "handler", kind, handed)
     may_know = dependant is None or shows_who(handed(False)) or isinstance(call, types.MethodType)
     throttles = "its own code" if verdict.throttles else ""
-    calls = frozenset(each for each in verdict.doubtful if " " not in each or each.startswith("it depends on"))
+    is_asked = verdict.turns_away and verdict.sees_credential
+    calls = frozenset(
+        each for each in verdict.doubtful if " " not in each or each.startswith("it depends on") or is_asked
+    )
     if not verdict.is_firm or not may_know:
         return Found(None, calls, throttles)
     asks = ("code",) if verdict.asks_right else ()

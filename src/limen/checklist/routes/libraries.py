@@ -1,10 +1,12 @@
 """Libraries that the check knows by name: where code ends that is worth following, and what verifies a token."""
 
 import ast
+import inspect
 import sys
 import types
 from typing import Any, Final
 
+from limen.checklist.routes.code import MISSING, function_of
 from limen.checklist.syntax import unparsed
 
 _TOKENS: Final = frozenset({"jwt", "jose", "joserfc", "authlib", "itsdangerous", "google", "firebase_admin"})
@@ -36,9 +38,23 @@ def is_closed_book(function: types.FunctionType) -> bool:
     return module.split(".")[0] in _CLOSED_BOOKS and not module.startswith("fastapi.security")
 
 
-def reads_token(callee: Any, base: Any, node: ast.Call) -> bool:
-    """Tell whether a call reads a token with a library that verifies it."""
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(callee, "__name__", "")
+def is_own(callee: Any) -> bool:
+    """Tell whether what is called is code in which a guard may be, and that can be read."""
+    if callee is MISSING or inspect.isclass(callee):
+        return False
+    function = function_of(callee)
+    return function is not None and not is_closed_book(function)
+
+
+def reads_token(callee: Any, base: Any, name: str) -> bool:
+    """Tell whether a call reads a token with a library that verifies it.
+
+    Args:
+        callee: what is called.
+        base: what it is an attribute of.
+        name: how it is called there.
+    """
+    name = name if base is not None else getattr(callee, "__name__", "")
     owner = callee if hasattr(callee, "__module__") else base
     module = getattr(owner, "__module__", None) or getattr(base, "__name__", "")
     return str(module).split(".")[0] in _TOKENS and name in _READS

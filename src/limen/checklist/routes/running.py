@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from starlette.exceptions import HTTPException
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from limen.checklist.routes.calling import Calling
 from limen.checklist.routes.code import MISSING, swallows
 from limen.checklist.routes.evaluating import Test, is_weak
+from limen.checklist.routes.handing import Home
 from limen.checklist.routes.states import Ended, Exit, State, Summary, join
 from limen.checklist.routes.values import IDENTITY, Answer, Instance, Nested, Sign, is_tainted, joined
 from limen.checklist.syntax import unparsed, walk
@@ -46,7 +48,7 @@ class Run(Calling):
             # What was not handed on was answered here.
             passes = self.handed_on
         value = joined([each.value for each in returned]) if returned else None
-        return Summary(passes, ends, value, self.facts, bool(self.handed_on))
+        return Summary(passes, ends, value, self.facts, bool(self.handed_on), self.partly)
 
     def _count(self, left: Exit) -> None:
         if left.kind == "refused":
@@ -105,8 +107,8 @@ class Run(Calling):
     def _statement(self, statement: ast.stmt, state: State) -> State | None:  # noqa: PLR0911 - a line for each kind
         match statement:
             case ast.Return():
-                value = None if statement.value is None else self.eval(statement.value, state, handed=True)
-                self._leave(state, value)
+                value = None if statement.value is None else self.eval(statement.value, state)
+                self._leave(state, self.awaited(value, state) if self._is_awaited() else value)
                 return None
             case ast.Raise():
                 self.exits.append(self.raised(statement.exc, state))
@@ -148,6 +150,8 @@ class Run(Calling):
 
     def _leave(self, state: State, value: Any) -> None:
         """Take a return: of a response that refuses, it is a refusal wherever the framework looks at it."""
+        if isinstance(value, Nested) and value.home is None:
+            value = replace(value, home=Home(self.function, state.env))
         status = value.status if isinstance(value, Answer) else state.answered
         if status and self.role != "dependency" and not state.gone:
             if self.role == "inner" and not state.answered:
@@ -157,23 +161,49 @@ class Run(Calling):
             return
         self.exits.append(Exit("return", state, value))
 
+    def _is_awaited(self) -> bool:
+        """Tell whether the framework waits for what this function returns, as of a wrapper of what it waits for."""
+        wrapped = inspect.unwrap(self.function)
+        is_first = self.role != "inner" and wrapped is not self.function
+        return is_first and inspect.iscoroutinefunction(wrapped) and not inspect.iscoroutinefunction(self.function)
+
     def _if(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], state: State) -> State | None:
         asked = self.truth(test, state)
         text = f"{unparsed(test)} {self.function.__qualname__}"
         first = len(self.exits)
-        after = self._if_asked(asked, body, orelse, state)
+        after = self._if_asked(test, asked, body, orelse, state)
         if not _OF_RIGHTS.search(text):
             # A 403 for an account that is switched off, or for a token of somebody else's, asks nobody's rights.
             for each in self.exits[first:]:
                 each.is_right = False
         return after
 
-    def _if_asked(self, asked: Test, body: list[ast.stmt], orelse: list[ast.stmt], state: State) -> State | None:
-        if asked.value is not None:
-            state.why |= asked.why
-            state.asked |= asked.is_about_caller
-            return self.block(body if asked.value else orelse, state)
-        return self._arms([body, orelse], state, asked)
+    def _if_asked(
+        self, test: ast.expr, asked: Test, body: list[ast.stmt], orelse: list[ast.stmt], state: State
+    ) -> State | None:
+        if asked.value is None:
+            return self._arms([body, orelse], state, asked)
+        state.why |= asked.why
+        state.asked |= asked.is_about_caller
+        taken, other = (body, orelse) if asked.value else (orelse, body)
+        before, first = state.copy(), len(self.exits)
+        after = self.block(taken, state)
+        left = self.exits[first:]
+        is_fault = after is None and bool(left) and all(each.kind == "raised" for each in left)
+        if is_fault and self._is_not_started(test, before):
+            # What is there only once the server has started is not there yet: nobody is let in or refused by that.
+            del self.exits[first:]
+            return self.block(other, before)
+        return after
+
+    def _is_not_started(self, test: ast.expr, state: State) -> bool:
+        """Tell whether a condition is about something outside this function that is None as long as nothing runs."""
+        for each in ast.walk(test):
+            if isinstance(each, ast.Name) and each.id not in state.env and self.known(each, state) is None:
+                return True
+            if isinstance(each, ast.Attribute) and self.known(each, state) is None:
+                return True
+        return False
 
     def _arms(self, arms: list[list[ast.stmt]], state: State, asked: Test) -> State | None:
         """Run through arms of which one is taken, nobody knows which. Where one refuses, the others are checked."""
@@ -235,7 +265,7 @@ class Run(Calling):
     def _with(self, statement: ast.With | ast.AsyncWith, state: State) -> State | None:
         caught: list[ast.expr] = []
         for item in statement.items:
-            value = self.eval(item.context_expr, state, handed=True)
+            value = self.eval(item.context_expr, state)
             call = item.context_expr
             if swallows(self.known(call.func, state)) if isinstance(call, ast.Call) else False:
                 caught = [ast.Name("BaseException", ast.Load())]
@@ -261,9 +291,12 @@ class Run(Calling):
         self, body: list[ast.stmt], handlers: list[ast.ExceptHandler], orelse: list[ast.stmt], state: State
     ) -> State | None:
         before, outside = state.copy(), self.exits
-        self.exits = []
+        self.exits, partly = [], len(self.partly)
         after = self.block(body, state)
         inside, self.exits = self.exits, outside
+        self.partly[partly:] = [
+            each for each in self.partly[partly:] if not any(self._catches(handler, each) for handler in handlers)
+        ]
         may_raise = any(isinstance(each, ast.Call | ast.Subscript) for each in _without_raising(body))
         is_about_caller = bool(IDENTITY.search(" ".join(unparsed(each) for each in body))) or any(
             is_tainted(before.env.get(each.id))

@@ -112,6 +112,7 @@ class Summary:
         value: what it returns.
         facts: what was seen.
         is_onward: it hands the request on; then its passes are the states in which it does.
+        partly: refusals in what it calls, of which nobody knows whether they are met, and which nothing catches.
     """
 
     passes: list[State]
@@ -119,6 +120,7 @@ class Summary:
     value: Any
     facts: Facts
     is_onward: bool = False
+    partly: list[Exit] = field(default_factory=list)
 
 
 def join(states: Iterable[State | None]) -> State | None:

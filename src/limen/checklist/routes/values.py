@@ -47,9 +47,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """A function that stands inside the one that is read; it runs where it is called."""
+    """A function that stands inside the one that is read; it runs where it is called.
+
+    Attributes:
+        node: its code.
+        home: the function in which it stands, and the names there, once it is handed to another function.
+    """
 
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    home: Any = None
 
 
 ONWARD: Final = object()
@@ -87,6 +93,16 @@ def is_tainted(value: Any) -> bool:
 def is_flag(value: Any) -> bool:
     """Tell whether a live value is one that switches something: anything else may be another at run time."""
     return isinstance(value, bool | str | int) and not isinstance(value, enum.Enum)
+
+
+def is_there(value: Any) -> bool:
+    """Tell whether a value is a live object of the application's that is neither empty nor false, whatever it holds."""
+    if isinstance(value, types.FunctionType | types.MethodType | types.ModuleType | type):
+        return True
+    kind = type(value)
+    if kind.__module__ in {"builtins", "enum"} or kind.__module__.startswith("limen.checklist."):
+        return False
+    return not any("__bool__" in vars(each) or "__len__" in vars(each) for each in kind.__mro__)
 
 
 def mixed(values: Iterable[Any]) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from limen.checklist.routes.code import MISSING, function_of, hints_of, lambda_of, node_of
+from limen.checklist.routes.handing import Home, env_of_nested, rests_of
 from limen.checklist.routes.running import Role, Run
 from limen.checklist.routes.states import Facts, State, Summary
 from limen.checklist.routes.values import ONWARD, Carrier, Instance, Nested, Sign, is_flag, of_annotation
@@ -41,6 +42,7 @@ class Verdict:
         returned: what it returns to whoever calls it, for a request that shows nothing.
         asks_right: it asks what somebody may do, and not only who they are.
         sees_credential: it looks at something by which it could tell who is calling.
+        turns_away: it refuses some of those who show nothing, since they do not.
     """
 
     is_firm: bool = False
@@ -52,6 +54,7 @@ class Verdict:
     returned: Any = MISSING
     asks_right: bool = False
     sees_credential: bool = False
+    turns_away: bool = False
 
     @property
     def throttles(self) -> bool:
@@ -75,7 +78,7 @@ class Reading:
     def __init__(self, kind: str, *, shown: bool, wrapped: object = None, is_middleware: bool = False) -> None:
         self.kind, self._shown, self.wrapped, self.is_middleware = kind, shown, wrapped, is_middleware
         self.was_asked = False
-        self._open: set[types.CodeType] = set()
+        self._open: set[types.FunctionType] = set()
         self._count = 0
 
     @property
@@ -86,14 +89,15 @@ class Reading:
 
     def first(self, function: types.FunctionType, owner: object, role: Role, env: dict[str, Any]) -> Summary:
         """Return what the function ends in that a framework calls."""
-        return self._run(function, owner, role, self._env(function, owner, [], {}) | env, 0)
+        known = self._env(function, owner, [], env)
+        return self._run(function, owner, role, known | {name: env[name] for name in env if name in known}, 0)
 
     def summary(
         self, function: types.FunctionType, owner: object, args: list[Any], named: dict[Any, Any], depth: int
     ) -> Summary:
         """Return what a call of a function ends in."""
         env = self._env(function, owner, args, named)
-        if depth > DEEPEST or function.__code__ in self._open or self._count > _MOST_FUNCTIONS:
+        if depth > DEEPEST or function in self._open or self._count > _MOST_FUNCTIONS:
             return _cut()
         about = (self.kind, self._shown, id(self.wrapped), self.is_middleware)
         key = (id(function), key_of(owner), about, tuple((name, key_of(value)) for name, value in env.items()))
@@ -109,12 +113,12 @@ class Reading:
 
     def nested(self, outer: Run, nested: Nested, args: list[Any], named: dict[Any, Any], state: State) -> Summary:
         """Return what a call of a function ends in that stands inside another."""
-        names = [each.arg for each in (*nested.node.args.posonlyargs, *nested.node.args.args)]
-        env = state.env | dict.fromkeys(names, MISSING) | dict(zip(names, args, strict=False)) | named
+        home = nested.home or Home(outer.function, state.env)
+        env = home.env | env_of_nested(nested, args, named)
         self._count += 1
         if self._count > _MOST_FUNCTIONS:
             return _cut()
-        run = Run(self, outer.function, "inner", outer.depth + 1)
+        run = Run(self, home.function, "inner", outer.depth + 1)
         return run.read(nested.node.body, State(env))
 
     def made(self, function: types.FunctionType, maker: Summary) -> Summary:
@@ -135,12 +139,12 @@ class Reading:
         node = node_of(function) or lambda_of(function)
         if node is None:
             return _cut()
-        self._open.add(function.__code__)
+        self._open.add(function)
         self._count += 1
         try:
             return Run(self, function, role, depth).read(node.body, State(env))
         finally:
-            self._open.discard(function.__code__)
+            self._open.discard(function)
 
     def _env(
         self, function: types.FunctionType, owner: object, args: list[Any], named: dict[Any, Any]
@@ -159,6 +163,7 @@ class Reading:
         given = dict(zip(positional[1:] if owner is not None else positional, args, strict=False))
         given |= {name: value for name, value in named.items() if name in names}
         env |= {name: value for name, value in given.items() if value is not MISSING or name in defaults}
+        env |= rests_of(code, [owner, *args] if owner is not None else args, named)
         if owner is not None and positional:
             env[positional[0]] = owner
         for name in names:
@@ -272,7 +277,9 @@ def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
     facts = Facts()
     facts.add(nothing.facts)
     facts.add(something.facts)
-    refuses = bool(facts.statuses & _REFUSALS or facts.named)
+    # Around a handler, what is never left but onward refuses nobody, whatever was caught on the way.
+    is_left = role != "onward" or any(each.ends or each.partly for each in (nothing, something))
+    refuses = is_left and bool(facts.statuses & _REFUSALS or facts.named)
     # Whoever shows nothing is turned away, with whatever status.
     turned_away = not let_in and any(each.kind == "refused" and each.state.asked for each in nothing.ends)
     is_firm = not let_in and not passed and (refuses or (turned_away and role != "handler"))
@@ -299,6 +306,7 @@ def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
         nothing.value,
         facts.asks_right,
         facts.sees_credential,
+        any(each.kind == "refused" and each.state.asked for each in (*nothing.ends, *nothing.partly)),
     )
 
 

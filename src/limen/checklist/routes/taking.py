@@ -1,0 +1,118 @@
+"""What calls end in that need no following: carriers and texts of credentials, responses, sockets, Python's own."""
+
+import ast
+import inspect
+import re
+from typing import Any, Final, cast
+
+from limen.checklist.routes.code import MISSING
+from limen.checklist.routes.evaluating import Evaluating
+from limen.checklist.routes.handing import Called, waits
+from limen.checklist.routes.libraries import is_own
+from limen.checklist.routes.raising import sounds_like_a_check
+from limen.checklist.routes.states import State
+from limen.checklist.routes.values import Carrier, Sign, carried, is_flag, is_request, mixed
+from limen.checklist.syntax import unparsed
+
+_SAME_TEXT: Final = frozenset(
+    {
+        *("split", "rsplit", "removeprefix", "strip", "replace", "encode", "decode", "partition", "lower"),
+        *("get_secret_value", "get_authorization_scheme_param", "str", "cast"),
+    }
+)
+_SOCKET: Final = re.compile(r"(^|_)(ws|web_?socket|socket)$")
+_REFUSING_CODES: Final = re.compile(r"1008|300[03]|44?0[13]|policy_violation|unauthorized|forbidden", re.IGNORECASE)
+
+
+class Taking(Evaluating):
+    """The calls whose answer is known without any code of theirs."""
+
+    def _on_a_carrier(self, called: Called, state: State) -> Any:
+        """Take what is read from headers, cookies and the like."""
+        base, name, args = called.base, called.name, called.args
+        if isinstance(base, Carrier):
+            if name not in {"get", "getlist", "pop"} or not args:
+                return base if name in {"copy", "items", "keys", "values"} else MISSING
+            found = carried(base, args[0], self.reading.kind, shown=self.reading.shown)
+            default = args[1] if len(args) > 1 else called.named.get("default")
+            return MISSING if found is Sign.ABSENT and default and is_flag(default) else found
+        if called.callee is getattr and len(args) > 1 and isinstance(args[1], str):
+            return self.attribute(args[0], args[1])
+        is_copied = called.callee in {dict, list, set, tuple} if inspect.isclass(called.callee) else False
+        return args[0] if is_copied and len(args) == 1 and isinstance(args[0], Carrier) else NotImplemented
+
+    def _on_a_sign(self, called: Called, state: State) -> Any:
+        """Take what is made of a credential: a part of its text is as good as the whole."""
+        base, name = called.base, called.name.rpartition(".")[2]
+        if name == "get" and isinstance(base, dict) and len(called.args) > 1 and is_flag(called.args[1]):
+            # What a table says of those whom it does not know.
+            return called.args[1] if called.args[0] is Sign.ABSENT else MISSING
+        if isinstance(base, Sign) and base is not Sign.WHO and sounds_like_a_check(name):
+            self.facts.doubtful.add(name)
+        if isinstance(base, Sign) and name in _SAME_TEXT:
+            return base if base is not Sign.WHO else Sign.DERIVED
+        if base is Sign.ABSENT:
+            return Sign.ABSENT
+        given = called.args[-1 if name == "cast" else 0] if called.args else None
+        is_text = name in _SAME_TEXT and isinstance(given, Sign) and not is_own(called.callee)
+        return given if is_text else NotImplemented
+
+    def _on_a_connection(self, called: Called, state: State) -> Any:
+        """Take what answers a request, or closes a WebSocket."""
+        node, name = called.node, called.name
+        message = node.args[0] if node.args else None
+        if isinstance(message, ast.Dict):
+            state.answered = self._status_sent(message, state) or state.answered
+            return MISSING if name == "send" else NotImplemented
+        is_socket = is_request(called.base)
+        if called.base is MISSING and isinstance(node.func, ast.Attribute):
+            is_socket = bool(_SOCKET.search(unparsed(node.func.value)))
+        if not is_socket or name not in {"close", "accept"}:
+            return NotImplemented
+        told = " ".join(unparsed(each) for each in (*node.args, *(word.value for word in node.keywords)))
+        if name == "accept":
+            state.env[" accepted"] = True
+        elif (_REFUSING_CODES.search(told) and state.asked) or not state.env.get(" accepted"):
+            state.answered = 403
+        return MISSING
+
+    def _status_sent(self, message: ast.Dict, state: State) -> int:
+        """Return the status of a message of ASGI that refuses; 0 of any other."""
+        told = {
+            key.value: self.eval(value, state)
+            for key, value in zip(message.keys, message.values, strict=True)
+            if isinstance(key, ast.Constant)
+        }
+        if told.get("type") in {"websocket.close", "websocket.http.response.start"}:
+            return 403
+        status = told.get("status")
+        is_start = told.get("type") == "http.response.start"
+        return int(status) if is_start and isinstance(status, int) and status >= 400 else 0
+
+    def _builtin(self, called: Called, state: State) -> Any:  # noqa: PLR0911 - a line for each
+        """Take the few functions of Python's own whose answer is known."""
+        args = called.args
+        if called.callee is isinstance and args:
+            return False if args[0] is Sign.ABSENT or args[0] is None else mixed(args[:1])
+        if called.name.startswith(("is_coroutine", "iscoroutine", "isawaitable")) and args:
+            known = waits(args[0])
+            return NotImplemented if known is None else known
+        if called.callee is cast and len(args) == 2:
+            return args[1]
+        if called.callee is bool and args:
+            asked = self.test_of(called.node.args[0], args[0])
+            return mixed(args) if asked.value is None else asked.value
+        if called.name.endswith("compare_digest"):
+            if args and all(isinstance(each, str) for each in args):
+                return len(set(args)) == 1
+            return False if any(each is Sign.ABSENT for each in args) else Sign.DERIVED
+        if called.callee in (all, any) and called.node.args and self._of_nothing(called.node.args[0], state):
+            return called.callee is all
+        return NotImplemented
+
+    def _of_nothing(self, node: ast.expr, state: State) -> bool:
+        """Tell whether something is asked of each of none: ``all(… for each in roles)`` where no role was named."""
+        if not isinstance(node, ast.GeneratorExp | ast.ListComp | ast.SetComp):
+            return False
+        listed = self.eval(node.generators[0].iter, state)
+        return isinstance(listed, tuple) and not listed
