@@ -15,11 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.authn.cookie import SAFE_METHODS
 from limen.core import metrics, telemetry
-from limen.core.errors import ConfigurationError, CsrfFailed, LimenError, PolicyDenied
+from limen.core.errors import ConfigurationError, LimenError, PolicyDenied
 from limen.core.principal import PrincipalKind
 from limen.guard.policies import LoadedPolicies
 from limen.guard.requirements import Requirement
-from limen.web.cors import preflight_answer
+from limen.web.guard.answering import is_answered, refuse
+from limen.web.guard.asking import AskFirst, ask
 from limen.web.guard.dependants import read_dependencies
 from limen.web.guard.inclusions import check_included, guarded_inclusion, is_included
 from limen.web.guard.leaves import (
@@ -31,15 +32,15 @@ from limen.web.guard.leaves import (
     make_leaf,
     names_endpoint,
 )
-from limen.web.guard.limits import Told, count_request
+from limen.web.guard.limits import Told
 from limen.web.guard.marks import NOTHING_STATED
-from limen.web.guard.own_code import KeptBackError, Observed, ask_own_code
+from limen.web.guard.own_code import KeptBackError, Observed
 from limen.web.guard.own_routes import OwnRoutes
-from limen.web.guard.policies import Unanswered, ask_policies
+from limen.web.guard.policies import Unanswered
 from limen.web.guard.rules import name_below
 from limen.web.guard.stand_in import StandIn
 from limen.web.guard.state import GUARD_KEY, GuardState
-from limen.web.problems import send_answer, send_problem
+from limen.web.problems import send_problem
 from limen.web.tracing import traced_decision
 
 MOST_REMEMBERED = 20_000
@@ -51,22 +52,6 @@ _ANONYMOUS = PrincipalKind.ANONYMOUS
 _ALLOWED = metrics.GUARD_DECISIONS.tally("allowed", "")
 
 _log = logging.getLogger("limen.guard")
-
-
-class AskFirst(Exception):
-    """Deciding cannot wait where routes are found, so it is done again after the store, or the application, was asked.
-
-    Attributes:
-        leaf: the leaf.
-        requirement: what is required there.
-        child: what the leaf adds to the scope, where that has not been done yet.
-    """
-
-    def __init__(self, leaf: Leaf, requirement: Requirement) -> None:
-        super().__init__()
-        self.leaf = leaf
-        self.requirement = requirement
-        self.child: Scope = {}
 
 
 class InnerGuard:
@@ -106,7 +91,7 @@ class InnerGuard:
             state.parent.mark_entered()
         method = scope.get("method")
         is_other = state.safe_only and method not in SAFE_METHODS
-        if (is_other or method == "OPTIONS") and await _is_answered(scope, send, state):
+        if (is_other or method == "OPTIONS") and await is_answered(scope, send, state):
             return
         if "router" not in scope:
             scope["router"] = self.router
@@ -286,7 +271,7 @@ class InnerGuard:
         observed = Observed(send, requirement.intercepts)
         try:
             try:
-                await self._ask(needed, scope, told, observed)
+                await ask(needed, scope, told, observed)
             except LimenError as error:
                 _counted(error)
                 raise
@@ -303,29 +288,6 @@ class InnerGuard:
                     await refuse(error, scope, observed.or_nothing, state)
             if observed.failed:
                 await refuse(LimenError(), scope, send, state)
-
-    async def _ask(self, needed: AskFirst, scope: Scope, told: Told | None, observed: Observed) -> None:
-        """Count the request, ask the store, the policies and the application's own code, as far as it is required.
-
-        Raises:
-            LimenError: one of them says no.
-        """
-        state: GuardState = scope[GUARD_KEY]
-        leaf, requirement = needed.leaf, needed.requirement
-        if told is not None:
-            child_scope = {**scope, **needed.child}
-            told.fields = await count_request(requirement.limits, leaf.name_below(state.below), state, child_scope)
-        if requirement.live:
-            await state.check_live(leaf)
-            scope["user"] = state.principal
-            error = state.refusal(requirement)
-            if error is not None:
-                raise error
-        if requirement.questions or state.gate.loaded_policies is not None or state.parent is not None:
-            await ask_policies(requirement, leaf, state, {**scope, **needed.child})
-            scope["user"] = state.principal
-        if requirement.checks or requirement.intercepts:
-            await ask_own_code(requirement, state, {**scope, **needed.child}, observed)
 
     async def _serve_without_state(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -422,28 +384,3 @@ def instrument(router: Router) -> InnerGuard:
     setattr(holder, name, guard)
     setattr(router, _GUARD_OF_ROUTER, guard)
     return guard
-
-
-async def _is_answered(scope: Scope, send: Send, state: GuardState) -> bool:
-    """Answer a preflight, and a request that middleware has given another method than the one that was judged."""
-    if state.safe_only and scope.get("method") not in SAFE_METHODS:
-        await refuse(CsrfFailed("The method was changed on the way."), scope, send, state)
-        return True
-    answer = preflight_answer(scope, state.gate.cors)
-    if answer is None:
-        return False
-    state.mark_decided()
-    await send_answer(scope, send, answer)
-    return True
-
-
-async def refuse(error: LimenError, scope: Scope, send: Send, state: GuardState) -> None:
-    """Answer an error as problem details; the application's exception handlers neither swallow nor restyle it.
-
-    Raises:
-        LimenError: the answer has begun already.
-    """
-    if state.answered:
-        raise error
-    state.mark_decided()
-    await send_problem(scope, send, error, state.request_id, challenges=state.gate.challenges)

@@ -15,7 +15,8 @@ from limen.core.errors import ConfigurationError, LimenError, MethodNotAllowed, 
 from limen.web.bounded import BoundedBodies
 from limen.web.cors import Cors, origin_allowed, preflight_answer
 from limen.web.front import Front
-from limen.web.guard.dispatch import InnerGuard, instrument, refuse
+from limen.web.guard.answering import refuse
+from limen.web.guard.dispatch import InnerGuard, instrument
 from limen.web.guard.leaves import calls_as_known
 from limen.web.guard.rules import PathRules
 from limen.web.guard.sockets import UndecidedAnswerError, serve_socket

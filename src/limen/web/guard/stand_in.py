@@ -7,20 +7,41 @@ that matched, before body, dependencies and handler. So it does not matter when 
 
 from collections.abc import Awaitable, Iterable
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from starlette.routing import Match, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limen.web.guard.inclusions import TELEMETRY_KEY, tell_telemetry
+from limen.web.guard.leaves import Leaf
+from limen.web.guard.own_routes import OwnRoutes
 from limen.web.guard.rules import OWN_DEFAULT
 from limen.web.guard.state import GUARD_KEY, GuardState
 
-if TYPE_CHECKING:
-    from limen.web.guard.dispatch import InnerGuard
-
 _FULL, _PARTIAL = Match.FULL, Match.PARTIAL
 _NO_MATCH: tuple[Match, Scope] = (Match.NONE, {})
+
+
+class Deciding(Protocol):
+    """What decides in the place of a router: `limen.web.guard.dispatch.InnerGuard`, which has more about each."""
+
+    leaves: dict[int, Leaf]
+    own: OwnRoutes | None
+
+    def decide(self, state: GuardState, leaf: Leaf, scope: Scope) -> None:
+        """Decide a leaf that is about to be entered."""
+
+    def decide_declared(self, state: GuardState, leaf: Leaf | None, name: str) -> None:
+        """Decide, by the rule for its name, what cannot be seen into."""
+
+    def enter_without_endpoint(self, state: GuardState, route: Any) -> ASGIApp:
+        """Decide a route that does not name its endpoint, and return what handles it."""
+
+    def enter_frontend(self, state: GuardState, scope: Scope, child: Scope) -> None:
+        """Decide what FastAPI found when no route matched."""
+
+    def leaf_of(self, route: Any, endpoint: object, included: Any = None, child: Scope | None = None) -> Leaf:
+        """Return the leaf behind a route, looked at anew."""
 
 
 class StandIn:
@@ -34,7 +55,7 @@ class StandIn:
 
     path_format: str | None = None
 
-    def __init__(self, guard: "InnerGuard", router: Router) -> None:
+    def __init__(self, guard: Deciding, router: Router) -> None:
         self._guard = guard
         self._router = router
         self.routes = (self,)
