@@ -142,7 +142,7 @@ NO_HEADERS: Final = Rule(
     "\n"
     "\n"
     "gate.protect(app)  # with limen, which sets all of them on every answer",
-    "Headers that a proxy adds, or that each handler sets.",
+    "Headers that a proxy adds, or that each handler sets; which of them a middleware sets that sets one.",
 )
 OPEN_PAGES: Final = Rule(
     "LC014",

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -13,10 +14,13 @@ from limen.checklist.routes.guards import Found, of_middleware
 
 _HEADER_LIBRARIES: Final = frozenset({"secure", "secweb", "Secweb", "starlette_securityheaders", "asgi_headers"})
 _HEADERS: Final = re.compile(
-    r"x-content-type-options|x-frame-options|strict-transport-security|content-security-policy|nosniff"
+    r"x-content-type-options|x-frame-options|strict-transport-security|nosniff|frame-ancestors"
     r"|secure_?headers|security_?headers|^helmet$|^talisman$",
     re.IGNORECASE,
 )
+_POLICY: Final = re.compile(r"content-security-policy(?!-report-only)", re.IGNORECASE)
+_HAS_DOCSTRING: Final = 0x4000000 if sys.version_info >= (3, 13) else 0
+"""The flag of code that begins with a docstring; before, its first constant says so."""
 
 
 class Around:
@@ -86,16 +90,20 @@ def sets_headers(middleware: Middleware) -> bool:
     if str(getattr(call, "__module__", "")).split(".")[0] in _HEADER_LIBRARIES:
         return True
     parts = vars(call).values() if inspect.isclass(call) else (call,)
-    codes = [each.__code__ for each in parts if isinstance(each, types.FunctionType)]
-    return any(_HEADERS.search(text) for code in codes for text in _texts(code))
+    texts = {text for each in parts if isinstance(each, types.FunctionType) for text in _texts(each.__code__)}
+    if any(_HEADERS.search(each) for each in texts):
+        return True
+    # A policy alone may be for one path, such as that of a page of its own.
+    return any(_POLICY.search(each) for each in texts) and not texts & {"path", "url"}
 
 
 def _texts(code: types.CodeType) -> Iterator[str]:
     yield from code.co_names
-    for each in code.co_consts:
+    first = code.co_consts[0] if code.co_consts and code.co_flags & _HAS_DOCSTRING == _HAS_DOCSTRING else None
+    for number, each in enumerate(code.co_consts):
         if isinstance(each, types.CodeType):
             yield from _texts(each)
-        elif isinstance(each, str | bytes | tuple):
+        elif isinstance(each, str | bytes | tuple) and (number or not isinstance(first, str)):
             yield str(each)
 
 
