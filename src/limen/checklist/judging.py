@@ -44,6 +44,10 @@ _MATTERS: Final = frozenset(
         *("wallet", "wallets", "balance", "balances", "iban", "payroll", "deposit", "deposits", "money"),
     }
 )
+_ONE_TIME: Final = frozenset({"otp", "totp", "2fa", "mfa"})
+_VERIFIES: Final = frozenset({"verify", "check", "validate", "confirm", "submit"})
+_GUESSED: Final = frozenset({"current_password", "old_password"})
+"""Fields in which somebody who is logged in says the password once more."""
 _LOGS_IN: Final = re.compile(r"log_?in|sign_?in|token|session|authenticate", re.IGNORECASE)
 _WORDS: Final = re.compile(r"[a-z0-9.]+|[A-Z][a-z0-9]*")
 
@@ -142,22 +146,35 @@ def _of_route(route: Route, application: Application) -> Iterator[Finding]:
         yield from _of_guarded(route)
     yield from _of_input(route)
     yield from _of_output(route)
-    is_strangers = route.standing != "guarded" or all(each.by == "handler" for each in route.guards)
-    if is_strangers and set(route.methods) & {"POST", "PUT"} and not route.throttled_by and _is_tried(route):
+    if not route.throttled_by and _is_tried(route):
         yield _on(rules.NOT_THROTTLED, route, "it is tried as often as anybody likes")
 
 
 def _is_tried(route: Route) -> bool:
-    """Tell whether strangers guess a secret here, or have mails sent."""
+    """Tell whether a secret can be guessed here, or strangers have mails sent."""
+    if set(route.methods) & {"POST", "PUT", "PATCH"} and _fields(route) & _GUESSED:
+        return True
+    if route.standing == "guarded" and not all(each.by == "handler" for each in route.guards):
+        return False
     last = _last_words(route)
+    if last & _ONE_TIME and last & _VERIFIES:
+        return True
+    if not set(route.methods) & {"POST", "PUT"}:
+        return False
     if last & {"reset", "recover", "recovery", "activate"} and not last & _ABOUT_ACCOUNTS:
         return bool(_words(route) & _ABOUT_ACCOUNTS)
     return bool(last & _TRIED) or _asks_for_password(route)
 
 
+def _fields(route: Route) -> set[str]:
+    return {each.name for each in route.inputs} | {field.path for each in route.inputs for field in each.fields}
+
+
 def _asks_for_password(route: Route) -> bool:
     """Tell whether a name and a password, and little else, are sent: that is a login, whatever it is called."""
-    fields = {each.name for each in route.inputs} | {field.path for each in route.inputs for field in each.fields}
+    fields = _fields(route)
+    if {"username", "password", "grant_type"} <= fields:  # FastAPI's OAuth2PasswordRequestForm
+        return True
     is_named = _LOGS_IN.search(route.handler.name + route.path) is not None
     return is_named and "password" in fields and bool(fields & {"username", "email", "login"})
 
