@@ -6,7 +6,7 @@ import inspect
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from limen.checklist.routes.guards import (
     of_route_class,
     reaches_handler,
 )
+from limen.checklist.routes.halves import Some, read_all
 from limen.checklist.routes.shapes import inputs_of, output_of
 from limen.checklist.routes.walking import SeenRoute, seen_routes
 from limen.guard.layers import layers
@@ -56,15 +57,20 @@ def read_application(app: Any, target: str) -> Application:
     for middleware in {id(every): every for each in leaves for every in each.middleware}.values():
         around.take_inner(middleware)
     roots = _own_roots(leaves, target)
-    credentials = Credentials(around.cookies, lambda: roots | _roots_of(leaves))
-    routes = (*own, *(_read(each, around, app, roots, credentials) for each in leaves))
+
+    def read(some: Sequence[SeenRoute]) -> Some:
+        credentials = Credentials(around.cookies, lambda: roots | _roots_of(leaves))
+        routes = tuple(_read(each, around, app, roots, credentials) for each in some)
+        return Some(routes, credentials.cookies)
+
+    found = read_all(leaves, read)
     return Application(
         target,
         f"{type(app).__module__.split('.')[0]}.{type(app).__qualname__}",
-        routes=tuple(routes),
+        routes=(*own, *found.routes),
         middleware=around.names,
         cors=around.cors,
-        cookies=tuple(dict.fromkeys((*around.cookies, *credentials.cookies))),
+        cookies=tuple(dict.fromkeys((*around.cookies, *found.cookies))),
         sends_security_headers=around.sends_security_headers,
         throttled_by=around.throttled_by,
     )
