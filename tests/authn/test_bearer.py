@@ -160,6 +160,14 @@ def test_clock_and_ended_sessions_come_before_the_roles(limen: Installation, *, 
     assert _code(limen.present(token)) == "token_expired"
 
 
+def test_a_token_seen_before_is_refused_when_its_key_is_gone(limen: Installation) -> None:
+    """After a secret was dropped, tokens under it are refused although their claims are kept."""
+    token = limen.token("maker")
+    assert _code(limen.present(token)) == "ok"
+    limen.strategy.use_keys(KeySet([SigningKey.from_secret("the only secret that is left in this test")]))
+    assert _code(limen.present(token)) == "token_invalid"
+
+
 def test_a_role_that_does_not_exist_is_not_given(limen: Installation) -> None:
     """A role the catalogue does not know is not the principal's; the token as such is good, and not stale either."""
     sub = uuid7()

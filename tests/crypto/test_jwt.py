@@ -253,19 +253,6 @@ class TestTime:
             if case.reasons != ("expired",):
                 refusal(verifier().verify_even_if_expired, case.token)
 
-    def test_recheck_asks_what_may_have_changed(self) -> None:
-        """On a hit of the cache the time, the key, the issuer and the audience are asked again."""
-        claims, kid = verifier().verify_with_kid(made.token())
-        verifier().recheck(claims, kid)
-        assert refusal(lambda _: verifier(now=NOW + TTL).recheck(claims, kid), "").expired
-        assert refusal(lambda _: verifier(now=NOW - 1).recheck(claims, kid), "").reason == "not_yet_valid"
-        assert refusal(lambda _: verifier(now=float("nan")).recheck(claims, kid), "").reason == "not_yet_valid"
-        without = verifier(keys=KeySet.of_secrets(OTHER_SECRET))
-        assert refusal(lambda _: without.recheck(claims, kid), "").reason == "kid"
-        for name, value, reason in (("iss", "https://a.example", "iss"), ("aud", "https://b.example", "aud")):
-            changed = AccessClaims(**{f: getattr(claims, f) for f in claims.__struct_fields__} | {name: value})
-            assert refusal(lambda _, c=changed: verifier().recheck(c, kid), "").reason == reason  # type: ignore[misc]
-
 
 class TestKinds:
     def test_a_refresh_token_made_by_hand(self) -> None:

@@ -1,8 +1,8 @@
 """Keeps what verified tokens say, so that a token seen before need not be verified again.
 
-It keeps claims, never verdicts: on every hit the caller asks again what may have changed (`TokenVerifier.recheck`, the
-list of ended sessions), or a revocation would be outlived (RFC 7009). The key is the SHA-256 of the whole token: keyed
-by anything less, one token could borrow another's claims (CVE-2026-35039).
+It keeps claims, never verdicts: on every hit the caller asks again what may have changed (the time, the keys, the list
+of ended sessions: `limen.authn.bearer`), or a revocation would be outlived (RFC 7009). The key is the SHA-256 of the
+whole token: keyed by anything less, one token could borrow another's claims (CVE-2026-35039).
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ class ClaimsCache(Generic[C]):
     def get(self, token: bytes) -> tuple[C, str] | None:
         """Return the claims of exactly this token and the id of the key that it was verified with, or None.
 
-        The caller has to ask `TokenVerifier.recheck` before believing them.
+        The caller has to ask what may have changed since, before believing them.
         """
         return self._entries.get(digest_of(token))
 

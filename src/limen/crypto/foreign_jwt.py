@@ -38,13 +38,11 @@ class SignedText:
         kid: the id of the key that it names, or None.
         alg: the algorithm that it names, one of those that the caller allows.
         typ: the ``typ`` in lower case, without ``application/``; None where there is none.
-        unverified_issuer: what it gives as its ``iss``, for choosing among issuers that are configured.
     """
 
     kid: str | None
     alg: str
     typ: str | None
-    unverified_issuer: str | None
     _signed: bytes
     _signature: bytes
     _claims: Mapping[str, Any]
@@ -93,13 +91,11 @@ def read_signed(token: str | bytes, *, algorithms: Collection[str]) -> SignedTex
     if not (typ is None or isinstance(typ, str)):
         raise TokenError("typ")
     claims = _object(parts[1], MAX_TOKEN_BYTES, "payload")
-    issuer = claims.get("iss")
     return SignedText(
         kid,
         alg,
         # RFC 7515, section 4.1.9: the prefix may be left out, and media types have no case.
         None if typ is None else typ.lower().removeprefix("application/"),
-        issuer if isinstance(issuer, str) else None,
         token[: len(parts[0]) + 1 + len(parts[1])],
         parts[2],
         MappingProxyType(claims),

@@ -175,27 +175,6 @@ class TokenVerifier(Generic[C]):
         """
         return self._verify_but_for_expiry(token)[0]
 
-    def recheck(self, claims: C, kid: str) -> None:
-        """Ask again what may have changed since these claims were verified: the time, the keys, this verifier.
-
-        To be called on every hit of a cache, which keeps claims and never verdicts. Whether the session has ended is
-        the caller's to ask.
-
-        Raises:
-            TokenError: the token would not be accepted any more.
-        """
-        if kid not in self.keys:
-            raise TokenError("kid")
-        if claims.iss != self._issuer:
-            raise TokenError("iss")
-        if claims.aud != self._audience:
-            raise TokenError("aud")
-        now = self._clock()
-        if not claims.iat <= now + self._ahead:
-            raise TokenError("not_yet_valid")
-        if not now < claims.exp + self._leeway:
-            raise TokenError("expired")
-
     def _verify_but_for_expiry(self, token: str | bytes) -> tuple[C, str]:
         if not isinstance(token, str | bytes):
             raise TokenError("malformed")

@@ -49,9 +49,6 @@ class ForeignAccount:
 
 Read: TypeAlias = ForeignAccount | Unreadable
 
-FORMATS: Final = ("jsonl", "fastapi-users", "django", "keycloak")
-"""What can be read."""
-
 _DEFAULT_ROLES: Final = frozenset({"offline_access", "uma_authorization"})
 _SECOND_FACTORS: Final = frozenset({"otp", "totp", "hotp", "webauthn", "webauthn-passwordless", "recovery-authn-codes"})
 _TRUE: Final = frozenset({"1", "t", "true", "yes"})
@@ -77,7 +74,7 @@ def accounts_in(file: ForeignFile, source: str) -> Iterator[Read]:
 
     Args:
         file: which one.
-        source: one of `FORMATS`.
+        source: ``jsonl``, ``fastapi-users``, ``django`` or ``keycloak``.
     """
     begins = file.begins_with()
     if source == "jsonl":

@@ -244,10 +244,6 @@ class ApprovalStore(Protocol):
         """Withdraw at most ``limit`` pending requests, whosoever; return how many. The event is written for each."""
         ...
 
-    async def expire(self, limit: int) -> int:
-        """Turn at most ``limit`` pending requests whose time is over, with an event each; return how many."""
-        ...
-
     async def count_holders(self, roles: Collection[str], permission: str) -> int:
         """Count the active persons who hold one of the roles, or the permission itself."""
         ...

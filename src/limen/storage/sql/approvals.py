@@ -74,10 +74,6 @@ class SQLApprovals:
         """Withdraw at most ``limit`` pending requests, whosoever; return how many."""
         return await self._database.write(partial(_cancelled, limit, event))
 
-    async def expire(self, limit: int) -> int:
-        """Turn at most ``limit`` pending requests whose time is over, with an event each; return how many."""
-        return await self._database.write(partial(expired, limit))
-
     async def count_holders(self, roles: Collection[str], permission: str) -> int:
         """Count the active persons who hold one of the roles, or the permission itself; a thousand at most."""
         return await self._database.read(partial(_held, roles, permission))

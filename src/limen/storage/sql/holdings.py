@@ -39,9 +39,6 @@ HELD_BY_ACCOUNT = HELD.format(account="limen_accounts.id")
 HELD_BY_SESSION = HELD.format(account="limen_sessions.account_id")
 """The same for the account of the session in the outer statement."""
 
-ROLES_OF_ACCOUNT = f"SELECT @array_of(name) FROM ({_ROLES_OF.format(account='limen_accounts.id')}) everything"  # noqa: S608
-"""The roles alone of the account of the outer statement."""
-
 
 @lru_cache(maxsize=1024)
 def role_names(array: str | None) -> frozenset[str]:
