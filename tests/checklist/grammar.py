@@ -27,6 +27,7 @@ TOKENS = {"right": "ann", jwt.encode({"sub": "ann"}, KEY, algorithm="HS256"): "a
 log = logging.getLogger("generated")
 ENFORCED = False
 STRICT = True
+NOBODY = []
 TOO_MANY = 1000
 bearer = HTTPBearer(auto_error=False)
 api_key = APIKeyHeader(name="x-token", auto_error=False)
@@ -138,6 +139,8 @@ SOUND = {
     ),
     "error by a name": "error = HTTPException(401)\nif token not in TOKENS:\n    raise error\nreturn token",
     "for and else": ("for known in TOKENS:\n    if known == token:\n        break\nelse:\n    <refuse>\nreturn token"),
+    "while": "while token not in TOKENS:\n    <refuse>\nreturn token",
+    "continue": "for known in TOKENS:\n    if known != token:\n        continue\n    return token\n<refuse>",
     "flag": "known = token in TOKENS\nif known is False:\n    <refuse>\nreturn token",
     "both of two": "if token is None:\n    <refuse>\nelif token not in TOKENS:\n    <refuse>\nelse:\n    return token",
     "decoded": (
@@ -182,6 +185,14 @@ UNSOUND = {
         "    claims = None\nif settings.debug:\n    return claims\n<refuse>"
     ),
     "banned only": "if token == 'banned':\n    <refuse>\nreturn token",
+    "stolen only": 'if token in ("stolen", "lost"):\n    <refuse>\nreturn token',
+    "found, and banned": 'name = TOKENS.get(token)\nif name == "banned":\n    <refuse>\nreturn name',
+    "and another matter": "if token not in TOKENS and len(TOKENS) > TOO_MANY:\n    <refuse>\nreturn token",
+    "asked of none": "for wanted in NOBODY:\n    if token != wanted:\n        <refuse>\nreturn token",
+    "decoded quietly, and revoked": (
+        'claims = {}\ntry:\n    claims = jwt.decode(token or "", KEY, algorithms=["HS256"])\nexcept jwt.PyJWTError:\n'
+        '    pass\nif claims.get("revoked"):\n    <refuse>\nreturn claims'
+    ),
 }
 
 # How the token comes to the guard, where a dependency asks for it.

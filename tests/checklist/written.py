@@ -13,7 +13,7 @@ import jwt
 from fastapi import APIRouter, BackgroundTasks, Cookie, Depends, FastAPI, Header, HTTPException, Query, Request
 from fastapi import WebSocket, WebSocketException, status
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from starlette.applications import Starlette
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, SimpleUser, requires
 from starlette.middleware import Middleware
@@ -396,5 +396,30 @@ def h(item_id: str):
     if item is None: raise HTTPException(404)
     if item == "private": raise HTTPException(403)
     return ok()
+""",
+    "scopes of which none was named": """
+def dep(scopes: SecurityScopes, x_token: str = Header("")):
+    for each in scopes.scopes:
+        if each not in TOKENS.get(x_token, ""): raise HTTPException(403)
+serve("/a", dep)
+""",
+    "whoever is not banned": """
+class Guest: banned = False
+def who(x_token: str = Header("")): return TOKENS.get(x_token) or Guest()
+def dep(user=Depends(who)):
+    if user.banned: raise HTTPException(403)
+serve("/a", dep)
+""",
+    "until there is somebody who administers": """
+ADMINS = []
+def dep():
+    if ADMINS: raise HTTPException(403, "it is set up already")
+serve("/setup", dep)
+""",
+    "two things of which one is another's": """
+def dep(request: Request):
+    if request.headers.get("x-token") != "good" and request.headers.get("host") == "elsewhere":
+        raise HTTPException(401)
+serve("/a", dep)
 """,
 }

@@ -1,16 +1,15 @@
 """What expressions stand for, for a request that shows nothing or nothing verified."""
 
 import ast
-import re
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from limen.checklist.routes.code import MISSING, attribute_of, resolved
 from limen.checklist.routes.handing import HANDED, Bound, Later, Named, Rest, item_of
+from limen.checklist.routes.questions import Test, is_weak, of_several, sides_of_comparison, sides_of_truth
 from limen.checklist.routes.raising import Error
-from limen.checklist.routes.states import Ended, Exit, Facts, State
+from limen.checklist.routes.states import Ended, Exit, Facts, Looped, State
 from limen.checklist.routes.values import (
     IDENTITY,
     Answer,
@@ -28,31 +27,6 @@ from limen.checklist.routes.values import (
     mixed,
 )
 from limen.checklist.syntax import unparsed
-
-_ONLY_THE_SCHEME: Final = re.compile(
-    r"\blen\(|enabled\b|\w*disabled\b|enable_|disable_|\bdebug|testing\b|scheme|startswith\("
-    r"|['\"](bearer|basic|token) ?['\"]",
-    re.IGNORECASE,
-)
-
-
-@dataclass(slots=True)
-class Test:
-    """What a condition is.
-
-    Attributes:
-        value: decided, or None.
-        why: switches and paths that it depends on.
-        is_about_caller: it asks something of who is calling.
-        is_tainted: a credential is in it.
-        is_weak: it asks only of what kind the credential is.
-    """
-
-    value: bool | None
-    why: frozenset[str] = frozenset()
-    is_about_caller: bool = False
-    is_tainted: bool = False
-    is_weak: bool = False
 
 
 class Evaluating:
@@ -73,6 +47,7 @@ class Evaluating:
         self.handed_on: list[State] = []
         self.caught: list[list[Exit]] = []
         self.partly: list[Exit] = []
+        self.looped = Looped()
 
     def block(self, statements: list[ast.stmt], state: State) -> State | None:
         """Run through statements; `limen.checklist.routes.running` does."""
@@ -199,16 +174,20 @@ class Evaluating:
         if asked.value is not None:
             state.why |= asked.why
             return self.eval(node.body if asked.value else node.orelse, state)
-        return mixed([self._aside(each, state, asked) for each in (node.body, node.orelse)])
+        arms = ((node.body, asked.no), (node.orelse, asked.yes))
+        return mixed([self._aside(each, state, asked, is_asked=other) for each, other in arms])
 
-    def _aside(self, node: ast.expr, state: State, asked: Test) -> Any:
-        """Return the value of an expression that is perhaps not asked for; where it refuses, who goes on is checked."""
+    def _aside(self, node: ast.expr, state: State, asked: Test, *, is_asked: bool) -> Any:
+        """Return the value of an expression that is perhaps not asked for.
+
+        Where it refuses, those are checked who go on without it, if they were asked on their side.
+        """
         try:
             return self.eval(node, state)
         except Ended as ended:
             self.exits.append(ended.left)
             ended.left.state.sure = False
-            if self.refuses(ended.left, asked):
+            if is_asked and self.refuses(ended.left, asked):
                 state.checked = True
             return MISSING
 
@@ -227,9 +206,7 @@ class Evaluating:
         """Return whether a condition holds, as far as it can be told."""
         match node:
             case ast.UnaryOp(op=ast.Not()):
-                inner = self.truth(node.operand, state)
-                inner.value = None if inner.value is None else not inner.value
-                return inner
+                return self.truth(node.operand, state).turned()
             case ast.BoolOp():
                 return self._several(node, state)
             case ast.Compare():
@@ -240,10 +217,8 @@ class Evaluating:
         """Return the truth of a value."""
         text = unparsed(node)
         about = is_tainted(value) or bool(IDENTITY.search(text))
-        if value is Sign.ABSENT:
-            return Test(False, is_about_caller=True, is_tainted=True)
-        if value is Sign.GIVEN or value is Sign.WHO:
-            return Test(True, is_about_caller=True, is_tainted=True)
+        if isinstance(value, Sign) and value in {Sign.ABSENT, Sign.GIVEN, Sign.WHO}:
+            return Test(value is not Sign.ABSENT, is_about_caller=True, is_tainted=True)
         if value is None and isinstance(node, ast.Constant | ast.Name | ast.Call | ast.Await):
             return Test(False, is_about_caller=about)
         if is_flag(value) or is_there(value):
@@ -251,9 +226,16 @@ class Evaluating:
         is_none = isinstance(value, tuple) and not value  # roles, of which none was named
         if is_none or isinstance(value, Answer | Error | Nested | Bound | Later):
             return Test(not is_none)
+        if isinstance(value, dict | list | set | frozenset | tuple):
+            return Test(None)  # whether a table of the service's own is filled says nothing of who is calling
         why = frozenset({"the path"}) if value is Sign.PLACE else frozenset()
-        weak = value is Sign.DERIVED and is_weak(text)
-        return Test(None, why, about, value is Sign.DERIVED, weak)
+        return Test(None, why, about, value is Sign.DERIVED, *self._sides(text, value, sides_of_truth(node)))
+
+    def _sides(self, text: str, value: Any, sides: tuple[bool, bool]) -> tuple[bool, bool]:
+        """Return on which sides of a condition somebody is known: of one that is known already, on both."""
+        if value is Sign.PLACE or (is_weak(text) and not (value is MISSING and self.reading.knows_who)):
+            return False, False
+        return (True, True) if self.reading.knows_who else sides
 
     def _switch(self, node: ast.expr) -> frozenset[str]:
         """Return the name of a setting on which a condition depends: elsewhere it may be another."""
@@ -269,29 +251,32 @@ class Evaluating:
     def _several(self, node: ast.BoolOp, state: State) -> Test:
         ends = isinstance(node.op, ast.Or)
         whole = Test(not ends)
+        undecided: list[Test] = []
         for each in node.values:
             if whole.value is None:
                 inner = state.copy()
+                known = of_several(ends, undecided)
                 try:
                     asked = self.truth(each, inner)
                 except Ended as ended:
                     self.exits.append(ended.left)
-                    state.checked |= ends and self.refuses(ended.left, whole)
+                    state.checked |= known[not ends] and self.refuses(ended.left, whole)
                     continue
                 state.env = inner.env
                 # Who goes on past ``this or that`` has this, or was asked there.
-                state.checked |= ends and inner.checked and whole.is_about_caller
+                state.checked |= ends and inner.checked and known[0]
             else:
                 asked = self.truth(each, state)
             whole.is_about_caller |= asked.is_about_caller
             whole.is_tainted |= asked.is_tainted
-            # «Somebody, and not that one»: nobody at all is not refused.
-            whole.is_weak |= asked.is_weak or (not ends and asked.value is None and _asks_presence(each))
             if asked.value is ends:
                 return Test(ends, asked.why, whole.is_about_caller, whole.is_tainted)
             if asked.value is None:
                 whole.value = None
+                undecided.append(asked)
             whole.why |= asked.why
+        if undecided:
+            whole.yes, whole.no = of_several(ends, undecided)
         return whole
 
     def _compared(self, node: ast.Compare, state: State) -> Test:
@@ -309,7 +294,9 @@ class Evaluating:
         about = tainted or bool(IDENTITY.search(text))
         same = None if len(node.ops) > 1 else self._same(left, right, op)
         if same is None:
-            return Test(None, why, about, tainted, tainted and is_weak(text))
+            value = left if is_tainted(left) else Sign.PLACE if places else right
+            sides = sides_of_comparison(op, (left, right), is_right=is_tainted(right) and not is_tainted(left))
+            return Test(None, why, about, tainted, *self._sides(text, value, sides))
         value = same is not negated
         switches = self._switch(node.left) if is_flag(left) else frozenset()
         return Test(value, switches, about, tainted)
@@ -340,16 +327,6 @@ class Evaluating:
         if is_flag(left) and isinstance(right, tuple | frozenset) and all(is_flag(each) for each in right):
             return left in right
         return None
-
-
-def _asks_presence(node: ast.expr) -> bool:
-    is_compared = isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.IsNot)
-    return is_compared or isinstance(node, ast.Name | ast.Attribute | ast.NamedExpr)
-
-
-def is_weak(text: str) -> bool:
-    """Tell whether a condition asks only of what kind a credential is."""
-    return bool(_ONLY_THE_SCHEME.search(text))
 
 
 def _sign(value: Any) -> Sign | None:

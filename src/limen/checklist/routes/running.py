@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 
 from limen.checklist.routes.calling import Calling
 from limen.checklist.routes.code import MISSING, swallows
-from limen.checklist.routes.evaluating import Test, is_weak
 from limen.checklist.routes.handing import Home
-from limen.checklist.routes.states import Ended, Exit, State, Summary, join
+from limen.checklist.routes.questions import Test
+from limen.checklist.routes.states import Ended, Exit, Looped, State, Summary, join
 from limen.checklist.routes.values import IDENTITY, Answer, Instance, Nested, Sign, is_tainted, joined
 from limen.checklist.syntax import unparsed, walk
 
@@ -92,8 +92,7 @@ class Run(Calling):
         names = {each.id for each in walk(tests) if isinstance(each, ast.Name)}
         texts = [unparsed(each) for each in tests]
         tainted = any(is_tainted(state.env.get(name)) for name in names)
-        weak = bool(texts) and all(is_weak(text) for text in texts)
-        return Test(None, frozenset(), tainted or any(IDENTITY.search(each) for each in texts), tainted, weak)
+        return Test(None, frozenset(), tainted or any(IDENTITY.search(each) for each in texts), tainted)
 
     def _check_those_before(self, choices: list[tuple[int, int, Test]]) -> None:
         """Where all that is left is a refusal, those who have returned before it were asked."""
@@ -101,7 +100,7 @@ class Run(Calling):
             rest = self.exits[last:]
             if rest and all(self.refuses(each, asked) for each in rest):
                 for each in self.exits[first:last]:
-                    if each.kind == "return" and not each.state.why:
+                    if each.kind == "return" and each.state.vouched and not each.state.why:
                         each.state.checked = True
 
     def _statement(self, statement: ast.stmt, state: State) -> State | None:  # noqa: PLR0911 - a line for each kind
@@ -125,6 +124,12 @@ class Run(Calling):
                 return self._match(statement, state)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 state.env[statement.name] = Nested(statement)
+            case ast.Break():
+                self.looped.broken.append(state)
+                return None
+            case ast.Continue():
+                self.looped.continued.append(state)
+                return None
             case ast.Assert():
                 return self._if(statement.test, [], [_assertion(statement)], state)
             case _:
@@ -182,7 +187,7 @@ class Run(Calling):
         self, test: ast.expr, asked: Test, body: list[ast.stmt], orelse: list[ast.stmt], state: State
     ) -> State | None:
         if asked.value is None:
-            return self._arms([body, orelse], state, asked)
+            return self._arms([(body, asked.yes), (orelse, asked.no)], state, asked)
         state.why |= asked.why
         state.asked |= asked.is_about_caller
         taken, other = (body, orelse) if asked.value else (orelse, body)
@@ -205,13 +210,17 @@ class Run(Calling):
                 return True
         return False
 
-    def _arms(self, arms: list[list[ast.stmt]], state: State, asked: Test) -> State | None:
-        """Run through arms of which one is taken, nobody knows which. Where one refuses, the others are checked."""
+    def _arms(self, arms: list[tuple[list[ast.stmt], bool]], state: State, asked: Test) -> State | None:
+        """Run through arms of which one is taken, nobody knows which.
+
+        Where one refuses, those others are checked in which only those are who are known.
+        """
         outside, ended = self.exits, []
-        for arm in arms:
+        for arm, is_known in arms:
             self.exits = []
             here = state.copy()
             here.sure = False
+            here.vouched |= is_known
             here.why |= asked.why
             here.asked |= asked.is_about_caller
             ended.append((self.block(arm, here), self.exits))
@@ -220,9 +229,9 @@ class Run(Calling):
             after is None and bool(left) and all(self.refuses(each, asked) for each in left) for after, left in ended
         ]
         if any(refusing):
-            for after, left in ended:
+            for (_, is_known), (after, left) in zip(arms, ended, strict=True):
                 for each in (after, *(every.state for every in left)):
-                    if each is not None:
+                    if each is not None and is_known:
                         each.checked = True
         for _, left in ended:
             outside.extend(left)
@@ -230,7 +239,7 @@ class Run(Calling):
 
     def refuses(self, left: Exit, asked: Test) -> bool:
         """Tell whether who goes on past a condition was asked, since the other arm is a refusal."""
-        if left.kind != "refused" or asked.is_weak or asked.why:
+        if left.kind != "refused" or asked.why:
             return False
         if left.status == 401 or not left.status:
             return asked.is_about_caller or left.status == 401
@@ -239,27 +248,59 @@ class Run(Calling):
         return asked.is_about_caller and (left.status in _REFUSED or (400 <= left.status < 500 and asked.is_tainted))
 
     def _loop(self, loop: ast.For | ast.AsyncFor | ast.While, state: State) -> State | None:
+        asked = self._asked_in(loop, state)
+        runs = self._runs(loop, state, asked)
+        if runs is False:
+            return self.block(loop.orelse, state)
+        before, outside = state.copy(), self.looped
+        before.vouched |= asked.no
+        state.asked |= asked.is_about_caller
+        state.sure &= runs is True
+        state.vouched |= asked.yes
+        self.looped, first = Looped(), len(self.exits)
+        after = join([self.block(loop.body, state), *self.looped.continued])
+        broken, self.looped = self.looped.broken, outside
+        if isinstance(loop, ast.While) and runs:
+            return join(broken)  # nobody leaves it otherwise
+        before.checked |= asked.no and after is None and not broken and self._all_refuse(first, asked)
+        # Of a loop that may have nothing to go through, nobody was asked in it.
+        here = after if runs and after is not None else join([before, after])
+        first = len(self.exits)
+        here = None if here is None else self.block(loop.orelse, here)
+        if here is None and self._all_refuse(first, asked):
+            for each in broken:
+                each.checked |= each.vouched and not each.why
+        return join([here, *broken])
+
+    def _runs(self, loop: ast.For | ast.AsyncFor | ast.While, state: State, asked: Test) -> bool | None:
+        """Tell whether a loop is gone through at all; where a condition says so, take over what it asks."""
         if isinstance(loop, ast.While):
-            self.truth(loop.test, state)
-        else:
-            listed = self.eval(loop.iter, state)
-            if isinstance(listed, tuple) and not listed:
-                return self.block(loop.orelse, state)
-            self.bind(loop.target, _element(listed), state)
-        before = state.copy()
-        after = self.block([each for each in loop.body if not isinstance(each, ast.Break | ast.Continue)], state)
-        here = join([before, after]) if after is not None else before
-        if here is not None and after is not None:
-            # Of a loop that asks of each, somebody is asked.
-            here.checked = after.checked
-        return self.block(loop.orelse, here) if here is not None else None
+            test = self.truth(loop.test, state)
+            asked.yes, asked.no, asked.why = test.yes, test.no, test.why
+            return test.value
+        listed = self.eval(loop.iter, state)
+        self.bind(loop.target, _element(listed), state)
+        if isinstance(listed, tuple | frozenset):
+            return bool(listed)
+        # What is empty now may be filled before the first request.
+        return True if isinstance(listed, list | dict | set) and listed else None
+
+    def _all_refuse(self, first: int, asked: Test) -> bool:
+        left = self.exits[first:]
+        return bool(left) and all(self.refuses(each, asked) for each in left)
 
     def _match(self, statement: ast.Match, state: State) -> State | None:
         value = self.eval(statement.subject, state)
-        arms = [each.body for each in statement.cases]
+        arms: list[tuple[list[ast.stmt], bool]] = []
+        is_none_gone = False
+        for each in statement.cases:
+            is_none = isinstance(each.pattern, ast.MatchSingleton) and not each.pattern.value
+            is_any = isinstance(each.pattern, ast.MatchAs) and each.pattern.pattern is None
+            arms.append((each.body, is_none_gone if is_any else not is_none))
+            is_none_gone |= is_none and each.guard is None
         last = statement.cases[-1]
         if last.guard is not None or not isinstance(last.pattern, ast.MatchAs) or last.pattern.pattern is not None:
-            arms.append([])
+            arms.append(([], is_none_gone))
         return self._arms(arms, state, self.test_of(statement.subject, value))
 
     def _with(self, statement: ast.With | ast.AsyncWith, state: State) -> State | None:

@@ -20,6 +20,7 @@ class State:
         answered: the status of a refusal that was sent; 0 for none.
         asked: a condition about who is calling was passed on the way.
         gone: the request was handed on to what stands behind.
+        vouched: it is on the side of a question on which only those are who are known.
     """
 
     env: dict[str, Any] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class State:
     answered: int = 0
     asked: bool = False
     gone: bool = False
+    vouched: bool = False
 
     def copy(self) -> "State":
         """Return another state for another arm."""
@@ -56,6 +58,14 @@ class Exit:
     exception: type[BaseException] | None = None
     name: str = ""
     is_right: bool = True
+
+
+@dataclass(slots=True)
+class Looped:
+    """The states in which the body of a loop is left by ``break`` and by ``continue``."""
+
+    broken: list[State] = field(default_factory=list)
+    continued: list[State] = field(default_factory=list)
 
 
 class Ended(Exception):
@@ -137,4 +147,5 @@ def join(states: Iterable[State | None]) -> State | None:
         min(each.answered for each in here),
         any(each.asked for each in here),
         all(each.gone for each in here),
+        all(each.vouched for each in here),
     )

@@ -70,6 +70,7 @@ class Reading:
         shown: it shows a credential that nobody has verified.
         wrapped: the function that a wrapper stands around.
         is_middleware: what is read stands around an application.
+        knows_who: a dependency has let them in before.
         was_asked: something depended on whether it shows one. Where nothing did, the other question has this answer.
     """
 
@@ -78,6 +79,7 @@ class Reading:
     def __init__(self, kind: str, *, shown: bool, wrapped: object = None, is_middleware: bool = False) -> None:
         self.kind, self._shown, self.wrapped, self.is_middleware = kind, shown, wrapped, is_middleware
         self.was_asked = False
+        self.knows_who = False
         self._open: set[types.FunctionType] = set()
         self._count = 0
 
@@ -89,6 +91,7 @@ class Reading:
 
     def first(self, function: types.FunctionType, owner: object, role: Role, env: dict[str, Any]) -> Summary:
         """Return what the function ends in that a framework calls."""
+        self.knows_who = any(each is Sign.WHO for each in env.values())
         known = self._env(function, owner, [], env)
         return self._run(function, owner, role, known | {name: env[name] for name in env if name in known}, 0)
 
@@ -99,7 +102,7 @@ class Reading:
         env = self._env(function, owner, args, named)
         if depth > DEEPEST or function in self._open or self._count > _MOST_FUNCTIONS:
             return _cut()
-        about = (self.kind, self._shown, id(self.wrapped), self.is_middleware)
+        about = (self.kind, self._shown, self.knows_who, id(self.wrapped), self.is_middleware)
         key = (id(function), key_of(owner), about, tuple((name, key_of(value)) for name, value in env.items()))
         known = _known.get(key)
         if known is None or (known.summary.facts.is_cut and known.depth > depth):
