@@ -77,7 +77,7 @@ def exits():
 
 
 def writes_little():
-    halves.msgspec.json.encode = lambda value: b'{"routes": []}'
+    reading.Some = lambda routes, cookies: halves.Some(routes[:1], cookies)
 
 
 def crashes():
