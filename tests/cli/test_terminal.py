@@ -128,10 +128,11 @@ def test_accounts_need_no_web_framework() -> None:
 
 
 @pytest.mark.usefixtures("installation")
+@pytest.mark.parametrize("package", ["uvicorn", "asyncpg"])
 @pytest.mark.parametrize("command", ["serve", "demo"])
-def test_a_missing_extra_is_said(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_a_missing_extra_is_said(run: Run, monkeypatch: pytest.MonkeyPatch, command: str, package: str) -> None:
     """Where the server's packages are missing, ``serve`` and ``demo`` end with 3 and the line that installs them."""
-    monkeypatch.setattr("limen.cli.extras.find_spec", lambda name: None if name == "uvicorn" else object())
+    monkeypatch.setattr("limen.cli.extras.find_spec", lambda name: None if name == package else object())
     done = run(command)
     assert done.code == 3
     assert 'pip install "limen[server]"' in done.err

@@ -103,6 +103,12 @@ def test_attributes_that_nothing_loads_are_refused(tmp_path: Path) -> None:
         _gate(tmp_path, [LIMITED])
 
 
+def test_a_role_that_is_read_as_an_attribute_is_told_how_to_ask(tmp_path: Path) -> None:
+    """Whoever looks for somebody's roles among the attributes is told of has_role, which needs no loader."""
+    with pytest.raises(ConfigurationError, match=r"read roles .* has_role"):
+        _gate(tmp_path, [allow("order:read", subject().roles.contains("checker"), id="checkers-read")])
+
+
 async def test_policies_wait_for_roles_that_are_in_the_database(tmp_path: Path) -> None:
     """Without roles in code the actions are known at the start, and wildcards are spelled out again as roles change."""
     gate = Limen(settings_for(tmp_path), default_roles={"checker": ["order:approve"]}, policies=SOME)

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from limen.core.errors import ConfigurationError
 
-SERVER_PACKAGES = ("uvicorn", "fastapi", "aiosqlite")
+SERVER_PACKAGES = ("aiosqlite", "asyncpg", "fastapi", "uvicorn")
 
 
 def require_server() -> None:

@@ -33,6 +33,7 @@ PolicyContext: TypeAlias = Callable[[Any], Mapping[str, object]]
 """Given by the application: returns what it knows of a request, a WebSocket or a message, by name. It does no I/O."""
 
 _log = logging.getLogger("limen.policies")
+_ROLES_ARE_ASKED = " A role is asked by has_role(…), a permission by has_permission(…), and neither needs to be loaded."
 
 
 def _kept(declared: "Declared") -> "Declared":
@@ -219,7 +220,10 @@ class DecidingGate(ABC):
         loaded = LoadedPolicies(policies, declared, self._permissions_of_roles())
         if loaded.attribute_names and self._attributes is None:
             named = ", ".join(sorted(loaded.attribute_names))
-            raise ConfigurationError(f"Policies read {named} of who acts, and nothing loads that: give attributes=.")
+            known = "" if loaded.attribute_names.isdisjoint({"roles", "permissions"}) else _ROLES_ARE_ASKED
+            raise ConfigurationError(
+                f"Policies read {named} of who acts, and nothing loads that: give attributes=.{known}"
+            )
         return loaded
 
     @property

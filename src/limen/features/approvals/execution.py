@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ MARGIN: Final = 30.0
 """Seconds by which a lease is longer than an execution may take."""
 FIRST_PAUSE: Final = 5
 LONGEST_PAUSE: Final = 3600
+_WITHOUT: Final = "Without session=, it is executed from an outbox."
 
 
 class Execution:
@@ -45,6 +46,26 @@ class Execution:
         self._borrowed = borrowed
         self._savepoint = savepoint
         self._record = record
+
+    async def try_sessions(self, actions: Iterable[Action]) -> None:
+        """Open what each action's ``session=`` opens, and close it again: a mistake shows now, not with the last yes.
+
+        A database that does not answer at this moment is none.
+
+        Raises:
+            ConfigurationError: limen cannot decide on it, such as on a connection to another database.
+        """
+        for action in actions:
+            if action.session is None:
+                continue
+            try:
+                async with _transaction(action) as connection, self._using(connection):
+                    pass
+            except ConfigurationError as error:
+                raise ConfigurationError(f"the action {action.name}, session=: {error} {_WITHOUT}") from None
+            except Exception as error:
+                extra = {"action": action.name, "failure": type(error).__name__}
+                _log.warning("approvals_session_failed", extra=extra)
 
     async def with_decision(
         self, action: Action, decide: Callable[[], Awaitable[Decided]], *, actor: str, origin: Origin

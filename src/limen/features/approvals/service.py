@@ -363,6 +363,11 @@ class ApprovalService(Declarations):
 
     # --- by itself
 
+    async def check(self) -> None:
+        """Refuse a ``session=`` that leads elsewhere, and warn of actions that too few could approve."""
+        await self._execution.try_sessions(self._actions.values())
+        await super().check()
+
     async def work(self) -> int:
         """Execute what is queued of the actions that are declared here without a session; return how many attempts."""
         return await self._execution.work(self._queued)
