@@ -1,5 +1,6 @@
 """What goes on beside the requests is begun as often as is promised, however long it takes."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -33,7 +34,7 @@ async def pauses(monkeypatch: pytest.MonkeyPatch, takes: list[float | Exception]
     monkeypatch.setattr("limen.wiring.running.asyncio", SimpleNamespace(sleep=sleep))
     monkeypatch.setattr("limen.wiring.running.time", SimpleNamespace(monotonic=lambda: now))
     with pytest.raises(Stopped):
-        await RunningGate._repeat(work, seconds)
+        await RunningGate._repeat(work, seconds, "mails")
     return told
 
 
@@ -46,3 +47,20 @@ async def test_after_a_failure_the_pause_is_whole(monkeypatch: pytest.MonkeyPatc
     """A database that is down is not asked more often for it."""
     failures: list[float | Exception] = [Unavailable("down"), ValueError("a bug"), 0.25]
     assert await pauses(monkeypatch, failures, 1.0) == [1.0, 1.0, 1.0, 0.75]
+
+
+async def test_a_night_without_a_database_is_told_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each line says which work it is, and how often it has failed; the end of it is told too."""
+    down: list[float | Exception] = [Unavailable("down") for _ in range(61)]
+    with caplog.at_level(logging.INFO, logger="limen"):
+        await pauses(monkeypatch, [*down, 0.5, Unavailable("down")], 1.0)
+    told = [each.__dict__ for each in caplog.records if each.name == "limen.wiring.running"]
+    assert [(each["levelname"], each["work"], each["failures"]) for each in told] == [
+        ("WARNING", "mails", 1),
+        ("WARNING", "mails", 31),
+        ("WARNING", "mails", 61),
+        ("INFO", "mails", 61),
+        ("WARNING", "mails", 1),
+    ]

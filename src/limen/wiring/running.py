@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -27,6 +28,7 @@ POLL_SECONDS = 1.0
 """How often a process reads what ended elsewhere; the promise is two seconds."""
 SWEEP_SECONDS = 600.0
 RETENTION_SECONDS = 3_600.0
+TOLD_AGAIN_SECONDS = 60.0
 
 
 class RunningGate(KnowingGate):
@@ -125,7 +127,7 @@ class RunningGate(KnowingGate):
                 work.append(("retention", partial(self.audit.retain, self.settings.audit_retention), RETENTION_SECONDS))
         work += [(f"trail sink {number}", each.work, LOOK_SECONDS) for number, each in enumerate(self.sinks.each)]
         return tuple(
-            asyncio.create_task(self._repeat(act, seconds), name=f"limen: {name}") for name, act, seconds in work
+            asyncio.create_task(self._repeat(act, seconds, name), name=f"limen: {name}") for name, act, seconds in work
         )
 
     async def stop(self) -> None:
@@ -198,9 +200,12 @@ class RunningGate(KnowingGate):
         self.changed.forget_before(int(self._clock() * 1000))
 
     @staticmethod
-    async def _repeat(work: Callable[[], Awaitable[object]], seconds: float) -> None:
-        """Work again and again, begun so often (seconds) however long it takes; after a failure the pause is whole."""
-        pause = seconds
+    async def _repeat(work: Callable[[], Awaitable[object]], seconds: float, name: str = "") -> None:
+        """Work again and again, begun so often (seconds) however long it takes; after a failure the pause is whole.
+
+        What fails each time is told once a minute: a database that is down for a night must not fill the disk.
+        """
+        pause, failed, told = seconds, 0, -math.inf
         while True:
             await asyncio.sleep(pause)
             began, pause = time.monotonic(), seconds
@@ -208,7 +213,15 @@ class RunningGate(KnowingGate):
                 await work()
                 # What takes longer leaves the database to others for a while all the same.
                 pause = max(seconds / 5, seconds - (time.monotonic() - began))
+                if failed:
+                    _log.info("background work goes on", extra={"work": name, "failures": failed})
+                failed, told = 0, -math.inf
             except LimenError as error:
-                _log.warning("background work failed; it is tried again", extra={"code": error.code})
+                failed += 1
+                if began - told >= TOLD_AGAIN_SECONDS:
+                    extra = {"work": name, "code": error.code, "failures": failed}
+                    _log.warning("background work failed; it is tried again", extra=extra)
+                    told = began
             except Exception:
-                _log.exception("background work failed; it is tried again")
+                failed += 1
+                _log.exception("background work failed; it is tried again", extra={"work": name})
