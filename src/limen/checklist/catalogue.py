@@ -50,7 +50,8 @@ OBJECT_NOT_ASKED: Final = Rule(
     "\n"
     'def read(order: Annotated[Order, policy("orders:read", load=order_by_id)]) -> OrderOut: ...  # with limen',
     "A query that filters by the caller without naming them, such as a session variable of the database; an id in "
-    "the query or in the body; whether the caller, where the code names them, is compared with the object.",
+    "the query or in the body, or one that is a number under another name; whether the caller, where the code uses "
+    "them for more than a log, is compared with the object.",
 )
 UNDECLARED_INPUT: Final = Rule(
     "LC005",
@@ -108,7 +109,8 @@ NOT_THROTTLED: Final = Rule(
     '@router.post("/login")\n@limiter.limit("10/minute")  # slowapi\nasync def login(request: Request, ...): ...\n'
     "\n"
     '@router.post("/login")\n@rate_limit("10/minute")  # with limen\nasync def login(...): ...',
-    "A limit in a proxy in front of the service; whether a limit that is there is low enough, and what it counts by.",
+    "A limit in a proxy in front of the service; whether a limit that is there is low enough, and what it counts by; "
+    "a secret that is tried where neither the path nor the fields say so.",
 )
 ANY_ORIGIN: Final = Rule(
     "LC011",

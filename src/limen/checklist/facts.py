@@ -130,13 +130,14 @@ class Route(Struct, frozen=True):
         standing: whether somebody asks who is calling.
         why: what the standing rests on, in a few words.
         guards: what stands in front of it.
-        parameters: the names in its path.
+        parameters: the names in its path that may be those of an object.
         inputs: what it takes from the body.
         output: what it declares to answer.
         handler: its code.
         throttled_by: what limits how often it is called; empty where nothing was seen.
         forgery: what asks for a proof against forged requests; empty where nothing was seen.
         is_forgeable: its guards go by cookies alone, and browsers send one of them with what other sites cause.
+        uuids: the parameters that are declared as a UUID.
     """
 
     path: str
@@ -152,6 +153,7 @@ class Route(Struct, frozen=True):
     throttled_by: str = ""
     forgery: str = ""
     is_forgeable: bool = False
+    uuids: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

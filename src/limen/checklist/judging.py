@@ -14,6 +14,8 @@ from limen.checklist.nature import is_webhook, open_by_nature
 
 _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ID: Final = re.compile(r"(^|_)(id|ids|uuid|guid|pk|key|slug|name|username|user|email|code|number|no|ref)$|Id$")
+_WORD: Final = re.compile(r"(^|_)(name|slug|code|key|number|no|ref)$")
+"""What names a thing of a catalogue as often as somebody's object."""
 _SECRET_FIELD: Final = re.compile(
     r"(^|_)(password|passwd|pwd|passphrase|secret|secrets|private_key|api_key|apikey|secret_key|totp_seed|pin"
     r"|(password|hashed|api|key|token)_?hash(ed)?|hashed_password|salt|client_secret|access_key)$",
@@ -181,13 +183,14 @@ def _asks_for_password(route: Route) -> bool:
 
 def _of_guarded(route: Route) -> Iterator[Finding]:
     changes = bool(set(route.methods) & _CHANGES) or not route.methods
-    named = [each for each in route.parameters if _ID.search(each)]
+    named = [each for each in route.parameters if _ID.search(each) or each in route.uuids]
     narrow = any(each.asks for each in route.guards) or any(each.about_object for each in route.guards)
     firm = [each for each in route.guards if not each.takes_only and not each.is_optional]
     is_own = bool(firm) and all(each.by == "handler" for each in firm)
     if not narrow and not is_own and route.handler.asks_principal is not True and route.handler.is_own_code:
         if named:
-            severity = Severity.HIGH if changes else Severity.MEDIUM
+            is_word = not changes and all(_WORD.search(each) and each not in route.uuids for each in named)
+            severity = Severity.HIGH if changes else Severity.LOW if is_word else Severity.MEDIUM
             what = f"{', '.join(named)} in its path, and only {_asked(route)} is asked"
             yield _on(rules.OBJECT_NOT_ASKED, route, what, severity, ",".join(named))
         elif changes:

@@ -16,7 +16,8 @@ from limen.checklist.facts import Application, Guard, Handler, Input, Kind, Outp
 from limen.checklist.routes.around import Around, around_application
 from limen.checklist.routes.beside import limits_by_default, skips_limit
 from limen.checklist.routes.bodies import reads_body
-from limen.checklist.routes.code import FunctionNode, body_of, function_of, node_of, nodes_of, place_of
+from limen.checklist.routes.callers import asks_who, parameters_of
+from limen.checklist.routes.code import FunctionNode, function_of, node_of, nodes_of, place_of
 from limen.checklist.routes.cookies import NOTHING, Credentials, Taken, taken_by, taken_by_middleware
 from limen.checklist.routes.guards import (
     Dependencies,
@@ -87,6 +88,7 @@ def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str], cred
     guards = _about_objects(seen, guards, tree)
     doubtful = frozenset().union(*(each.doubtful for each in collected))
     standing, why = _standing(seen, guards, public, doubtful)
+    names, uuids = parameters_of(seen.path, seen.dependant)
     return Route(
         seen.path,
         seen.methods,
@@ -94,7 +96,7 @@ def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str], cred
         standing,
         why,
         guards,
-        tuple(_PARAMETER.findall(seen.path)),
+        names,
         _inputs(seen, tree, roots),
         _output(seen),
         _handler(seen, tree, roots),
@@ -103,6 +105,7 @@ def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str], cred
         standing == "guarded"
         and seen.methods != ("GET",)
         and credentials.are_sent_along(_taken(seen, guards, around, tree, credentials)),
+        uuids,
     )
 
 
@@ -229,7 +232,8 @@ def _inputs(seen: SeenRoute, tree: Dependencies, roots: frozenset[str]) -> tuple
         return declared
     entry = _entry(seen)
     nodes = _nodes(seen.dependant, tree) if seen.dependant is not None else ()
-    takes = [each.call for each in nodes if each.request_param_name and _is_own(each.call, roots)]
+    # One whose result nobody is handed writes a log, or asks for a signature.
+    takes = [each.call for each in nodes if each.name and each.request_param_name and _is_own(each.call, roots)]
     if any(reads_body(each) for each in ([entry] if callable(entry) else []) + takes):
         return (Input("request", "Request", "raw"),)
     return ()
@@ -253,7 +257,7 @@ def _handler(seen: SeenRoute, tree: Dependencies, roots: frozenset[str]) -> Hand
         return Handler(Place(file, line), name, is_own_code=is_own)
     handed = _handed_principal(seen, tree)
     used = tuple(sorted(set(_used(node))))
-    asks = None if not handed and "request" not in used else _asks(node, handed)
+    asks = None if not handed and "request" not in used else asks_who(node, handed)
     if any(_ASKS_FOR_RIGHTS.search(each) for each in used):
         asks = True
     return Handler(Place(file, line), name, asks, used, "set_cookie" in used, is_own)
@@ -293,15 +297,6 @@ def _handed_principal(seen: SeenRoute, tree: Dependencies) -> set[str]:
         if node.name and (says_so or any(tree.found(each).guard is not None for each in (node, *_nodes(node, tree)))):
             found.add(node.name)
     return found
-
-
-def _asks(node: FunctionNode, handed: set[str]) -> bool:
-    for each in body_of(node):
-        if isinstance(each, ast.Name) and each.id in handed and isinstance(each.ctx, ast.Load):
-            return True
-        if isinstance(each, ast.Attribute) and each.attr in {"user", "auth", "current_user", "principal", "user_id"}:
-            return True
-    return False
 
 
 def _used(node: FunctionNode) -> Iterator[str]:
