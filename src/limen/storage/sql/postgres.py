@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from secrets import SystemRandom
 from typing import Final, Protocol, TypeVar
@@ -13,27 +11,12 @@ import asyncpg
 
 from limen.core.clock import Clock, system_clock
 from limen.core.errors import Unavailable
-from limen.features.events.store import StoredEvent
 from limen.features.sessions.store import SessionStore
-from limen.features.throttling.store import ThrottleStore
-from limen.storage.sql import events, migrations
-from limen.storage.sql.account_imports import SQLAccountImports
-from limen.storage.sql.accounts import SQLAccounts
-from limen.storage.sql.api_keys import SQLApiKeys, SQLKeyIssuing
-from limen.storage.sql.approvals import SQLApprovals
-from limen.storage.sql.borrowed import ApplicationConnection, Borrowings, Committed
+from limen.storage.sql import migrations
+from limen.storage.sql.borrowed import Committed
 from limen.storage.sql.borrowed_hosts import BorrowedPostgres, place
-from limen.storage.sql.client_certificates import SQLClientCertificates
-from limen.storage.sql.cookies import SQLCookies
 from limen.storage.sql.database import Operation
-from limen.storage.sql.erasures import SQLErasures
-from limen.storage.sql.events import SQLEvents
-from limen.storage.sql.housekeeping import Housekeeping
-from limen.storage.sql.mails import SQLMails
-from limen.storage.sql.maintenance import SQLMaintenance
-from limen.storage.sql.messages import SQLMessages
 from limen.storage.sql.migrations import Schema, Standing
-from limen.storage.sql.personal_data import SQLPersonalData
 from limen.storage.sql.postgres_faults import (
     CONNECTION_IS_LOST,
     TRIED_AGAIN,
@@ -44,14 +27,8 @@ from limen.storage.sql.postgres_faults import (
 from limen.storage.sql.postgres_issuing import PostgresIssuing
 from limen.storage.sql.postgres_pool import PostgresConnection, PostgresPool
 from limen.storage.sql.postgres_records import PostgresSessions
-from limen.storage.sql.recovery import SQLRecovery
-from limen.storage.sql.roles import SQLRoles
-from limen.storage.sql.signing_keys import SQLSigningKeys
-from limen.storage.sql.sso import SQLSso
 from limen.storage.sql.statement import Steps, row
-from limen.storage.sql.throttles import SQLThrottles
-from limen.storage.sql.trail import SQLAudit
-from limen.storage.sql.trail_sinks import SQLTrailSinks
+from limen.storage.sql.stores import SQLStores
 
 _log = logging.getLogger(__name__)
 _DICE = SystemRandom()
@@ -64,7 +41,7 @@ ATTEMPTS: Final = 5
 """How often a transaction is tried that the database rolls back because of another one."""
 
 
-class PostgresStorage:
+class PostgresStorage(SQLStores):
     """All stores in one PostgreSQL database. Nothing is opened before `start`: it may be made before a process forks.
 
     Any number of processes may use it at once; each event loop has connections of its own.
@@ -74,43 +51,17 @@ class PostgresStorage:
         clock: the system's clock, or one that tests turn: PostgreSQL stamps and judges every row by its own clock, and
             is told how far this one has been turned.
         pool_size: connections of one event loop at most.
-
-    Attributes:
-        calls: how many store verbs were called.
     """
 
     def __init__(self, url: str, *, clock: Clock = system_clock, pool_size: int = POOL_SIZE) -> None:
-        self.calls = 0
+        super().__init__(BorrowedPostgres(partial(self._reading, place), self._clock_shift))
         self._url = url
         self._clock = clock
         self._pool_size = pool_size
         self._pools: dict[asyncio.AbstractEventLoop, PostgresPool] = {}
         self._started = False
-        self.accounts = SQLAccounts(self)
-        self._borrowings = Borrowings()
         self.sessions: SessionStore = PostgresSessions(self, borrowed=self._borrowings.here)
-        self.cookies = SQLCookies(self)
-        self._host = BorrowedPostgres(partial(self._reading, place), self._clock_shift)
         self.issuing = PostgresIssuing(Committed(self, self._borrowings), borrowed=self._borrowings.here)
-        self.api_keys = SQLApiKeys(self)
-        self.issuing_keys = SQLKeyIssuing(Committed(self, self._borrowings))
-        self.client_certificates = SQLClientCertificates(self)
-        self.roles = SQLRoles(self)
-        self._housekeeping = Housekeeping(self)
-        self.trail = SQLEvents(self)
-        self.audit = SQLAudit(self)
-        self.sinks = SQLTrailSinks(self)
-        self.imports = SQLAccountImports(self)
-        self.erasures = SQLErasures(self)
-        self.personal_data = SQLPersonalData(self)
-        self.maintenance = SQLMaintenance(self)
-        self.signing_keys = SQLSigningKeys(self)
-        self.sso = SQLSso(self)
-        self.approvals = SQLApprovals(self)
-        self.mails = SQLMails(self)
-        self.recovery = SQLRecovery(self)
-        self.throttles: ThrottleStore = SQLThrottles(Committed(self, self._borrowings))
-        self.messages = SQLMessages(self, borrowed=self._borrowings.here)
 
     @property
     def in_use(self) -> int:
@@ -179,17 +130,6 @@ class PostgresStorage:
         if migrations.standing(version) is Standing.BEHIND:
             raise Unavailable("The schema of the database is not that of this version.")
 
-    async def sweep(self, limit: int = 10_000) -> int:
-        """Delete sessions expired for a day and entries of the ended list past their time, ``limit`` at most.
-
-        Returns how many were deleted. Safe to call at any time, from several processes.
-        """
-        return await self._housekeeping.sweep(limit)
-
-    async def events(self, *, limit: int = 100, after: int = 0) -> Sequence[StoredEvent]:
-        """Return at most ``limit`` records of the audit trail that follow the one numbered ``after``, in order."""
-        return await self.read(partial(events.page, limit=limit, after=after))
-
     async def write(self, operation: Operation[T]) -> T:
         """Run the operation in a writing transaction; answer after it was committed to disk.
 
@@ -210,30 +150,10 @@ class PostgresStorage:
             return await borrowed.run(operation)
         return await self._attempted(operation, _single)
 
-    async def read(self, operation: Operation[T]) -> T:
-        """Run the operation where it can only read; each of its statements sees all that was committed before."""
-        if (borrowed := self._borrowings.here()) is not None:
-            self.calls += 1
-            return await borrowed.run(operation)
-        return await self.read_committed(operation)
-
     async def read_committed(self, operation: Operation[T]) -> T:
         """Read past a transaction that the application has handed in."""
         self.calls += 1
         return await self._reading(operation)
-
-    def using(self, connection: ApplicationConnection) -> AbstractAsyncContextManager[None]:
-        """Run what this task asks on the application's own connection until the block ends; see `Limen.using`."""
-        return self._borrowings.using(connection, self._host)
-
-    def borrowed(self) -> "ApplicationConnection | None":
-        """Return what this task has handed to `using`, in whose block it is; None outside of one."""
-        borrowed = self._borrowings.here()
-        return None if borrowed is None else borrowed.given
-
-    def savepoint(self) -> AbstractAsyncContextManager[None]:
-        """Take back what is done in the block where it fails, in a block of `using`; ConfigurationError outside."""
-        return self._borrowings.savepoint()
 
     async def _reading(self, operation: Operation[T]) -> T:
         return await self._attempted(operation, PostgresConnection.drive)
