@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope
 
 from limen.core.errors import BadRequest, BodyTooLarge, InvalidInput, UnsupportedMediaType
 from limen.crypto.strict_json import JsonError, read_struct
+from limen.web.fields import values_of
 
 MAX_BYTES: Final = 65_536
 MAX_SECONDS: Final = 30.0
@@ -28,7 +29,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 def is_form(scope: Scope) -> bool:
     """Tell whether the body is a form, as a page sends it, by its one Content-Type."""
-    types = _values(scope, b"content-type")
+    types = values_of(scope, b"content-type")
     return len(types) == 1 and types[0].partition(b";")[0].strip().lower() == _FORM
 
 
@@ -46,7 +47,7 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int = MAX_BYTES, s
         BodyTooLarge: there are more bytes than the limit.
         BadRequest: the client went away, was too slow, or announced a length that is no number.
     """
-    announced = _values(scope, b"content-length")
+    announced = values_of(scope, b"content-length")
     if announced:
         if len(announced) != 1 or not announced[0].isdigit():
             raise BadRequest("The Content-Length is not a number.")
@@ -107,10 +108,10 @@ def require_json(scope: Scope) -> None:
     ``charset=utf-8``, and no Content-Encoding: a page of another site can send text/plain without a preflight, and
     nothing here unpacks what may be a bomb.
     """
-    types = _values(scope, b"content-type")
+    types = values_of(scope, b"content-type")
     if len(types) != 1 or not _JSON.match(types[0].strip()):
         raise UnsupportedMediaType
-    if any(value.strip().lower() != b"identity" for value in _values(scope, b"content-encoding")):
+    if any(value.strip().lower() != b"identity" for value in values_of(scope, b"content-encoding")):
         raise UnsupportedMediaType("A body with a Content-Encoding is not accepted.")
 
 
@@ -159,7 +160,3 @@ _SENTENCES: Final = {
     "too_deep": "The body is nested too deeply.",
     "not_an_object": "The body is not a JSON object.",
 }
-
-
-def _values(scope: Scope, wanted: bytes) -> list[bytes]:
-    return [value for name, value in scope["headers"] if name == wanted]

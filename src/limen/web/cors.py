@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limen.core.errors import ConfigurationError
 from limen.settings import canonical_origin
+from limen.web.fields import values_of
 from limen.web.headers import RawHeaders, is_https
 from limen.web.problems import Answer, send_answer
 
@@ -79,7 +80,7 @@ def preflight_answer(scope: Scope, policy: CorsPolicy = NO_ORIGINS) -> Answer | 
     if scope["type"] != "http" or scope["method"] != "OPTIONS":
         return None
     origins, methods, names = (
-        _values(scope, name)
+        values_of(scope, name)
         for name in (b"origin", b"access-control-request-method", b"access-control-request-headers")
     )
     if not origins or not methods:
@@ -102,7 +103,7 @@ def origin_allowed(scope: Scope, policy: CorsPolicy = NO_ORIGINS) -> bool:
     Allowed are the listed origins, the same host and port as asked for, and clients that send no Origin: no browser
     omits it, and what is no browser has no visitor to abuse.
     """
-    origins = _values(scope, b"origin")
+    origins = values_of(scope, b"origin")
     if not origins:
         return True
     if len(origins) != 1:
@@ -116,7 +117,7 @@ def is_same_origin(scope: Scope, origin: bytes) -> bool:
     Behind a proxy that ends TLS the scope says ``ws`` while the page is https, so without TLS the scheme is not
     compared; with TLS a page from plain http is foreign: anybody on the way may have written it.
     """
-    hosts = _values(scope, b"host")
+    hosts = values_of(scope, b"host")
     scheme, found, authority = origin.partition(b"://")
     if len(hosts) != 1 or not found or not authority or scheme not in _DEFAULT_PORTS:
         return False
@@ -157,7 +158,7 @@ class Cors:
 
     def _headers(self, scope: Scope, given: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
         headers = _varying_by_origin(given)
-        origins = _values(scope, b"origin")
+        origins = values_of(scope, b"origin")
         present = {name.lower() for name, _ in headers}
         if len(origins) == 1 and self.policy.allows(origins[0]) and _ALLOW_ORIGIN not in present:
             granted = [*_grant(self.policy, origins[0]), (b"access-control-expose-headers", _EXPOSED)]
@@ -187,7 +188,3 @@ def _varying_by_origin(given: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
         else:
             headers.append((b"vary", b"Origin"))
     return headers
-
-
-def _values(scope: Scope, wanted: bytes) -> list[bytes]:
-    return [value for name, value in scope["headers"] if name == wanted]

@@ -16,6 +16,7 @@ from limen.core.errors import CsrfFailed
 from limen.crypto.encoding import b64url_encode
 from limen.crypto.keys import hkdf_sha256
 from limen.web.cors import CorsPolicy, is_same_origin
+from limen.web.fields import values_of
 
 TOKEN_HEADER: Final = "X-CSRF-Token"
 
@@ -86,7 +87,7 @@ class CsrfCheck:
         fault = self.origin_fault(scope)
         if fault is not None:
             return fault
-        given = _values(scope, _HEADER)
+        given = values_of(scope, _HEADER)
         cookie = PresentedCookie(session.principal.sid or "", session.token_hash)
         return None if len(given) == 1 and self.tokens.fits(given[0], cookie) else CsrfFailed(_TOKEN)
 
@@ -97,7 +98,7 @@ class CsrfCheck:
         neighbour's), ``none`` nobody's. What the list of origins allows is allowed in any case: no page can write
         ``Origin`` itself.
         """
-        sites, origins = _values(scope, b"sec-fetch-site"), _values(scope, b"origin")
+        sites, origins = values_of(scope, b"sec-fetch-site"), values_of(scope, b"origin")
         if not sites and not origins:
             return CsrfFailed(_UNPROVED)
         if len(sites) > 1 or len(origins) > 1:
@@ -114,12 +115,8 @@ class CsrfCheck:
 
     def reading_fault(self, scope: Mapping[str, Any]) -> CsrfFailed | None:
         """Return why a page may not be told the token: it says itself that it is a foreign one."""
-        if _values(scope, b"sec-fetch-site") or _values(scope, b"origin"):
-            sites = _values(scope, b"sec-fetch-site")
+        if values_of(scope, b"sec-fetch-site") or values_of(scope, b"origin"):
+            sites = values_of(scope, b"sec-fetch-site")
             # Typed into the address bar: nobody's page reads it.
             return None if sites == [b"none"] else self.origin_fault(scope)
         return None
-
-
-def _values(scope: Mapping[str, Any], wanted: bytes) -> list[bytes]:
-    return [value for name, value in scope["headers"] if name == wanted]

@@ -18,6 +18,7 @@ from limen.features.throttling.requests import Purpose
 from limen.web.body import read_json
 from limen.web.cookies import set_cookie
 from limen.web.disconnect import while_connected
+from limen.web.fields import values_of
 from limen.web.routes.endpoint import Routes, endpoint, json_answer, no_content, origin_of, principal_of
 from limen.web.routes.lists import rfc3339
 from limen.web.routes.refresh_cookie import tokens_answer
@@ -188,7 +189,7 @@ class SsoRoutes:
     def _browser(self, request: Request) -> str | None:
         """Return what the browser's cookie of single sign-on holds; None where it has none, or several."""
         wanted = self._cookie_name(request) + b"="
-        values = [value for name, value in request.scope["headers"] if name == b"cookie"]
+        values = values_of(request.scope, b"cookie")
         pairs = [pair.strip(b" \t") for value in values for pair in value.split(b";")]
         found = [pair[len(wanted) :] for pair in pairs if pair.startswith(wanted)]
         text = found[0].decode("latin-1") if len(found) == 1 else ""

@@ -23,6 +23,7 @@ from limen.core.errors import ConfigurationError, InputFault, InvalidInput, Lime
 from limen.features.forwarding.service import ForwardingService, Told
 from limen.guard.requirements import Requirement
 from limen.web.csrf import CsrfCheck
+from limen.web.fields import values_of
 from limen.web.guard.state import GuardState, state_of
 from limen.web.peers import TrustedProxies
 from limen.web.routes.endpoint import Routes, endpoint
@@ -114,7 +115,7 @@ def original_method(scope: Scope, proxies: TrustedProxies) -> str:
     A gateway that asks by another method than GET asks by the client's.
     """
     if proxies.trusts(scope):
-        named = [value for name, value in scope["headers"] if name == b"x-forwarded-method"]
+        named = values_of(scope, b"x-forwarded-method")
         if len(named) == 1 and _METHOD.match(named[0]):
             return str(named[0], "ascii")
     method: str = scope["method"]
