@@ -20,7 +20,7 @@ from limen.checklist.accepting import Acceptance
 from limen.checklist.catalogue import BAD_ACCEPTANCE, OPEN_ROUTE, RULES
 from limen.checklist.checking import Report
 from limen.checklist.facts import Application, Place, Route
-from limen.checklist.findings import Finding
+from limen.checklist.findings import Finding, Severity
 from limen.checklist.output.as_markdown import report_as_markdown
 from limen.checklist.output.as_table import print_report
 from limen.checklist.output.words import page_of
@@ -181,7 +181,7 @@ def finding(route: str, **more: Any) -> Finding:
     """Return a finding on a route."""
     told = {"place": Place("main.py", 3), "method": "GET", **more}
     rule = told.pop("rule", OPEN_ROUTE)
-    return Finding(rule, rule.severity, "nothing asks who is calling", route=route, **told)
+    return Finding(rule, rule.severity, told.pop("what", "nothing asks who is calling"), route=route, **told)
 
 
 def test_what_is_gone_from_a_baseline_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -260,8 +260,44 @@ def test_a_narrow_terminal_is_filled_and_not_overrun(tmp_path: Path) -> None:
     lines = ESCAPES.sub("", shown).splitlines()
     assert max(len(line) for line in lines) <= 80
     assert any(line.startswith("  GET /a") for line in lines)
-    assert "limen check --explain LC001 tells more of a rule." in lines
+    assert "limen check --explain LC013 tells why and how to mend it, --all of all rules." in lines
     assert any("routes (" in line for line in lines[-2:])
+
+
+def test_what_does_not_fit_side_by_side_stands_below_each_other(tmp_path: Path) -> None:
+    """At 60 columns no path is cut in two, and lines of code are whole, so that they can be copied."""
+    path = "/accounts/{account_id}/orders"
+    (tmp_path / "main.py").write_text(
+        OPEN.replace("/a", path).replace("-> int", "").replace("def a()", "def a(b: dict)")
+    )
+    written = ESCAPES.sub("", at_terminal(tmp_path, 60, "main:app", "--all"))
+    assert f"  GET {path}  main.py:5" in [line.rstrip() for line in written.splitlines()]
+    assert "    its body b is a dict" in [line.rstrip() for line in written.splitlines()]
+    assert "    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)" in written
+
+
+def test_what_is_low_is_told_in_short_where_something_is_worse(capsys: pytest.CaptureFixture[str]) -> None:
+    """What has to be read is what matters; ``--all`` tells of the others why, and how to mend it."""
+    high, low = OPEN_ROUTE, next(each for each in RULES if each.severity is Severity.LOW)
+    both = of(finding("/a", rule=high), finding("/b", rule=low))
+    for everything, report, is_told in (
+        (False, both, False),
+        (True, both, True),
+        (False, of(finding("/b", rule=low)), True),
+    ):
+        print_report(report, everything=everything)
+        out = capsys.readouterr().out
+        assert (low.why in out) is is_told
+        assert (f"--explain {low.id} tells why" in out) is not is_told
+        assert low.title in out
+
+
+def test_what_all_have_in_common_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three routes with one fault are three lines, and the fault a fourth."""
+    print_report(of(*(finding(f"/{n}", what="it is open") for n in range(3))))
+    out = capsys.readouterr().out
+    assert out.count("it is open") == 1
+    assert "\n  each: it is open\n" in out
 
 
 def test_no_colour_where_none_is_wanted(tmp_path: Path) -> None:
@@ -295,7 +331,7 @@ def test_one_more_than_a_handful_is_shown(capsys: pytest.CaptureFixture[str]) ->
     """Nobody is told of one more that could have stood in that line."""
     print_report(of(*(finding(f"/{n}") for n in range(6))))
     out = capsys.readouterr().out
-    assert "more" not in out
+    assert "--all" not in out
     assert out.count("main.py:3") == 6
 
 
@@ -305,7 +341,7 @@ def test_rules_are_listed_at_the_end_where_they_are_many(capsys: pytest.CaptureF
     *_, listed, last = capsys.readouterr().out.strip().split("\n\n")
     assert listed.splitlines()[0].startswith("high    LC001  1  nothing asks")
     assert listed.splitlines()[3].split()[1:3] == [RULES[3].id, "2"]
-    assert last.startswith("1 route (1 open), 1 file: 5 findings (")
+    assert last.splitlines()[-1].startswith("1 route (1 open), 1 file: 5 findings (")
 
 
 def test_names_of_an_application_do_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

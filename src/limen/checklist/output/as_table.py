@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from rich.console import Console
 
 _COLOURS: Final = {Severity.HIGH: "bold red", Severity.MEDIUM: "yellow", Severity.LOW: "cyan"}
+_STYLES: Final = ("bold", "blue", "")
 SHORT: Final = 5
 """How many findings of a rule are shown; the rest is counted, by its files."""
 _FILES: Final = 4
@@ -56,17 +57,39 @@ class _Report:
         for rule, found in self.rules.items():
             yield rule, max(each.severity for each in found), found
 
+    def is_short(self, worst: Severity) -> bool:
+        """Tell whether a rule is told without its reason and remedy: what is low, where something is worse."""
+        return not self.everything and worst is Severity.LOW and any(each > worst for _, each, _ in self.heads())
+
+    def hint(self) -> str:
+        """Return how to read more; empty where there is nothing to be read."""
+        heads = list(self.heads())
+        short = next((rule.id for rule, worst, _ in heads if self.is_short(worst)), "")
+        if short:
+            return f"limen check --explain {short} tells why and how to mend it, --all of all rules."
+        return f"limen check --explain {heads[0][0].id} tells more of a rule." if heads and not self.everything else ""
+
     def rows(self, found: list[Finding]) -> list[tuple[str, str, str]]:
-        """Return route, place and words of the findings that are shown; words that repeat the title are left out."""
+        """Return route, place and words of the findings that are shown; words that repeat the title are left out.
+
+        Words that are the same for all are left out, too: `shared` has them.
+        """
         shown = found if self.everything or len(found) <= SHORT + 1 else found[:SHORT]
+        is_shared = bool(self.shared(found))
         return [
             (
                 printable(route_of(each)),
                 printable(f"{each.place.file}:{each.place.line}") if each.place.file else "",
-                "" if each.what == each.rule.title else printable(each.what),
+                "" if is_shared or each.what == each.rule.title else printable(each.what),
             )
             for each in shown
         ]
+
+    def shared(self, found: list[Finding]) -> str:
+        """Return the words that all findings of a rule have in common; empty where they differ, or there is one."""
+        words = {each.what for each in found} - {found[0].rule.title}
+        is_shared = len(found) > 1 and words == {found[0].what}
+        return f"each: {printable(found[0].what)}" if is_shared and all(each.what for each in found) else ""
 
     def rest(self, found: list[Finding], shown: int) -> str:
         """Return how many more there are, and in which files most of them; empty where there are none."""
@@ -89,6 +112,11 @@ class _Report:
         ]
 
 
+def _fix(rule: Rule) -> list[str]:
+    """Return the lines of a remedy, without those that keep its parts apart in a file."""
+    return [line for line in rule.fix.splitlines() if line.strip()]
+
+
 def _plain(told: _Report) -> Iterator[str]:
     for rule, worst, found in told.heads():
         yield f"{rule.id} {worst.word}  {rule.title}: {counted(len(found), 'finding')}"
@@ -97,15 +125,16 @@ def _plain(told: _Report) -> Iterator[str]:
         for route, place, what in rows:
             cells = [route.ljust(routes)] if routes else []
             yield "  " + "  ".join([*cells, place.ljust(places), what]).rstrip()
-        if rest := told.rest(found, len(rows)):
-            yield f"  {rest}"
-        yield f"  {rule.why}"
-        yield from (f"    {line}".rstrip() for line in rule.fix.splitlines())
+        yield from (f"  {each}" for each in (told.rest(found, len(rows)), told.shared(found)) if each)
+        if not told.is_short(worst):
+            yield f"  {rule.why}"
+            yield from (f"    {line}".rstrip() for line in _fix(rule))
         if told.everything:
             yield f"  It cannot see: {rule.unseen}"
         yield ""
     tally = [line for _, line in told.tally()]
     yield from ([*tally, ""] if tally else [])
+    yield from ([told.hint()] if told.hint() else [])
 
 
 def _in_colours(told: _Report, last: str) -> None:
@@ -115,13 +144,17 @@ def _in_colours(told: _Report, last: str) -> None:
     console = Console(highlight=False)
     for rule, worst, found in told.heads():
         console.print(_head(rule, worst, len(found)))
-        _print_rule(console, told, rule, found)
-    for severity, line in told.tally():
-        console.print(Text(line[:6], style=_COLOURS[severity]) + Text(line[6:], style=""))
-    if told.rules:
-        example = next(iter(told.rules)).id
+        _print_rows(console, told, found)
+        if not told.is_short(worst):
+            _print_rule(console, rule, everything=told.everything)
         console.print()
-        console.print(Text(f"limen check --explain {example} tells more of a rule.", style="dim"))
+    tally = told.tally()
+    for severity, line in tally:
+        console.print(Text(line[:6], style=_COLOURS[severity]) + Text(line[6:], style=""))
+    if tally:
+        console.print()
+    if told.hint():
+        console.print(Text(told.hint(), style="dim"))
     console.print(Text(last, style="bold" if told.rules else "bold green"))
 
 
@@ -134,24 +167,37 @@ def _head(rule: Rule, worst: Severity, count: int) -> "object":
     )
 
 
-def _print_rule(console: "Console", told: _Report, rule: Rule, found: list[Finding]) -> None:
+def _print_rows(console: "Console", told: _Report, found: list[Finding]) -> None:
+    from rich.cells import cell_len
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     rows = told.rows(found)
-    table = Table.grid(padding=(0, 2))
-    used = [any(row[column] for row in rows) for column in range(3)]
-    for column, (ratio, style) in enumerate(((None, "bold"), (None, "blue"), (None, ""))):
-        if used[column]:
-            table.add_column(ratio=ratio, style=style, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell, is_used in zip(row, used, strict=True) if is_used))
-    console.print(Padding(table, (0, 0, 0, 2)))
-    if rest := told.rest(found, len(rows)):
-        console.print(Padding(Text(rest, style="dim"), (0, 0, 0, 2)))
-    console.print(Padding(Text(rule.why, style="dim"), (0, 0, 0, 2)))
-    console.print(Padding(Text(rule.fix, style="green"), (0, 0, 0, 4)))
-    if told.everything:
-        console.print(Padding(Text(f"It cannot see: {rule.unseen}", style="dim"), (0, 0, 0, 2)))
-    console.print()
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(3)]
+    if sum(each + 2 for each in widths if each) <= console.width:
+        table = Table.grid(padding=(0, 2))
+        for row in rows:
+            cells = zip(row, _STYLES, widths, strict=True)
+            table.add_row(*(Text(cell, style) for cell, style, width in cells if width))
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
+    else:
+        for *about, what in rows:
+            head = Text("  ").join(Text(cell, style) for cell, style in zip(about, _STYLES, strict=False) if cell)
+            console.print(Padding(head, (0, 0, 0, 2), expand=False))
+            if what:
+                console.print(Padding(Text(what), (0, 0, 0, 4), expand=False))
+    for each in (told.rest(found, len(rows)), told.shared(found)):
+        if each:
+            console.print(Padding(Text(each, style="dim"), (0, 0, 0, 2), expand=False))
+
+
+def _print_rule(console: "Console", rule: Rule, *, everything: bool) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(Padding(Text(rule.why, style="dim"), (0, 0, 0, 2), expand=False))
+    for line in _fix(rule):  # whole lines, whatever the width is: somebody copies them
+        console.print(Text(f"    {line}", style="green"), soft_wrap=True)
+    if everything:
+        console.print(Padding(Text(f"It cannot see: {rule.unseen}", style="dim"), (0, 0, 0, 2), expand=False))
