@@ -125,6 +125,7 @@ def test_one_that_does_not_let_us_in_fails(
     monkeypatch.setenv("LIMEN_DATABASE_URL", f"postgresql://{place.format(port=port)}")
     done = run("doctor", "--json")
     assert (done.code, findings(done)["database"]) == (1, "fail")
+    assert ("ConnectionRefusedError" if ":1/" in place else "nobody_here") in done.out
     assert "canary" not in done.out + done.err
 
 

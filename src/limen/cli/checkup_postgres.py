@@ -36,7 +36,7 @@ def examine_postgres(settings: Settings) -> Iterator[Finding]:
         return
     except (ConfigurationError, LimenError) as error:
         advice = "check host, port, role, password and pg_hba.conf; is the server up, and has it a connection left?"
-        yield Finding(FAIL, "database", f"does not let us in: {error}", advice)
+        yield Finding(FAIL, "database", f"does not answer, or does not let us in: {_why(error)}", advice)
         return
     yield _server(facts)
     yield _durability(facts)
@@ -49,6 +49,12 @@ def examine_postgres(settings: Settings) -> Iterator[Finding]:
     counted = [f"about {facts.rows[table]} {word}" for table, word in _COUNTED.items() if table in facts.rows]
     if counted:
         yield Finding(OK, "size", f"{', '.join(counted)} (PostgreSQL's estimates)")
+
+
+def _why(error: Exception) -> str:
+    """Return what the driver said, which stands behind what limen says to callers; no URL is in it."""
+    cause = error.__cause__
+    return str(error) if cause is None else f"{type(cause).__name__}, {cause}".splitlines()[0]
 
 
 def _server(facts: "ServerFacts") -> Finding:

@@ -5,9 +5,10 @@ import sys
 from enum import IntEnum
 from typing import Final
 
-from limen.core.errors import ConfigurationError, LimenError
+from limen.core.errors import ConfigurationError, LimenError, Unavailable
 
 _LOOK: Final = "limen doctor looks the installation over."
+_DOWN: Final = "limen doctor tells what does not answer, and why: the database, Valkey, or a disk."
 _NO_SETTINGS: Final = "LIMEN_DATABASE_URL is not set"
 _HINT: Final = "limen init writes a file of settings; LIMEN_ENV_FILE or --env-file names one that is there."
 
@@ -71,7 +72,9 @@ def as_problem(error: Exception) -> dict[str, object]:
         faults = [{"loc": fault.loc, "code": fault.code, "message": fault.message} for fault in error.errors]
         told = {"title": error.title, "status": error.status, "code": error.code, "detail": error.detail}
         # Below 500 the catalogue's hints are about HTTP requests.
-        told |= {"errors": faults, "hint": error.hint if error.status >= 500 else ""}
+        # A command has no log that somebody reads.
+        hint = _DOWN if error.hint == Unavailable.hint else error.hint
+        told |= {"errors": faults, "hint": hint if error.status >= 500 else ""}
     elif isinstance(error, UsageError):
         told = {"title": str(error), "status": 400, "code": "usage", "hint": error.hint}
     elif isinstance(error, Refused):

@@ -145,6 +145,7 @@ class RunningGate(KnowingGate):
         await self.storage.stop()
         await self.outbound.aclose()
         self._pool.close()
+        _log.info("stopped")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
