@@ -189,6 +189,42 @@ def make():
     assert found("own_app:make", folder=written(tmp_path, text))["routes"] == 5
 
 
+def test_settings_that_refuse_what_is_made_up_get_something_else(tmp_path: Path) -> None:
+    """A validator, an enumeration or a list of words is no reason not to look at an application."""
+    text = """
+import enum
+from typing import Literal
+from pydantic import SecretStr, field_validator
+from pydantic_settings import BaseSettings
+
+class Kind(enum.Enum):
+    SMALL = "small"
+
+class Settings(BaseSettings):
+    database_url: str
+    key: SecretStr
+    stage: Literal["dev", "prod"]
+    kind: Kind
+    sender: str
+
+    @field_validator("database_url")
+    @classmethod
+    def of_postgresql(cls, value: str) -> str:
+        assert value.startswith("postgresql+")
+        return value
+
+    @field_validator("sender")
+    @classmethod
+    def of_somebody(cls, value: str) -> str:
+        assert "@" in value and "/" not in value
+        return value
+
+settings = Settings()
+"""
+    told = found("own_app:app", folder=written(tmp_path, text + SMALL))
+    assert told["made_up_settings"] == ["database_url", "key", "stage", "kind", "sender"]
+
+
 def test_a_package_in_src_is_imported(tmp_path: Path) -> None:
     """The layout that packages have needs no installation, and no variable."""
     (tmp_path / "src" / "shop").mkdir(parents=True)

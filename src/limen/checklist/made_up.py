@@ -3,8 +3,9 @@
 import re
 import secrets
 from collections.abc import Iterator, Mapping, MutableMapping
+from enum import Enum
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 from limen.checklist.intervening import Change
 
@@ -102,7 +103,10 @@ def made_up(name: str) -> str:
 
 
 def filling(faked: list[str]) -> Change:
-    """Return what makes pydantic's settings classes start: required fields without a value get one by their type."""
+    """Return what makes pydantic's settings classes start: required fields without a value get one by their type.
+
+    A field that refuses what was made up for it, as its own validator demands something else, gets others.
+    """
 
     def change(settings: ModuleType) -> None:
         original = settings.BaseSettings.__init__
@@ -110,18 +114,16 @@ def filling(faked: list[str]) -> Change:
         def filled(self: Any, /, **given: Any) -> None:
             from pydantic import ValidationError
 
-            for _ in range(3):
+            tried: dict[str, int] = {}
+            for _ in range(_ATTEMPTS):
                 try:
                     original(self, **given)
                 except ValidationError as error:
-                    missing = [
-                        each["loc"][0] for each in error.errors() if each["type"] == "missing" and len(each["loc"]) == 1
-                    ]
-                    if not missing:
+                    more = _more(type(self), error.errors(), given, tried)
+                    if not more:
                         raise
-                    for name in missing:
-                        given[str(name)] = _for_field(type(self), str(name))
-                        faked.append(str(name))
+                    faked.extend(name for name in more if name not in given)
+                    given |= more
                 else:
                     return
             original(self, **given)
@@ -131,16 +133,47 @@ def filling(faked: list[str]) -> Change:
     return change
 
 
+def _more(kind: Any, errors: list[Any], given: Mapping[str, Any], tried: dict[str, int]) -> dict[str, Any]:
+    """Return values for the fields that have none, and others for those whose made up value is refused."""
+    found: dict[str, Any] = {}
+    for each in errors:
+        name = str(each["loc"][0]) if each["loc"] else ""
+        if each["type"] == "missing" and len(each["loc"]) == 1 and name not in given:
+            tried[name] = 0
+            found[name] = _for_field(kind, name)
+        elif name in tried and tried[name] < len(_OTHERS):
+            found[name] = _OTHERS[tried[name]]
+            tried[name] += 1
+    return found
+
+
 def _for_field(kind: Any, name: str) -> Any:
     field = kind.model_fields.get(name)
     for other, each in kind.model_fields.items():
         if field is None and name in {each.alias, each.validation_alias, other.upper()}:
             field = each
     annotation = getattr(field, "annotation", str)
+    members: list[Any] = list(get_args(annotation)) if get_origin(annotation) is Literal else []
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        members = list(annotation)
+    if members:
+        return members[0]
     text = getattr(annotation, "__name__", str(annotation)).lower().removeprefix("typing.")
     return next((value for prefix, value in _BY_TYPE if text.startswith(prefix)), None) or made_up(name)
 
 
+_ATTEMPTS: Final = 12
+_OTHERS: Final = (
+    "postgresql://made-up:made-up@made-up.invalid/made_up",
+    "postgresql+asyncpg://made-up:made-up@made-up.invalid/made_up",
+    "https://made-up.invalid",
+    "nobody@made-up.invalid",
+    "60",
+    "true",
+    "made-up",
+    "0" * 64,
+)
+"""What is tried for a field whose validator refuses what its name and type suggest."""
 _VALUES: Final = (None, "60", "true", "https://made-up.invalid", "[]", "{}")
 """What is tried for a variable, one after the other; the first goes by its name."""
 _NAMES: Final = re.compile(r"(?<![\w/.$])[A-Z][A-Z0-9]*_[A-Z0-9_]+(?![\w/])|(?<=['\"])[A-Z][A-Z0-9]{2,}(?=['\"])")
