@@ -14,6 +14,7 @@ from limen.checklist.facts import Application, Broken, Place
 from limen.checklist.findings import Finding
 from limen.checklist.judging import judge, named_public
 from limen.checklist.looking import look_at
+from limen.checklist.unimported import with_unimported
 
 if TYPE_CHECKING:
     from limen.checklist.source.reading import Read
@@ -50,13 +51,14 @@ def check(
         the report; or why the application could not be looked at. One without a route of its own is broken too:
         nothing would have been checked.
     """
-    files: list[Read] = []
+    here, texts = Path.cwd(), dict[str, "Read"]()
 
-    def read_meanwhile(names: tuple[str, ...]) -> None:
+    def read_meanwhile(name: str) -> None:
         # Loaded while the application is imported, and not before that begins.
-        from limen.checklist.source.reading import read_files
+        from limen.checklist.source.reading import read_file
 
-        files.extend(read_files(names))
+        if name not in texts:
+            texts[name] = read_file(name, here)
 
     application = look_at(target, timeout=timeout, meanwhile=read_meanwhile if with_source else None)
     if isinstance(application, Broken):
@@ -65,6 +67,12 @@ def check(
         what = "has no route of its own: nothing was checked, and routes that are made at start are not seen"
         return Broken(f"{target} {what}", said=application.said)
     application = named_public(application)
+    if with_source:
+        application = replace(application, files=with_unimported(application.files, here))
+        for name in application.files:
+            read_meanwhile(name)
+    # Of what is no file of the application's in the end, nothing is told, though it was read.
+    files = [texts[name] for name in application.files if name in texts]
     findings = _joined(judge(application), files)
     own = set(application.files)
     # A library that is installed does not accept what is found in it.

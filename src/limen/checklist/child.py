@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,7 @@ from limen.checklist.importing import broken, cut_off_network, inner_application
 from limen.checklist.intervening import intervene
 from limen.checklist.lighter import LIGHTER
 from limen.checklist.made_up import FilledEnvironment, fill_settings_of_limen, filling
+from limen.checklist.telling import tell_executed
 
 Tell = Callable[[str, object], None]
 
@@ -47,25 +49,29 @@ def find_out(target: str, tell: Tell, *, fill: bool) -> None:
         faked = environment.faked
         fill_settings_of_limen(environment)
     intervene({**LIGHTER, **({"pydantic_settings": filling(faked)} if fill else {})})
+    here = Path.cwd()
+    end_telling = tell_executed(here, lambda file: tell("file", file))
     try:
         app = inner_application(load(target))
     except BaseException as error:  # sys.exit() and KeyboardInterrupt in an import, too, are the application's
+        end_telling()
         tell("broken", broken(error))
         return
+    end_telling()
     try:
-        _read(app, target, faked, tell)
+        _read(app, target, here, faked, tell)
     except Exception as error:  # an object that answers to everything, say: then that is the reason, and not silence
         why = broken(error)
         tell("broken", msgspec.structs.replace(why, reason=f"its routes cannot be read: {why.reason}"))
 
 
-def _read(app: Any, target: str, faked: list[str], tell: Tell) -> None:
+def _read(app: Any, target: str, here: Path, faked: list[str], tell: Tell) -> None:
     if not hasattr(app, "routes") and not hasattr(app, "router"):
         what = f"{target} is a {type(app).__qualname__}, and not a FastAPI or Starlette application"
         tell("broken", Broken(what))
         return
     # Before the routes are read, so that the parent reads the files meanwhile.
-    files = own_files(target)
+    files = own_files(target, here)
     tell("files", files)
     from limen.checklist.routes.reading import read_application
 

@@ -162,9 +162,13 @@ def is_stdlib(path: Path) -> bool:
     return path.is_relative_to(Path(os.__file__).parent)
 
 
-def own_files(target: str) -> tuple[str, ...]:
-    """Return the files of the application's own code: what was imported from its folder, or from its package."""
-    here = Path.cwd()
+def own_files(target: str, here: Path) -> tuple[str, ...]:
+    """Return the files of the application's own code: what was imported from its folder, or from its package.
+
+    Args:
+        target: ``MODULE:NAME``.
+        here: the folder it was imported from; an import may have gone to another one.
+    """
     root = target.partition(":")[0].split(".")[0]
     found = set()
     for name, module in list(sys.modules.items()):

@@ -1,15 +1,17 @@
 """Looks at an application in a child process with a time limit, and brings back facts."""
 
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -25,10 +27,11 @@ _PAUSE_SECONDS: Final = 0.5
 _MOST_GUESSES: Final = 24
 _DUMP: Final = b"(most recent call first):"
 
-Meanwhile = Callable[[tuple[str, ...]], None]
+Meanwhile = Callable[[str], None]
 
 
 class _Told(msgspec.Struct):
+    file: str | None = None
     files: tuple[str, ...] | None = None
     application: Application | None = None
     broken: Broken | None = None
@@ -43,7 +46,8 @@ def look_at(target: str, *, timeout: float = 60.0, meanwhile: Meanwhile | None =
     Args:
         target: ``MODULE:NAME``; the current folder is on the path.
         timeout: seconds for the import as it is, and seconds for all attempts with settings made up.
-        meanwhile: called with the application's own files as soon as they are known, while its routes are read.
+        meanwhile: called with files of the application's own while it is imported and its routes are read, with some
+            more than once; and with some that turn out to be none of its own.
     """
     attempt = _Attempt(target, meanwhile)
     first = attempt.look("plain", {}, timeout)
@@ -83,7 +87,7 @@ class _Attempt:
         """Import it once; end whatever that has started."""
         self._is_late = False
         reading, writing = os.pipe()
-        with os.fdopen(reading, "rb") as pipe:
+        with os.fdopen(reading, "rb"):
             command = [sys.executable, "-P", "-m", "limen.checklist.child", self._target, str(writing), fill]
             try:
                 process = subprocess.Popen(  # noqa: S603 - this Python, this module
@@ -103,7 +107,7 @@ class _Attempt:
             timer.daemon = True
             timer.start()
             try:
-                found = self._read(pipe)
+                found = self._read(reading, process)
                 if found is None:  # it ends without a word: how, it says itself
                     process.wait()
             finally:
@@ -121,20 +125,35 @@ class _Attempt:
             said.wait_for(_DUMP, _DUMPED_SECONDS)
         _end(process)
 
-    def _read(self, pipe: IO[bytes]) -> Application | Broken | None:
-        """Return what the child tells; not to the end of the pipe, which what it has started may hold open."""
-        for line in pipe:
+    def _read(self, pipe: int, process: "subprocess.Popen[bytes]") -> Application | Broken | None:
+        """Return what the child tells; not to the end of the pipe, which what it has started may hold open.
+
+        Files are read one by one whenever nothing is told, so the child never waits for longer than one file takes.
+        """
+        lines = _Lines(pipe, lambda: process.poll() is not None)
+        waiting: deque[str] = deque()
+        found: Application | Broken | None = None
+        while found is None:
+            line = lines.next(wait=not waiting)
+            if line is None:
+                self._work(waiting)
+                continue
+            if not line:
+                return None
             try:
                 told = msgspec.json.decode(line, type=_Told)
             except msgspec.MsgspecError:
                 return Broken("what the process that imported it wrote cannot be read")
-            if told.files is not None and self._meanwhile is not None:
-                self._meanwhile(told.files)
-            if told.application is not None:
-                return told.application
-            if told.broken is not None:
-                return told.broken
-        return None
+            waiting.extend(told.files or ([told.file] if told.file is not None else []))
+            found = told.application or told.broken
+        while waiting and isinstance(found, Application):
+            self._work(waiting)
+        return found
+
+    def _work(self, waiting: "deque[str]") -> None:
+        file = waiting.popleft()
+        if self._meanwhile is not None:
+            self._meanwhile(file)
 
     def _judged(
         self, found: Application | Broken | None, process: "subprocess.Popen[bytes]", said: "_Said", timeout: float
@@ -165,6 +184,38 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+class _Lines:
+    """The lines of a pipe, with and without waiting for them."""
+
+    def __init__(self, pipe: int, is_over: Callable[[], bool]) -> None:
+        self._pipe = pipe
+        self._is_over = is_over
+        self._rest = bytearray()
+        self._ready = selectors.DefaultSelector()
+        self._ready.register(pipe, selectors.EVENT_READ)
+
+    def next(self, *, wait: bool) -> bytes | None:
+        """Return a line; None where there is none yet; nothing at the end."""
+        end = self._rest.find(b"\n")
+        while end < 0:
+            # Whoever wrote may be gone while the pipe is held open by what it has started.
+            is_over = wait and self._is_over()
+            if not self._ready.select(_PAUSE_SECONDS if wait and not is_over else 0):
+                if wait and not is_over:
+                    continue
+                return b"" if is_over else None
+            piece = os.read(self._pipe, 65_536)
+            if not piece:
+                rest, self._rest = bytes(self._rest), bytearray()
+                return rest
+            before = len(self._rest)
+            self._rest += piece
+            end = self._rest.find(b"\n", before)
+        line = bytes(self._rest[: end + 1])
+        del self._rest[: end + 1]
+        return line
 
 
 class _Said:
