@@ -215,8 +215,31 @@ def test_an_entry_of_another_form_is_refused(here: Path, capsys: pytest.CaptureF
     """A baseline that nobody can read is an error, before anything is imported."""
     (here / "known.json").write_text(f'{{"format": 1, "findings": [{entry}]}}')
     code, _, err = called(capsys, "main:app", "--baseline", "known.json")
-    assert code == 3
+    assert code == 2
     assert "--write-baseline known.json" in err
+
+
+@pytest.mark.parametrize("option", ["--baseline", "--lock"])
+def test_a_file_that_is_wrong_is_told_before_anything_is_imported(
+    here: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """Nobody waits for an import to be told of a merge that went wrong, and it ends as what could not be looked at."""
+    (here / "main.py").write_text("open('imported', 'w')\n" + OPEN)
+    (here / "torn.json").write_text("<<<<<<< ours\n")
+    code, out, err = called(capsys, "main:app", option, "torn.json")
+    assert (code, out) == (2, "")
+    assert "torn.json" in err
+    assert not (here / "imported").exists()
+
+
+@pytest.mark.parametrize("option", ["--sarif", "--lock", "--write-baseline"])
+def test_a_file_that_cannot_be_written_is_no_finding(
+    here: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """A folder that is not there ends with 2 and is named: 1 would tell of findings."""
+    code, _, err = called(capsys, "main:app", option, "no/such/folder.json")
+    assert code == 2
+    assert "no/such/folder.json cannot be written: No such file or directory" in err
 
 
 # --- at a terminal

@@ -1,6 +1,7 @@
 """Which rules are asked: all of them, unless somebody names some."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from limen.checklist.catalogue import BY_ID, RULES
@@ -20,7 +21,9 @@ def rule_of(written: str) -> Rule:
     found = BY_ID.get(written.strip().upper())
     if found is not None:
         return found
-    near = difflib.get_close_matches(written.strip().upper(), list(BY_ID), n=3)
+    number = re.fullmatch(r"(?:LC)?(\d{1,3})", written.strip().upper())
+    near = [f"LC{int(number[1]):03d}"] if number is not None else []
+    near = [each for each in near if each in BY_ID] or difflib.get_close_matches(written.strip().upper(), BY_ID, n=3)
     known = f"Did you mean {' or '.join(near)}?" if near else f"They are {RULES[0].id} to {RULES[-1].id}."
     raise UnknownRule(f"There is no rule {written.strip()!r}. {known}")
 

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -62,14 +62,14 @@ def check(
     if locked and lock is None:
         raise typer.BadParameter("--locked is about --lock FILE")
     asked = _asked(only or [], ignore or [])
-    known = _known(baseline)
+    known, old = _known(baseline), _old(lock)
     form = Form.JSON if json else form
     report = _with_rules(_looked_at(_named(target), form, timeout=timeout, source=source), asked)
     if write_baseline is not None:
         _write_baseline(report, write_baseline)
         return
     report, before = _without(report, known, asked if source else frozenset())
-    is_stale = _locked(report, lock, check=locked) if lock is not None else False
+    is_stale = _locked(report, lock, old, check=locked) if lock is not None else False
     _print(report, form, before=before, not_asked=_count() - len(asked), everything=everything)
     if sarif is not None:
         _write_sarif(report, sarif)
@@ -205,14 +205,40 @@ def _known(baseline: Path | None) -> "Counter[tuple[str, ...]]":
     """Return what a baseline has, before anything is imported: a file that is wrong is told at once."""
     from limen.checklist.baseline import read
 
-    return Counter() if baseline is None else read(baseline)
+    try:
+        return Counter() if baseline is None else read(baseline)
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from error
+
+
+def _old(lock: Path | None) -> "dict[str, Any] | None":
+    """Return what a lock says, before anything is imported; None where there is none yet."""
+    from limen.checklist.lock import read
+
+    try:
+        return None if lock is None or not lock.exists() else read(lock)
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file.
+
+    Raises:
+        UsageError: it cannot be written: exit code 1 would tell of findings.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise UsageError(f"{path} cannot be written: {why}", "Name a file in a folder that is there.") from error
 
 
 def _write_baseline(report: "Report", path: Path) -> None:
     from limen.checklist.baseline import written
     from limen.checklist.catalogue import BAD_ACCEPTANCE
 
-    path.write_text(written(report.findings), encoding="utf-8")
+    _write(path, written(report.findings))
     left_out = sum(each.rule == BAD_ACCEPTANCE for each in report.findings)
     note(f"{path} has {len(report.findings) - left_out} findings: check with --baseline {path}")
     if left_out:
@@ -232,18 +258,17 @@ def _without(report: "Report", known: "Counter[tuple[str, ...]]", asked: frozens
     return replace(report, findings=tuple(new)), before
 
 
-def _locked(report: "Report", path: Path, *, check: bool) -> bool:
+def _locked(report: "Report", path: Path, old: "dict[str, Any] | None", *, check: bool) -> bool:
     """Tell what changed since the lock was written; return whether that is a refusal. The file is written anew."""
-    from limen.checklist.lock import changes, lock_of, read, written
+    from limen.checklist.lock import changes, lock_of, written
 
     now = lock_of(report.application)
     text = written(now)
-    if path.is_file():
-        for each in changes(read(path), now):
-            note(f"{each.label.value}: {each.route}: {each.before or 'not there'} -> {each.after or 'not there'}")
-    is_stale = not path.is_file() or path.read_text(encoding="utf-8") != text
+    for each in changes(old, now) if old is not None else ():
+        note(f"{each.label.value}: {each.route}: {each.before or 'not there'} -> {each.after or 'not there'}")
+    is_stale = old is None or path.read_text(encoding="utf-8") != text
     if is_stale and not check:
-        path.write_text(text, encoding="utf-8")
+        _write(path, text)
         note(f"{path} is written")
     elif is_stale:
         note(f"{path} is not up to date: run `limen check {report.application.target} --lock {path}` and commit it")
@@ -278,7 +303,7 @@ def _write_sarif(report: "Report", path: Path) -> None:
 
     from limen.checklist.output.as_sarif import report_as_sarif
 
-    path.write_text(dumps(report_as_sarif(report, version("limen")), indent=2), encoding="utf-8")
+    _write(path, dumps(report_as_sarif(report, version("limen")), indent=2))
 
 
 def _fails(report: "Report", fail_on: FailOn) -> bool:
