@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limen.cli.configuration import EnvFile, Json, with_gate, with_storage
+from limen.cli.configuration import ACTOR, EnvFile, Json, with_gate, with_storage
 from limen.cli.exits import Exit, UsageError
 from limen.cli.terminal import note, say, show_json, table
 
@@ -124,7 +124,6 @@ def import_accounts(
 def _run(
     file: Path, terms: "ImportTerms", report: Path | None, env_file: Path | None
 ) -> "tuple[ImportReport, list[ImportedRow], float]":
-    from limen.cli.accounts import ACTOR
 
     problems: list[ImportedRow] = []
     with _reading(file, terms.source) as (records, progress), _writing(report) as out:

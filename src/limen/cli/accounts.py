@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limen.cli.account_import import import_accounts
-from limen.cli.configuration import EnvFile, Json, with_gate
+from limen.cli.configuration import ACTOR, EnvFile, Json, with_gate
 from limen.cli.exits import Refused, UsageError
 from limen.cli.terminal import note, say, show_json, table
 from limen.cli.terms import For, Until, terms
@@ -19,9 +19,6 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.features.accounts.service import AccountView
     from limen.features.roles.permissions import Grants
     from limen.wiring import Limen
-
-ACTOR = "cli"
-"""Who did it, in the audit trail."""
 
 MAX_PASSWORD_LINE = 4096
 EXPORTED_PAGES = 10_000

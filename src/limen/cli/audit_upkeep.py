@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from limen.cli.accounts import ACTOR, rfc3339
-from limen.cli.configuration import EnvFile, Json, load
+from limen.cli.accounts import rfc3339
+from limen.cli.configuration import ACTOR, EnvFile, Json, load
 from limen.cli.exits import Refused, UsageError
 from limen.cli.terminal import note, say, show_json, table
 

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.wiring import Limen
 
 T = TypeVar("T")
+
+ACTOR: Final = "cli"
+"""Who did it, in the audit trail, where a command did."""
 
 DEMO_SETTINGS = Path("var", "demo.env")
 """Where `limen demo` keeps its settings, below the working directory."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limen.cli.accounts import ACTOR
-from limen.cli.configuration import EnvFile, Json, load
+from limen.cli.configuration import ACTOR, EnvFile, Json, load
 from limen.cli.exits import Exit, Refused, UsageError
 from limen.cli.seed import seed
 from limen.cli.terminal import note, say, show_json

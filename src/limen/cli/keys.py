@@ -7,7 +7,7 @@ from typing import Annotated, Protocol, TypeVar
 
 import typer
 
-from limen.cli.configuration import EnvFile, Json, settings_file
+from limen.cli.configuration import ACTOR, EnvFile, Json, settings_file
 from limen.cli.exits import Refused
 from limen.cli.terminal import note, say, show_json, table
 
@@ -88,7 +88,7 @@ def list_keys(env_file: EnvFile = None, json: Json = False) -> None:
 @app.command()
 def generate(env_file: EnvFile = None, json: Json = False) -> None:
     """Make a key and publish it. It signs when `limen keys rotate` was run."""
-    key = _with_keys(lambda service: service.generate(actor="cli"), env_file)
+    key = _with_keys(lambda service: service.generate(actor=ACTOR), env_file)
     if json:
         show_json(as_json(key))
     else:
@@ -102,7 +102,7 @@ def rotate(env_file: EnvFile = None, json: Json = False) -> None:
     It is made where none is published. Running servers change over by themselves, and refuse no token; the key of now
     is accepted until its last token has expired. Running this twice changes nothing.
     """
-    key = _with_keys(lambda service: service.rotate(actor="cli"), env_file)
+    key = _with_keys(lambda service: service.rotate(actor=ACTOR), env_file)
     if json:
         show_json(as_json(key))
     else:
@@ -119,7 +119,7 @@ def retire(
 
     Where it signs, the published key signs instead, or a new one. Nobody is logged out: who held a token refreshes.
     """
-    done = _with_keys(lambda service: service.retire(kid, actor="cli"), env_file)
+    done = _with_keys(lambda service: service.retire(kid, actor=ACTOR), env_file)
     if json:
         show_json({"kid": kid, "was": str(done.was), "successor": done.successor})
         return

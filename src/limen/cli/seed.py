@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limen.cli.accounts import ACTOR
-from limen.cli.configuration import EnvFile, Json, with_gate
+from limen.cli.configuration import ACTOR, EnvFile, Json, with_gate
 from limen.cli.exits import Refused, UsageError
 from limen.cli.terminal import note, say, show_json
 
