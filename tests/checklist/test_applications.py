@@ -16,6 +16,7 @@ from limen.checklist.findings import Rule
 from tools import check_applications
 from tools.applications_files import (
     FOLDER,
+    LEFT_OUT,
     MOST_FALSE,
     PAGE,
     Application,
@@ -30,6 +31,9 @@ from tools.check_applications import Told, differences, places_of, with_figures,
 APPLICATIONS = all_applications()
 RULES = {each.id for each in vars(catalogue).values() if isinstance(each, Rule)}
 NAMES = [each.name for each in APPLICATIONS]
+OTHERS = all_applications(LEFT_OUT)
+
+FALSE = (Verdict("LC002", "GET /a", "The route is guarded by its router."),)
 
 
 def finding(rule: str, *, route: str | None = None, file: str = "a.py", line: int = 1) -> dict[str, Any]:
@@ -81,6 +85,22 @@ def test_under_ten_percent_are_false() -> None:
 def test_the_page_is_made_of_the_files() -> None:
     """docs/reference/check-applications.md is what ``python -m tools.check_applications --page`` writes."""
     assert PAGE.read_text(encoding="utf-8") == page_of(APPLICATIONS)
+
+
+def test_whoever_is_left_out_is_named_with_its_figures() -> None:
+    """No application is dropped in silence: the page names each that is not counted, and the share with all of them."""
+    page = " ".join(page_of(APPLICATIONS, [application(findings={"LC002": 7}, false=FALSE)]).split())
+    assert "- shop 1.0, 0 routes: 1 of 7 findings are false." in page
+    found, false = sum(each.found for each in APPLICATIONS) + 7, sum(len(each.false) for each in APPLICATIONS) + 1
+    assert f"With them {false} of {found} findings would be false" in page
+    assert all(len(each.true) + len(each.false) > 0 and each.read for each in OTHERS)
+    assert not {each.name for each in OTHERS} & set(NAMES)
+
+
+def test_first_looks_are_told_as_they_were() -> None:
+    """What the very first run told of code that nobody had looked at stands on the page, whatever was mended since."""
+    page = " ".join(page_of([application(first={"findings": 8, "false": 6})], []).split())
+    assert "shop (6 of 8). Together 6 of 8 were false, 75.0 %." in page
 
 
 def test_places_are_told_apart() -> None:
