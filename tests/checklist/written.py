@@ -422,4 +422,117 @@ def dep(request: Request):
         raise HTTPException(401)
 serve("/a", dep)
 """,
+    "somebody made for strangers": """
+class Guest: role = "admin"
+def who(x_token: str = Header("")):
+    name = TOKENS.get(x_token)
+    if name is None: return Guest()
+    return name
+def dep(user=Depends(who)):
+    if user is None: raise HTTPException(401)
+def dep2(user=Depends(who)):
+    if user.role != "admin": raise HTTPException(403)
+serve("/a", dep)
+serve("/b", dep2)
+""",
+    "claims made for strangers": """
+def claims(x_token: str = Header("")):
+    try: return jwt.decode(x_token, "k" * 32, algorithms=["HS256"])
+    except jwt.InvalidTokenError: return {"role": "member"}
+def dep(found=Depends(claims)):
+    if found["role"] not in ("member", "admin"): raise HTTPException(403)
+serve("/a", dep)
+""",
+    "a name where there is none": """
+def dep(x_token: str = Header("")):
+    user = TOKENS[x_token] if x_token in TOKENS else "guest"
+    if not user: raise HTTPException(401)
+def dep2(x_token: str = Header("")):
+    if not (user := TOKENS.get(x_token) or "guest"): raise HTTPException(401)
+def dep3(x_token: str = Header("")):
+    if next((name for each, name in TOKENS.items() if each == x_token), "guest") is None: raise HTTPException(401)
+def dep4(request: Request):
+    if not getattr(request.state, "user", "guest"): raise HTTPException(401)
+def dep5(request: Request):
+    if request.headers.get("x-token", "good") not in TOKENS: raise HTTPException(401)
+for number, each in enumerate((dep, dep2, dep3, dep4, dep5)): serve(f"/{number}", each)
+""",
+    "a session that everybody has": """
+from starlette.middleware.sessions import SessionMiddleware
+app.add_middleware(SessionMiddleware, secret_key="x")
+def who(request: Request):
+    if "uid" not in request.session:
+        request.session["uid"] = "anonymous"
+    return request.session["uid"]
+def dep(uid=Depends(who)):
+    if not uid: raise HTTPException(401)
+serve("/a", dep)
+""",
+    "a state that everybody has": """
+@app.middleware("http")
+async def note(request, call_next):
+    request.state.user = TOKENS.get(request.headers.get("x-token"), "anonymous")
+    return await call_next(request)
+def dep(request: Request):
+    if not request.state.user: raise HTTPException(401)
+serve("/a", dep)
+""",
+    "a backend that knows everybody": """
+class B(AuthenticationBackend):
+    async def authenticate(self, conn): return AuthCredentials(["authenticated"]), SimpleUser("guest")
+app.add_middleware(AuthenticationMiddleware, backend=B())
+def dep(request: Request):
+    if not request.user.is_authenticated: raise HTTPException(401)
+serve("/a", dep)
+@app.get("/b")
+@requires("authenticated")
+def b(request: Request): return ok()
+""",
+    "a class of routes that answers itself": """
+from fastapi.routing import APIRoute
+class Shortcut(APIRoute):
+    def get_route_handler(self):
+        original = super().get_route_handler()
+        async def handler(request):
+            return JSONResponse(ok())
+        return handler
+class Timed(APIRoute):
+    def get_route_handler(self):
+        original = super().get_route_handler()
+        async def handler(request):
+            answer = await original(request)
+            answer.headers["x-timed"] = "1"
+            return answer
+        return handler
+for path, kind in (("/a", Shortcut), ("/b", Timed)):
+    router = APIRouter(route_class=kind, dependencies=[Depends(current)])
+    router.get(path)(ok)
+    app.include_router(router)
+""",
+    "a key that the environment may not have": """
+import hmac, os
+def dep(x_token: str = Header("")):
+    if not hmac.compare_digest(x_token, os.getenv("A_KEY_THAT_IS_NOT_SET", "")): raise HTTPException(401)
+def dep2(x_token: str | None = Header(None)):
+    if x_token != os.environ.get("A_KEY_THAT_IS_NOT_SET"): raise HTTPException(401)
+def dep3(x_token: str = Header("")):
+    if x_token not in os.getenv("A_KEY_THAT_IS_NOT_SET", "").split(","): raise HTTPException(401)
+for number, each in enumerate((dep, dep2, dep3)): serve(f"/{number}", each)
+""",
+    "texts that hold the empty text": """
+def dep(x_token: str = Header("")):
+    if x_token not in "good,better": raise HTTPException(401)
+def dep2(x_token: str = Header("")):
+    if not "good".startswith(x_token): raise HTTPException(401)
+def dep3(x_role: str = Header("")):
+    if x_role in ("admin"): return x_role
+    raise HTTPException(403)
+for number, each in enumerate((dep, dep2, dep3)): serve(f"/{number}", each)
+""",
+    "the same compared with itself": """
+import hmac
+def dep(x_token: str = Header("")):
+    if not hmac.compare_digest(x_token, x_token): raise HTTPException(401)
+serve("/a", dep)
+""",
 }

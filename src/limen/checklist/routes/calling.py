@@ -18,7 +18,7 @@ from limen.checklist.routes.libraries import error_of_token, is_closed_book, rea
 from limen.checklist.routes.raising import Error, error_of, sounds_like_a_check, sounds_like_refusal, status_in
 from limen.checklist.routes.states import Ended, Exit, State, Summary
 from limen.checklist.routes.threads import Threads, is_callable
-from limen.checklist.routes.values import ONWARD, Answer, Carrier, Instance, Nested, Sign, mixed
+from limen.checklist.routes.values import ONWARD, Answer, Carrier, Instance, Nested, Sign, is_flag, mixed
 from limen.checklist.syntax import unparsed
 
 _STORE_VERBS: Final = frozenset(
@@ -122,6 +122,8 @@ class Calling(Threads):
         """Return what a method of a base class returns."""
         if self.reading.is_middleware and name in {"__call__", "dispatch"}:
             return self._handed_on(state)
+        if name == "get_route_handler":
+            return ONWARD
         code = self.function.__code__
         owner = state.env.get(code.co_varnames[0]) if code.co_argcount else None
         kind = owner.kind if isinstance(owner, Instance) else owner if inspect.isclass(owner) else type(owner)
@@ -170,7 +172,9 @@ class Calling(Threads):
         is_own = not issubclass(kind, HTTPConnection) and isinstance(constructor, types.FunctionType)
         if is_own and not is_closed_book(constructor):
             self._apply(self.reading.summary(constructor, Instance(kind), args, named, self.depth + 1), state)
-        return Instance(kind)
+        given = [*args, *named.values()]
+        is_own = all(each is None or is_flag(each) for each in given)
+        return Instance(kind, is_new=True, is_own=is_own)
 
     def _inline(self, called: Called, nested: Nested, state: State) -> Any:
         """Run through a function that stands inside this one, with its names."""

@@ -3,7 +3,8 @@
 import ast
 import types
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from limen.checklist.routes.code import MISSING, attribute_of, resolved
 from limen.checklist.routes.handing import HANDED, Bound, Later, Named, Rest, item_of
@@ -20,10 +21,13 @@ from limen.checklist.routes.values import (
     attribute_of_instance,
     attribute_of_request,
     carried,
+    is_always_there,
     is_flag,
+    is_made,
     is_request,
     is_tainted,
     is_there,
+    joined,
     mixed,
 )
 from limen.checklist.syntax import unparsed
@@ -61,6 +65,10 @@ class Evaluating:
         """Run through what somebody waits for; `limen.checklist.routes.threads` does."""
         raise NotImplementedError
 
+    def left(self, state: State, value: Any) -> None:
+        """Take a return, or a yield; `limen.checklist.routes.running` does."""
+        raise NotImplementedError
+
     def refuses(self, left: Exit, asked: Test) -> bool:
         """Tell whether who goes on past a condition was asked; `limen.checklist.routes.running` does."""
         raise NotImplementedError
@@ -83,11 +91,16 @@ class Evaluating:
             case ast.Name():
                 return self._name(node.id, state)
             case ast.Attribute():
-                return self.attribute(self.eval(node.value, state), node.attr)
+                base = self.eval(node.value, state)
+                return self.written(base, node.attr, state) or self.attribute(base, node.attr)
             case ast.Await():
                 return self.awaited(self.eval(node.value, state), state)
-            case ast.Yield(value=ast.expr() as value):
-                return self.eval(value, state)
+            case ast.Yield() | ast.YieldFrom():
+                value = self.eval(node.value or ast.Constant(None), state)
+                # What comes after a dependency's yield refuses nobody.
+                self.left(state.copy(), value)
+                state.gone = True
+                return value
             case ast.Call():
                 return self.call(node, state)
             case ast.Subscript():
@@ -119,7 +132,25 @@ class Evaluating:
             and all(isinstance(each, ast.Constant) for each in node.elts)
         ):
             return tuple(each.value for each in node.elts if isinstance(each, ast.Constant))
+        if isinstance(node, ast.Dict) and node.keys and all(isinstance(each, ast.Constant) for each in node.values):
+            return Instance(dict, is_new=True, is_own=True)
+        if not isinstance(node, _WHOLE):
+            self.cannot_tell(node, state)
         return mixed([self.eval(each, state) for each in _parts(node)])
+
+    def written(self, base: Any, key: Any, state: State) -> Any:
+        """Return what the code itself has put under a name of a session or a state; None where it has not."""
+        found = state.env.get(f" {base.name}.{key}") if isinstance(base, Carrier) and isinstance(key, str) else None
+        if found is None and isinstance(base, Carrier) and base.name in {"state", "session"}:
+            self.facts.reads.add(f"{base.name}.{key}")
+        return found
+
+    def cannot_tell(self, node: ast.AST, state: State) -> None:
+        """Take what is of a kind that is not known here: whoever it may be may go on from there."""
+        self.facts.doubtful.add(f"what it does in line {getattr(node, 'lineno', 0)} cannot be read")
+        aside = state.copy()
+        aside.sure = False
+        self.exits.append(Exit("return", aside, MISSING))
 
     def _name(self, name: str, state: State) -> Any:
         if name in state.env:
@@ -137,10 +168,13 @@ class Evaluating:
             return carried(base, key, self.reading.kind, shown=self.reading.shown) if base.name == "state" else MISSING
         if is_request(base):
             found = attribute_of_request(name)
+            if found is Sign.ABSENT:
+                self.facts.reads.add(f"request.{name}")
             if found is not MISSING:
                 return found
         if isinstance(base, Instance):
-            return attribute_of_instance(base.kind, name)
+            found = attribute_of_instance(base.kind, name)
+            return Sign.OWN if found is MISSING and base.is_own else found
         if base is MISSING:
             if name in {"headers", "cookies", "session", "query_params"}:
                 return Carrier(name)
@@ -151,12 +185,17 @@ class Evaluating:
         if isinstance(base, Rest | Named):
             return item_of(base, key)
         if isinstance(base, Carrier):
+            written = self.written(base, key, state)
+            if written is not None:
+                return written
             found = carried(base, key, self.reading.kind, shown=self.reading.shown)
             if found is Sign.ABSENT and base.name != "scope":
                 raise Ended(Exit("raised", state, exception=KeyError, name="KeyError"))
             return found
         if base is Sign.WHO:
             return Sign.DERIVED
+        if isinstance(base, Instance) and base.is_own:
+            return Sign.OWN
         return base if isinstance(base, Sign) else mixed([key])
 
     def bind(self, target: ast.expr, value: Any, state: State) -> None:
@@ -168,6 +207,20 @@ class Evaluating:
                 self.bind(each, value if isinstance(value, Sign) else MISSING, state)
         elif isinstance(target, ast.Starred):
             self.bind(target.value, MISSING, state)
+        elif isinstance(target, ast.Attribute | ast.Subscript):
+            self._changed(target, value, state)
+
+    def _changed(self, target: ast.Attribute | ast.Subscript, value: Any, state: State) -> None:
+        """Take what is put into something: an object has in it from now on what was put there."""
+        base = self.eval(target.value, state)
+        key: Any = target.attr if isinstance(target, ast.Attribute) else self.eval(target.slice, state)
+        if isinstance(base, Carrier) and isinstance(key, str):
+            state.env[f" {base.name}.{key}"] = value
+            if (is_made(value) or value is Sign.DOUBTFUL) and not state.is_known:
+                self.facts.writes.add(f"{base.name}.{key}")
+        if isinstance(base, Instance) and base.is_own and isinstance(target.value, ast.Name):
+            made = replace(base, is_own=False)
+            state.env[target.value.id] = value if is_tainted(value) else made if value is MISSING else base
 
     def _either(self, node: ast.IfExp, state: State) -> Any:
         asked = self.truth(node.test, state)
@@ -175,7 +228,10 @@ class Evaluating:
             state.why |= asked.why
             return self.eval(node.body if asked.value else node.orelse, state)
         arms = ((node.body, asked.no), (node.orelse, asked.yes))
-        return mixed([self._aside(each, state, asked, is_asked=other) for each, other in arms])
+        return joined(
+            [self._aside(each, state, asked, is_asked=other) for each, other in arms],
+            [(side and asked.is_about_caller) or state.checked for side in (asked.yes, asked.no)],
+        )
 
     def _aside(self, node: ast.expr, state: State, asked: Test, *, is_asked: bool) -> Any:
         """Return the value of an expression that is perhaps not asked for.
@@ -192,12 +248,9 @@ class Evaluating:
             return MISSING
 
     def _condition(self, node: ast.expr, state: State) -> Any:
-        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
-            # ``x or default`` has a value besides its truth.
-            first = self.truth(node.values[0], state)
-            if first.value is False and len(node.values) == 2:
-                return self.eval(node.values[1], state)
         asked = self.truth(node, state)
+        if isinstance(node, ast.BoolOp) and asked.worth is not MISSING:
+            return asked.worth  # ``x or default`` has a value besides its truth
         if asked.value is not None:
             return asked.value
         return Sign.DERIVED if asked.is_tainted else Sign.PLACE if "the path" in asked.why else MISSING
@@ -211,9 +264,12 @@ class Evaluating:
                 return self._several(node, state)
             case ast.Compare():
                 return self._compared(node, state)
-        return self.test_of(node, self.eval(node, state))
+        value = self.eval(node, state)
+        asked = self.test_of(node, value)
+        asked.worth = value
+        return asked
 
-    def test_of(self, node: ast.expr, value: Any) -> Test:
+    def test_of(self, node: ast.expr, value: Any) -> Test:  # noqa: PLR0911 - a line for each kind of value
         """Return the truth of a value."""
         text = unparsed(node)
         about = is_tainted(value) or bool(IDENTITY.search(text))
@@ -223,17 +279,21 @@ class Evaluating:
             return Test(False, is_about_caller=about)
         if is_flag(value) or is_there(value):
             return Test(is_there(value) or bool(value), self._switch(node), about)
+        if isinstance(value, Instance) and value.is_new and is_always_there(value.kind):
+            return Test(True, is_about_caller=about)
         is_none = isinstance(value, tuple) and not value  # roles, of which none was named
         if is_none or isinstance(value, Answer | Error | Nested | Bound | Later):
             return Test(not is_none)
         if isinstance(value, dict | list | set | frozenset | tuple):
             return Test(None)  # whether a table of the service's own is filled says nothing of who is calling
-        why = frozenset({"the path"}) if value is Sign.PLACE else frozenset()
-        return Test(None, why, about, value is Sign.DERIVED, *self._sides(text, value, sides_of_truth(node)))
+        why = _WHY.get(value, frozenset()) if isinstance(value, Sign) else frozenset()
+        return Test(None, why, about, is_tainted(value), *self._sides(text, value, sides_of_truth(node)))
 
     def _sides(self, text: str, value: Any, sides: tuple[bool, bool]) -> tuple[bool, bool]:
         """Return on which sides of a condition somebody is known: of one that is known already, on both."""
-        if value is Sign.PLACE or (is_weak(text) and not (value is MISSING and self.reading.knows_who)):
+        if value in _ASK_NOTHING if isinstance(value, Sign) else False:
+            return False, False
+        if value is Sign.DOUBTFUL or (is_weak(text) and not (value is MISSING and self.reading.knows_who)):
             return False, False
         return (True, True) if self.reading.knows_who else sides
 
@@ -252,6 +312,7 @@ class Evaluating:
         ends = isinstance(node.op, ast.Or)
         whole = Test(not ends)
         undecided: list[Test] = []
+        worth: list[Any] = []
         for each in node.values:
             if whole.value is None:
                 inner = state.copy()
@@ -269,14 +330,18 @@ class Evaluating:
                 asked = self.truth(each, state)
             whole.is_about_caller |= asked.is_about_caller
             whole.is_tainted |= asked.is_tainted
+            if asked.value is None or asked.value is ends or each is node.values[-1]:
+                worth.append(_worth(each, asked))
             if asked.value is ends:
-                return Test(ends, asked.why, whole.is_about_caller, whole.is_tainted)
+                about = (whole.is_about_caller, whole.is_tainted)
+                return Test(ends, asked.why, *about, worth=_one_of(node.values[0], worth))
             if asked.value is None:
                 whole.value = None
                 undecided.append(asked)
             whole.why |= asked.why
         if undecided:
             whole.yes, whole.no = of_several(ends, undecided)
+        whole.worth = _one_of(node.values[0], worth)
         return whole
 
     def _compared(self, node: ast.Compare, state: State) -> Test:
@@ -290,35 +355,44 @@ class Evaluating:
         if places and "OPTIONS" in {left if isinstance(left, str) else "", right if isinstance(right, str) else ""}:
             # What a browser asks beforehand never comes to a route.
             return Test(negated)
-        why = frozenset({"the path"}) if places else frozenset()
+        is_set = Sign.SETTING in {_sign(left), _sign(right)} and Sign.GIVEN not in {_sign(left), _sign(right)}
+        why = _WHY[Sign.PLACE] if places else _WHY[Sign.SETTING] if is_set else frozenset()
         about = tainted or bool(IDENTITY.search(text))
-        same = None if len(node.ops) > 1 else self._same(left, right, op)
+        same = None if len(node.ops) > 1 or is_set else self._same(left, right, op, state)
+        if isinstance(op, ast.Eq | ast.NotEq) and unparsed(node.left) == unparsed(node.comparators[0]):
+            same = True
         if same is None:
-            value = left if is_tainted(left) else Sign.PLACE if places else right
+            value = Sign.PLACE if places else Sign.SETTING if is_set else mixed((left, right))
+            value = Sign.DOUBTFUL if isinstance(op, ast.In | ast.NotIn) and isinstance(right, str) else value
             sides = sides_of_comparison(op, (left, right), is_right=is_tainted(right) and not is_tainted(left))
             return Test(None, why, about, tainted, *self._sides(text, value, sides))
         value = same is not negated
         switches = self._switch(node.left) if is_flag(left) else frozenset()
         return Test(value, switches, about, tainted)
 
-    def _same(self, left: Any, right: Any, op: ast.cmpop) -> bool | None:
+    def _same(self, left: Any, right: Any, op: ast.cmpop, state: State) -> bool | None:
         if isinstance(op, ast.In | ast.NotIn):
-            return self._within(left, right)
+            return self._within(left, right, state)
         if not isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq):
             return None
         empty = right is None or (isinstance(right, str) and right == "") or right is False
         if empty and isinstance(left, Sign):
             return {Sign.ABSENT: True, Sign.GIVEN: False, Sign.WHO: False}.get(left)
-        if left is Sign.ABSENT or (right is None and is_there(left)):
+        is_new = isinstance(left, Instance) and left.is_new
+        if left is Sign.ABSENT or (right is None and (is_new or is_there(left))):
             return False
         if (left is None or is_flag(left)) and (right is None or is_flag(right)):
             return bool(left == right)
         return None
 
-    def _within(self, left: Any, right: Any) -> bool | None:
+    def _within(self, left: Any, right: Any, state: State) -> bool | None:  # noqa: PLR0911 - a line for each
         if isinstance(right, Carrier) and isinstance(left, str):
+            if self.written(right, left, state) is not None:
+                return True
             found = carried(right, left, self.reading.kind, shown=self.reading.shown)
             return {Sign.ABSENT: False, Sign.GIVEN: True}.get(found) if isinstance(found, Sign) else None
+        if isinstance(right, str):
+            return left in right if isinstance(left, str) else None  # the empty text is in every text
         if left is Sign.ABSENT:
             is_table = isinstance(right, dict | set | list | tuple | frozenset)
             return bool(is_table and "" in right)  # what ``"".split(",")`` leaves lets in who shows nothing
@@ -327,6 +401,28 @@ class Evaluating:
         if is_flag(left) and isinstance(right, tuple | frozenset) and all(is_flag(each) for each in right):
             return left in right
         return None
+
+
+_WHY: Final = {Sign.PLACE: frozenset({"the path"}), Sign.SETTING: frozenset({"the environment"})}
+_ASK_NOTHING: Final = frozenset({Sign.PLACE, Sign.SETTING, Sign.OWN})
+_WHOLE: Final = (
+    *(ast.BinOp, ast.Dict, ast.FormattedValue, ast.JoinedStr, ast.List, ast.Set, ast.Slice, ast.Starred, ast.Tuple),
+    ast.UnaryOp,
+)
+
+
+def _worth(node: ast.expr, asked: Test) -> Any:
+    """Return what a part of ``a or b`` stands for."""
+    if asked.worth is not MISSING or not isinstance(node, ast.Compare | ast.UnaryOp):
+        return asked.worth
+    return asked.value if asked.value is not None else Sign.DERIVED if asked.is_tainted else MISSING
+
+
+def _one_of(first: ast.expr, worth: list[Any]) -> Any:
+    """Return what ``a or b`` stands for."""
+    if len(worth) > 1 and worth[0] is MISSING and IDENTITY.search(unparsed(first)) and is_made(worth[-1]):
+        return Sign.DOUBTFUL
+    return joined(worth) if worth else MISSING
 
 
 def _sign(value: Any) -> Sign | None:

@@ -1,5 +1,6 @@
 """Which parts of a route are guards: limen's marks, FastAPI's security classes, libraries, and code that refuses."""
 
+import dataclasses
 import functools
 import inspect
 import sys
@@ -20,7 +21,7 @@ from limen.checklist.routes.code import MISSING, function_of
 from limen.checklist.routes.made_with import made_with, of_options
 from limen.checklist.routes.parameters import handed_to, has_cookie, shows_who
 from limen.checklist.routes.raising import learn
-from limen.checklist.routes.values import Instance, Sign
+from limen.checklist.routes.values import Instance, Sign, is_made
 from limen.checklist.routes.verdicts import Verdict, key_of, verdict_of
 from limen.guard.layers import layers
 
@@ -41,6 +42,10 @@ class Found:
         throttles: what limits calls, or empty.
         forgery: what asks for a proof against forged requests, or empty.
         returned: what it hands on for a request that shows nothing.
+        handed: what it hands on for one that shows something.
+        skips: it may answer in the place of what stands behind it, so that nobody is asked there.
+        reads: what it takes from a session or a state, or as the caller, that other code has put there.
+        writes: what it puts there although it does not know who is calling.
     """
 
     guard: Guard | None = None
@@ -48,6 +53,10 @@ class Found:
     throttles: str = ""
     forgery: str = ""
     returned: Any = MISSING
+    handed: Any = MISSING
+    skips: bool = False
+    reads: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()
 
 
 def limen_marks() -> Any:
@@ -115,7 +124,8 @@ class Dependencies:
             return Sign.WHO
         found = self.found(node)
         if found.guard is None:
-            return found.returned if isinstance(found.returned, Sign | Instance) else MISSING
+            value = found.handed if shown else found.returned
+            return value if isinstance(value, Sign | Instance) or is_made(value) else MISSING
         if found.guard.is_optional:
             if shown:
                 return Sign.GIVEN if found.guard.by == "scheme" else Sign.DERIVED
@@ -148,7 +158,7 @@ class Dependencies:
 
 
 def _with(found: Found, guard: Guard) -> Found:
-    return Found(guard, found.doubtful, found.throttles, found.forgery, found.returned)
+    return dataclasses.replace(found, guard=guard)
 
 
 def _scopes(node: Any) -> list[str]:
@@ -164,7 +174,7 @@ def _found(
     """Return what a verdict makes of something."""
     throttles = name if verdict.throttles or limits_calls(call, name) else ""
     if asks_against_forgery(name):
-        return Found(throttles=throttles, forgery=name, returned=verdict.returned)
+        return Found(throttles=throttles, forgery=name, returned=verdict.returned, handed=verdict.handed)
     guard = None
     if verdict.is_firm:
         asks = asked_by(call) or (("code",) if verdict.asks_right else ())
@@ -185,6 +195,9 @@ def _found(
         throttles,
         "",
         verdict.returned,
+        verdict.handed,
+        reads=verdict.reads,
+        writes=verdict.writes,
     )
 
 
@@ -214,7 +227,8 @@ def _of_wrapper(wrapper: types.FunctionType, wrapped: object, kind: str) -> Foun
     name = qualname.split(".<locals>")[0]
     if module == "starlette.authentication":
         scopes = cells_of(wrapper).get("scopes_list")
-        return Found(Guard("decorator", "requires", only_authenticated(asked_by(wrapper)))) if scopes else Found()
+        guard = Guard("decorator", "requires", only_authenticated(asked_by(wrapper)))
+        return Found(guard, reads=frozenset({"request.auth"})) if scopes else Found()
     if module.split(".")[0] in {"slowapi", "fastapi_limiter"}:
         return Found(throttles=name if limits_by_decorator(wrapper) else "")
     return _found(wrapper, name, verdict_of(wrapper, "onward", kind, wrapped=wrapped), "decorator")
@@ -237,9 +251,11 @@ def of_handler(endpoint: object, kind: str, dependant: Any, tree: Dependencies) 
         each for each in verdict.doubtful if " " not in each or each.startswith("it depends on") or is_asked
     )
     if not verdict.is_firm or not may_know:
-        return Found(None, calls, throttles)
+        return Found(None, calls, throttles, writes=verdict.writes)
     asks = ("code",) if verdict.asks_right else ()
-    return Found(Guard("handler", "its own code", asks, is_fresh=verdict.is_fresh), frozenset(), throttles)
+    return Found(
+        Guard("handler", "its own code", asks, is_fresh=verdict.is_fresh), frozenset(), throttles, reads=verdict.reads
+    )
 
 
 def of_route_class(route: Any, kind: str) -> Found:
@@ -249,7 +265,8 @@ def of_route_class(route: Any, kind: str) -> Found:
     if function is None or (function.__module__ or "").startswith("fastapi."):
         return Found()
     verdict = verdict_of(types.MethodType(function, route), "onward", kind, is_route_class=True)
-    return _found(function, type(route).__name__, verdict, "decorator")
+    found = _found(function, type(route).__name__, verdict, "decorator")
+    return dataclasses.replace(found, skips=verdict.skips)
 
 
 def leads_away(handler: Any) -> bool:
@@ -298,13 +315,15 @@ def _of_entered(call: Any, name: str, kind: str, options: tuple[str, ...]) -> Fo
     verdict = verdict_of(call, "onward", kind, is_middleware=True)
     if verdict.is_firm:
         asks = ("code",) if verdict.asks_right else ()
-        return Found(Guard("middleware", name, asks, is_fresh=verdict.is_fresh, made_with=options))
+        guard = Guard("middleware", name, asks, is_fresh=verdict.is_fresh, made_with=options)
+        return Found(guard, reads=verdict.reads, writes=verdict.writes)
     taken = Guard("middleware", name, takes_only=True) if verdict.takes_only else None
     # What never looks at a credential refuses for other reasons: a kind of content, a path with dots.
     is_none = verdict.is_optional or taken is not None or not verdict.sees_credential
     doubtful = frozenset() if is_none else verdict.doubtful
     told = frozenset(_about_middleware(name, each) for each in doubtful)
-    return Found(taken, told, name if verdict.throttles else "")
+    throttles = name if verdict.throttles else ""
+    return Found(taken, told, throttles, reads=verdict.reads, writes=verdict.writes)
 
 
 def _about_middleware(name: str, why: str) -> str:
@@ -318,7 +337,11 @@ def _of_backend(backend: Any, kind: str) -> Found:
     authenticate = getattr(backend, "authenticate", None)
     verdict = Verdict() if authenticate is None else verdict_of(authenticate, "dependency", kind)
     name = f"AuthenticationMiddleware({type(backend).__name__})"
-    return Found(Guard("middleware", name, is_fresh=verdict.is_fresh)) if verdict.is_firm else Found()
+    if verdict.is_firm:
+        return Found(Guard("middleware", name, is_fresh=verdict.is_fresh))
+    # A backend says «nobody» by returning nothing; what it returns otherwise is taken for somebody who is known.
+    knows = Verdict() if authenticate is None else verdict_of(authenticate, "backend", kind)
+    return Found() if knows.is_firm else Found(writes=frozenset({"request.user", "request.auth"}))
 
 
 def name_of(call: object) -> str:

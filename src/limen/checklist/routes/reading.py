@@ -1,6 +1,7 @@
 """Makes facts of a live application: for each leaf, who stands in front of it, what comes in, and what goes out."""
 
 import ast
+import dataclasses
 import functools
 import inspect
 import operator
@@ -80,6 +81,7 @@ def read_application(app: Any, target: str) -> Application:
 def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str], credentials: Credentials) -> Route:
     tree = Dependencies(seen.overrides or {}, "websocket" if seen.kind == "websocket" else "http")
     collected = [*around.found(seen.kind), *_collect(seen, around, tree)]
+    collected = _without_what_is_skipped(_without_what_strangers_have(collected))
     guards = tuple(found.guard for found in collected if found.guard is not None)
     marks = limen_marks()
     public, stated = (False, None) if marks is None else marks.stated_by_limen(seen, app)
@@ -120,6 +122,31 @@ def _taken(
     if kinds & {"decorator", "handler"}:
         found += [taken_by(each) for each in layers(_entry(seen))]
     return functools.reduce(operator.or_, found, NOTHING) if "limen" not in kinds else NOTHING
+
+
+def _without_what_strangers_have(collected: list[Found]) -> list[Found]:
+    """Doubt guards that ask a session, a state or the caller for something that other code puts there for strangers."""
+    written = frozenset().union(*(each.writes for each in collected))
+    return [_doubted(each, "asks what strangers have, too") if each.reads & written else each for each in collected]
+
+
+def _without_what_is_skipped(collected: list[Found]) -> list[Found]:
+    """Doubt guards behind a class of routes that may answer in their place."""
+    if not any(each.skips for each in collected):
+        return collected
+    inner = {"dependency", "scheme", "decorator", "handler"}
+    return [
+        _doubted(each, "may be skipped by the class of the route")
+        if each.guard is not None and each.guard.by in inner and not each.skips
+        else each
+        for each in collected
+    ]
+
+
+def _doubted(found: Found, why: str) -> Found:
+    if found.guard is None or found.guard.is_optional or found.guard.takes_only:
+        return found
+    return dataclasses.replace(found, guard=None, doubtful=found.doubtful | {f"{found.guard.name} {why}"})
 
 
 def _throttled_by(seen: SeenRoute, collected: list[Found], app: Any) -> str:

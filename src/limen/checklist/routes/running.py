@@ -17,13 +17,14 @@ from limen.checklist.routes.states import Ended, Exit, Looped, State, Summary, j
 from limen.checklist.routes.values import IDENTITY, Answer, Instance, Nested, Sign, is_tainted, joined
 from limen.checklist.syntax import unparsed, walk
 
-Role = Literal["dependency", "handler", "onward", "inner"]
-"""Who is read: what a framework calls before the handler; the handler; what hands on to another; what these call."""
+Role = Literal["dependency", "handler", "onward", "inner", "backend"]
+"""Who is read: what a framework calls before the handler; the handler; what hands on to another; what these call;
+what says to Starlette who is calling, or None."""
 
 _REFUSED: Final = frozenset({401, 403})
 _RIGHT: Final = re.compile(r"permission|forbidden|denied|scope|role", re.IGNORECASE)
 _OF_RIGHTS: Final = re.compile(
-    r"role|admin|superuser|staff|scope|permission|privilege|owner|tenant|group|level|can_|allowed|member|right|forbid"
+    r"role|admin|superuser|staff|(?<!conn\.)(?<!request\.)(?<!websocket\.)scope(?!_key)|permission|privilege|owner|tenant|group|level|can_|allowed|member|right|forbid"
     r"|need|require_|policy|acl|access",
     re.IGNORECASE,
 )
@@ -47,8 +48,10 @@ class Run(Calling):
         if self.handed_on:
             # What was not handed on was answered here.
             passes = self.handed_on
-        value = joined([each.value for each in returned]) if returned else None
-        return Summary(passes, ends, value, self.facts, bool(self.handed_on), self.partly)
+        known = [each.state.is_known for each in returned]
+        value = joined([each.value for each in returned], known) if returned else None
+        skips = any(not each.state.gone and " tried" not in each.state.env for each in returned)
+        return Summary(passes, ends, value, self.facts, bool(self.handed_on), self.partly, skips)
 
     def _count(self, left: Exit) -> None:
         if left.kind == "refused":
@@ -147,17 +150,20 @@ class Run(Calling):
             case ast.AugAssign():
                 self.bind(statement.target, self.eval(statement.value, state) and MISSING, state)
             case ast.Expr():
-                value = self.eval(statement.value, state)
-                if isinstance(statement.value, ast.Yield):
-                    # What comes after a dependency's yield refuses nobody.
-                    self._leave(state.copy(), value)
-                    state.gone = True
+                self.eval(statement.value, state)
+
+    def left(self, state: State, value: Any) -> None:
+        """Take a return, or a yield."""
+        self._leave(state, value)
 
     def _leave(self, state: State, value: Any) -> None:
         """Take a return: of a response that refuses, it is a refusal wherever the framework looks at it."""
         if isinstance(value, Nested) and value.home is None:
             value = replace(value, home=Home(self.function, state.env))
         status = value.status if isinstance(value, Answer) else state.answered
+        if self.role == "backend" and value is None:
+            self.exits.append(Exit("refused", state, status=401, name="nobody"))
+            return
         if status and self.role != "dependency" and not state.gone:
             if self.role == "inner" and not state.answered:
                 self.exits.append(Exit("return", state, value))
@@ -359,6 +365,8 @@ class Run(Calling):
             if not caught or after is not None or any(each.kind == "return" for each in inside):
                 here.sure = False
             here.checked = here.checked and bool(caught)
+            if self.handed_on:
+                here.env[" tried"] = True
             here.asked |= is_about_caller
             ended, left = self._handler(handler, caught, here)
             states.append(ended)

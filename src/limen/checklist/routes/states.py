@@ -32,6 +32,11 @@ class State:
     gone: bool = False
     vouched: bool = False
 
+    @property
+    def is_known(self) -> bool:
+        """Whether only those come here who are known."""
+        return self.checked or (self.vouched and self.asked)
+
     def copy(self) -> "State":
         """Return another state for another arm."""
         return replace(self, env=dict(self.env))
@@ -89,6 +94,8 @@ class Facts:
         is_cut: something was too deep to be followed.
         asks_right: it asks what somebody may do, and not only who they are.
         sees_credential: something was looked at by which one could tell who is calling.
+        reads: what it asks that other code has put into a session or a state, or in the place of the caller.
+        writes: what it puts there although it does not know who is calling.
     """
 
     statuses: set[int] = field(default_factory=set)
@@ -99,6 +106,8 @@ class Facts:
     is_cut: bool = False
     asks_right: bool = False
     sees_credential: bool = False
+    reads: set[str] = field(default_factory=set)
+    writes: set[str] = field(default_factory=set)
 
     def add(self, other: "Facts") -> None:
         """Take over what was seen in a function that is called."""
@@ -110,6 +119,8 @@ class Facts:
         self.is_cut |= other.is_cut
         self.asks_right |= other.asks_right
         self.sees_credential |= other.sees_credential
+        self.reads |= other.reads
+        self.writes |= other.writes
 
 
 @dataclass(slots=True)
@@ -122,6 +133,7 @@ class Summary:
         value: what it returns.
         facts: what was seen.
         is_onward: it hands the request on; then its passes are the states in which it does.
+        skips: it may answer without handing the request on.
         partly: refusals in what it calls, of which nobody knows whether they are met, and which nothing catches.
     """
 
@@ -131,6 +143,7 @@ class Summary:
     facts: Facts
     is_onward: bool = False
     partly: list[Exit] = field(default_factory=list)
+    skips: bool = False
 
 
 def join(states: Iterable[State | None]) -> State | None:
@@ -139,8 +152,9 @@ def join(states: Iterable[State | None]) -> State | None:
     if len(here) < 2:
         return here[0] if here else None
     names = set().union(*(each.env for each in here))
+    known = [each.is_known for each in here]
     return State(
-        {name: joined([each.env.get(name, MISSING) for each in here]) for name in names},
+        {name: joined([each.env.get(name, MISSING) for each in here], known) for name in names},
         all(each.checked for each in here),
         all(each.sure for each in here),
         frozenset().union(*(each.why for each in here)),

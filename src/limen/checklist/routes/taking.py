@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import re
 from typing import Any, Final, cast
 
@@ -11,7 +12,7 @@ from limen.checklist.routes.handing import Called, waits
 from limen.checklist.routes.libraries import is_own
 from limen.checklist.routes.raising import sounds_like_a_check
 from limen.checklist.routes.states import State
-from limen.checklist.routes.values import Carrier, Sign, carried, is_flag, is_request, mixed
+from limen.checklist.routes.values import Carrier, Sign, carried, is_made, is_request, joined, mixed
 from limen.checklist.syntax import unparsed
 
 _SAME_TEXT: Final = frozenset(
@@ -35,18 +36,31 @@ class Taking(Evaluating):
                 return base if name in {"copy", "items", "keys", "values"} else MISSING
             found = carried(base, args[0], self.reading.kind, shown=self.reading.shown)
             default = args[1] if len(args) > 1 else called.named.get("default")
-            return MISSING if found is Sign.ABSENT and default and is_flag(default) else found
+            written = self.written(base, args[0], state)
+            if written is not None:
+                return written
+            return self._or_default(found, default)
         if called.callee is getattr and len(args) > 1 and isinstance(args[1], str):
-            return self.attribute(args[0], args[1])
+            written = self.written(args[0], args[1], state)
+            found = self.attribute(args[0], args[1]) if written is None else written
+            return self._or_default(found, args[2]) if len(args) > 2 else found
         is_copied = called.callee in {dict, list, set, tuple} if inspect.isclass(called.callee) else False
         return args[0] if is_copied and len(args) == 1 and isinstance(args[0], Carrier) else NotImplemented
+
+    def _or_default(self, found: Any, default: Any) -> Any:
+        """Return what a look-up with a default ends in."""
+        if not is_made(default):
+            return found
+        return default if found is Sign.ABSENT else joined([found, default])
 
     def _on_a_sign(self, called: Called, state: State) -> Any:
         """Take what is made of a credential: a part of its text is as good as the whole."""
         base, name = called.base, called.name.rpartition(".")[2]
-        if name == "get" and isinstance(base, dict) and len(called.args) > 1 and is_flag(called.args[1]):
+        if name in {"get", "setdefault", "pop"} and len(called.args) > 1 and not isinstance(base, Carrier):
             # What a table says of those whom it does not know.
-            return called.args[1] if called.args[0] is Sign.ABSENT else MISSING
+            is_none = isinstance(base, dict) and called.args[0] is Sign.ABSENT
+            found = self._or_default(Sign.ABSENT if is_none else mixed(called.values), called.args[1])
+            return NotImplemented if found is MISSING else found
         if isinstance(base, Sign) and base is not Sign.WHO and sounds_like_a_check(name):
             self.facts.doubtful.add(name)
         if isinstance(base, Sign) and name in _SAME_TEXT:
@@ -97,15 +111,17 @@ class Taking(Evaluating):
         if called.name.startswith(("is_coroutine", "iscoroutine", "isawaitable")) and args:
             known = waits(args[0])
             return NotImplemented if known is None else known
+        if called.callee is next and len(args) > 1:
+            return self._or_default(mixed(args[:1]), args[1])
+        if called.callee is os.getenv or (called.base is os.environ and called.name == "get"):
+            return Sign.SETTING
         if called.callee is cast and len(args) == 2:
             return args[1]
         if called.callee is bool and args:
             asked = self.test_of(called.node.args[0], args[0])
             return mixed(args) if asked.value is None else asked.value
         if called.name.endswith("compare_digest"):
-            if args and all(isinstance(each, str) for each in args):
-                return len(set(args)) == 1
-            return False if any(each is Sign.ABSENT for each in args) else Sign.DERIVED
+            return _digests(called)
         if called.callee in (all, any) and called.node.args and self._of_nothing(called.node.args[0], state):
             return called.callee is all
         return NotImplemented
@@ -116,3 +132,17 @@ class Taking(Evaluating):
             return False
         listed = self.eval(node.generators[0].iter, state)
         return isinstance(listed, tuple) and not listed
+
+
+def _digests(called: Called) -> Any:
+    """Return whether two texts are the same, as far as it can be told."""
+    args = called.args
+    if args and all(isinstance(each, str) for each in args):
+        return len(set(args)) == 1
+    if len({unparsed(each) for each in called.node.args}) == 1 < len(args):
+        return True
+    if Sign.SETTING in args and Sign.GIVEN not in args:
+        return Sign.SETTING
+    if Sign.ABSENT in args:
+        return "" in args
+    return Sign.DERIVED

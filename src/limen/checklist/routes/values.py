@@ -7,6 +7,7 @@ import re
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from starlette.requests import HTTPConnection
@@ -21,14 +22,25 @@ class Sign(enum.Enum):
     GIVEN = "a credential that nobody has verified"
     WHO = "somebody whom a dependency has let in"
     DERIVED = "made of one of these"
+    DOUBTFUL = "made of one of these, or what code puts in its place for whomever it does not know"
     PLACE = "the path or the method of the request, or made of it"
+    OWN = "what code says itself, whoever is calling"
+    SETTING = "what the environment says, and perhaps nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Some object of a class."""
+    """Some object of a class.
+
+    Attributes:
+        kind: the class.
+        is_new: it was made in the code that is read, so it is there.
+        is_own: nothing of the request went into it.
+    """
 
     kind: type
+    is_new: bool = False
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +94,7 @@ ORDINARY_HEADERS: Final = frozenset(
 _CARRIERS: Final = frozenset({"headers", "cookies", "session", "query_params", "state", "scope"})
 _PLACES: Final = frozenset({"url", "method", "base_url"})
 _SCOPE_PLACES: Final = frozenset({"path", "raw_path", "method", "endpoint", "route", "root_path", "query_string"})
-_TAINTED: Final = frozenset({Sign.ABSENT, Sign.GIVEN, Sign.WHO, Sign.DERIVED})
+_TAINTED: Final = frozenset({Sign.ABSENT, Sign.GIVEN, Sign.WHO, Sign.DERIVED, Sign.DOUBTFUL})
 
 
 def is_tainted(value: Any) -> bool:
@@ -102,23 +114,41 @@ def is_there(value: Any) -> bool:
     kind = type(value)
     if kind.__module__ in {"builtins", "enum"} or kind.__module__.startswith("limen.checklist."):
         return False
-    return not any("__bool__" in vars(each) or "__len__" in vars(each) for each in kind.__mro__)
+    return is_always_there(kind)
+
+
+def is_always_there(kind: type) -> bool:
+    """Tell whether each object of a class is true, whatever it holds."""
+    return kind is dict or not any("__bool__" in vars(each) or "__len__" in vars(each) for each in kind.__mro__)
 
 
 def mixed(values: Iterable[Any]) -> Any:
     """Return what is made of several values."""
-    found = [each for each in values if isinstance(each, Sign)]
-    if any(each is not Sign.PLACE for each in found):
-        return Sign.DERIVED
-    return Sign.PLACE if found else MISSING
+    found = {each for each in values if isinstance(each, Sign)}
+    if found & _TAINTED:
+        return Sign.DOUBTFUL if Sign.DOUBTFUL in found else Sign.DERIVED
+    return next((each for each in (Sign.PLACE, Sign.SETTING, Sign.OWN) if each in found), MISSING)
 
 
-def joined(values: list[Any]) -> Any:
-    """Return a value that is one of several, and nobody knows which."""
+def joined(values: list[Any], known: Iterable[bool] = ()) -> Any:
+    """Return a value that is one of several, and nobody knows which.
+
+    Args:
+        values: the values.
+        known: of each, whether only those have it who are known; else a stranger may have what the code itself made.
+    """
     first = values[0] if values else None
     if all(each is first for each in values) or (_is_plain(first) and all(_same(each, first) for each in values)):
         return first
-    return mixed(values)
+    found = mixed(values)
+    if is_tainted(found) and any(is_made(each) and not is_known for each, is_known in zip_longest(values, known)):
+        return Sign.DOUBTFUL
+    return found
+
+
+def is_made(value: Any) -> bool:
+    """Tell whether code says itself what a value is, and it is neither empty nor false: a name, an object it makes."""
+    return bool(value) if is_flag(value) else isinstance(value, Instance) and value.is_new
 
 
 def _is_plain(value: Any) -> bool:

@@ -43,6 +43,10 @@ class Verdict:
         asks_right: it asks what somebody may do, and not only who they are.
         sees_credential: it looks at something by which it could tell who is calling.
         turns_away: it refuses some of those who show nothing, since they do not.
+        handed: what it returns for a request that shows something.
+        skips: it may answer without what stands behind it.
+        reads: what it asks that other code has put into a session or a state, or in the place of the caller.
+        writes: what it puts there although it does not know who is calling.
     """
 
     is_firm: bool = False
@@ -55,6 +59,10 @@ class Verdict:
     asks_right: bool = False
     sees_credential: bool = False
     turns_away: bool = False
+    handed: Any = MISSING
+    skips: bool = False
+    reads: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()
 
     @property
     def throttles(self) -> bool:
@@ -310,6 +318,10 @@ def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
         facts.asks_right,
         facts.sees_credential,
         any(each.kind == "refused" and each.state.asked for each in (*nothing.ends, *nothing.partly)),
+        something.value,
+        nothing.skips or something.skips,
+        frozenset(facts.reads),
+        frozenset(facts.writes),
     )
 
 
