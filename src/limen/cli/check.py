@@ -70,7 +70,12 @@ def check(
         return
     report, before = _without(report, known, asked if source else frozenset())
     is_stale = _locked(report, lock, old, check=locked) if lock is not None else False
-    _print(report, form, before=before, not_asked=_count() - len(asked), everything=everything)
+    try:
+        _print(report, form, before=before, not_asked=_count() - len(asked), everything=everything)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk is no finding
+        raise Unfinished from error
     if sarif is not None:
         _write_sarif(report, sarif)
     if is_stale or _fails(report, fail_on):
