@@ -191,10 +191,10 @@ def _of_guarded(route: Route) -> Iterator[Finding]:
         if named:
             is_word = not changes and all(_WORD.search(each) and each not in route.uuids for each in named)
             severity = Severity.HIGH if changes else Severity.LOW if is_word else Severity.MEDIUM
-            what = f"{', '.join(named)} in its path, and only {_asked(route)} is asked"
+            what = f"{', '.join(named)} in its path, and only {_asked(route)}"
             yield _on(rules.OBJECT_NOT_ASKED, route, what, severity, ",".join(named))
         elif changes:
-            yield _on(rules.ANYBODY_LOGGED_IN, route, f"only {_asked(route)} is asked")
+            yield _on(rules.ANYBODY_LOGGED_IN, route, f"only {_asked(route)}")
     fresh = [each.is_fresh for each in route.guards]
     if changes and False in fresh and True not in fresh and _words(route) & _MATTERS:
         yield _on(rules.NOT_ASKED_AGAIN, route, "its guards read a token, and nothing asks the database again")
@@ -203,8 +203,10 @@ def _of_guarded(route: Route) -> Iterator[Finding]:
 
 
 def _asked(route: Route) -> str:
-    firm = [each.name for each in route.guards if not each.takes_only]
-    return "who is calling" if not firm or firm == ["limen"] else firm[0]
+    firm = list(dict.fromkeys(each.name for each in route.guards if not each.takes_only))
+    if not firm or firm == ["limen"]:
+        return "who is calling is asked"
+    return f"{firm[0]} is asked" if len(firm) == 1 else f"{' and '.join(firm[:2])} are asked"
 
 
 def _of_input(route: Route) -> Iterator[Finding]:
