@@ -347,6 +347,33 @@ def test_no_secret_of_the_environment_is_told(monkeypatch: pytest.MonkeyPatch, t
     assert "own_app.py" in told or "ended with 3" in told
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "u.password",
+        "unquote(u.password)",
+        "u.netloc",
+        "repr(os.environ['SHOP_DSN'])",
+        "json.dumps({'a': os.environ['SHOP_KEY']})",
+        "repr(os.environ['SHOP_KEY'])",
+        "'host=db password=' + unquote(u.password)",
+        "f'{u.username}:{u.password}@{u.hostname}'",
+        "f'//{u.netloc}/x'",
+    ],
+)
+def test_no_part_of_a_secret_is_told(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
+    """A password that is cut out of an address, and a secret as Python or JSON write it, are secrets as well."""
+    monkeypatch.setenv("SHOP_DSN", "postgresql://me:hunter2%2Fvery@db.example:5432/shop?x=1")
+    monkeypatch.setenv("SHOP_KEY", "it's \\a\"quoted one")
+    text = f"u = urlsplit(os.environ['SHOP_DSN'])\nprint({told})\nraise RuntimeError({told})\n"
+    found = look("import json, os\nfrom urllib.parse import unquote, urlsplit\n" + text)
+    assert isinstance(found, Broken)
+    assert "RuntimeError" in found.reason
+    for each in ("hunter2", "quoted one"):
+        assert each not in found.reason
+        assert each not in found.said
+
+
 def test_a_folder_that_is_called_like_a_library_of_limen_is_in_nobody_s_way() -> None:
     """The application's folder is on the path for what it imports, and not for what limen imports."""
     for name in ("msgspec", "limen", "starlette_extras"):

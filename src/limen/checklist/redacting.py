@@ -1,9 +1,11 @@
 """Takes secrets of the environment out of what is told of an import that failed: errors and logs quote settings."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from limen.checklist.source.words import is_secret
 
@@ -39,9 +41,21 @@ def _told_apart(environment: Mapping[str, str]) -> set[tuple[str, str]]:
         is_path = value.startswith(("/", ".", "~")) and not is_secret(name)
         if len(value) >= shortest and not is_path and not (value.isdigit() and not is_secret(name)):
             found.add((value, name))
-            # The Python form of a text with quotes or line ends is another one, and so is a part of a longer log line.
+            # A part of a longer log line; what code cuts out of an address; and how Python and JSON write it.
             found.update((line, name) for line in value.splitlines() if len(line) >= _SHORTEST)
+            parts = {value, *_parts(value)}
+            found.update((each, name) for part in parts for each in (part, repr(part)[1:-1], json.dumps(part)[1:-1]))
     return found
+
+
+def _parts(address: str) -> set[str]:
+    """Return what is secret in an address: its password, and who enters with it, as written and as read."""
+    userinfo, at, _ = address.partition("://")[2].split("/")[0].rpartition("@")
+    if not at:
+        return set()
+    password = userinfo.partition(":")[2]
+    both = {f"{userinfo}@", password, unquote(password)}
+    return {each for each in both if len(each) >= _SHORTEST_SECRET}
 
 
 def file_of_settings(folder: Path) -> dict[str, str]:
