@@ -232,6 +232,17 @@ def test_a_file_that_is_wrong_is_told_before_anything_is_imported(
     assert not (here / "imported").exists()
 
 
+def test_what_a_lock_says_is_in_what_others_read(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pull request's comment and a program are told which route was opened, and not only the log."""
+    assert "Who may call what" not in called(capsys, "main:app", "--lock", "routes.lock", "--format", "markdown")[1]
+    (here / "main.py").write_text(OPEN.replace('"/a"', '"/b|c"'))
+    locked = ("main:app", "--lock", "routes.lock", "--locked")
+    _, out, _ = called(capsys, *locked, "--format", "markdown")
+    assert "| **removed** | `GET /a` | open | not there |\n| **added** | `GET /b\\|c` | not there | open |" in out
+    told = json.loads(called(capsys, *locked, "--json")[1])["changes"]
+    assert told[0] == {"route": "GET /a", "label": "removed", "before": "open", "after": None}
+
+
 @pytest.mark.parametrize("option", ["--sarif", "--lock", "--write-baseline"])
 def test_a_file_that_cannot_be_written_is_no_finding(
     here: Path, capsys: pytest.CaptureFixture[str], option: str

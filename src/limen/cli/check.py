@@ -20,6 +20,7 @@ from limen.core.errors import ConfigurationError, LimenError
 if TYPE_CHECKING:  # for a fast start, not because of a cycle
     from limen.checklist.checking import Report
     from limen.checklist.facts import Broken
+    from limen.checklist.lock import Change
 
 _DUMPED = re.compile(r'\s*File ".*", line \d+ in |(Current thread|Thread|Stack) .*most recent call first|  \.\.\.$')
 _RULES_HINT = "limen check --explain LC001 tells of one; docs/reference/checks.md in limen's repository has them all."
@@ -69,9 +70,9 @@ def check(
         _write_baseline(report, write_baseline)
         return
     report, before = _without(report, known, asked if source else frozenset())
-    is_stale = _locked(report, lock, old, check=locked) if lock is not None else False
+    is_stale, moved = _locked(report, lock, old, check=locked) if lock is not None else (False, [])
     try:
-        _print(report, form, before=before, not_asked=_count() - len(asked), everything=everything)
+        _print(report, form, moved, before=before, not_asked=_count() - len(asked), everything=everything)
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk is no finding
@@ -263,13 +264,17 @@ def _without(report: "Report", known: "Counter[tuple[str, ...]]", asked: frozens
     return replace(report, findings=tuple(new)), before
 
 
-def _locked(report: "Report", path: Path, old: "dict[str, Any] | None", *, check: bool) -> bool:
-    """Tell what changed since the lock was written; return whether that is a refusal. The file is written anew."""
+def _locked(report: "Report", path: Path, old: "dict[str, Any] | None", *, check: bool) -> "tuple[bool, list[Change]]":
+    """Tell what changed since the lock was written; return whether that is a refusal, and the changes.
+
+    The file is written anew, where it is not only checked.
+    """
     from limen.checklist.lock import changes, lock_of, written
 
     now = lock_of(report.application)
     text = written(now)
-    for each in changes(old, now) if old is not None else ():
+    moved = changes(old, now) if old is not None else []
+    for each in moved:
         note(f"{each.label.value}: {each.route}: {each.before or 'not there'} -> {each.after or 'not there'}")
     is_stale = old is None or path.read_text(encoding="utf-8") != text
     if is_stale and not check:
@@ -277,14 +282,16 @@ def _locked(report: "Report", path: Path, old: "dict[str, Any] | None", *, check
         note(f"{path} is written")
     elif is_stale:
         note(f"{path} is not up to date: run `limen check {report.application.target} --lock {path}` and commit it")
-    return is_stale and check
+    return is_stale and check, moved
 
 
-def _print(report: "Report", form: Form, *, before: int, not_asked: int, everything: bool) -> None:
+def _print(
+    report: "Report", form: Form, moved: "list[Change]", *, before: int, not_asked: int, everything: bool
+) -> None:
     if form is Form.JSON:
         from limen.checklist.output.as_json import report_as_json
 
-        show_json(report_as_json(report, before=before, not_asked=not_asked))
+        show_json(report_as_json(report, before=before, not_asked=not_asked, changes=moved))
     elif form is Form.SARIF:
         from importlib.metadata import version
 
@@ -294,7 +301,7 @@ def _print(report: "Report", form: Form, *, before: int, not_asked: int, everyth
     elif form is Form.MARKDOWN:
         from limen.checklist.output.as_markdown import report_as_markdown
 
-        say(report_as_markdown(report, before=before, not_asked=not_asked).rstrip())
+        say(report_as_markdown(report, before=before, not_asked=not_asked, changes=moved).rstrip())
     else:
         from limen.checklist.output.as_table import print_report
 

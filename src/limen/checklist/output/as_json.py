@@ -1,20 +1,25 @@
 """A report as JSON: the form that other programs read."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from limen.checklist.checking import Report
 from limen.checklist.facts import Place
 from limen.checklist.findings import Finding
+from limen.checklist.lock import Change
 from limen.checklist.output.words import page_of
 
 
-def report_as_json(report: Report, *, before: int = 0, not_asked: int = 0) -> dict[str, Any]:
+def report_as_json(
+    report: Report, *, before: int = 0, not_asked: int = 0, changes: Iterable[Change] = ()
+) -> dict[str, Any]:
     """Return a report as plain values.
 
     Args:
         report: of a check.
         before: how many findings a baseline took out.
         not_asked: how many rules were left out.
+        changes: since a lock was written.
     """
     application = report.application
     standings = [each.standing for each in application.routes]
@@ -35,6 +40,10 @@ def report_as_json(report: Report, *, before: int = 0, not_asked: int = 0) -> di
         ],
         "in_baseline": before,
         "rules_not_asked": not_asked,
+        "changes": [
+            {"route": each.route, "label": each.label.value, "before": each.before or None, "after": each.after or None}
+            for each in changes
+        ],
     }
 
 
