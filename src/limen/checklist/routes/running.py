@@ -24,8 +24,8 @@ what says to Starlette who is calling, or None."""
 _REFUSED: Final = frozenset({401, 403})
 _RIGHT: Final = re.compile(r"permission|forbidden|denied|scope|role", re.IGNORECASE)
 _OF_RIGHTS: Final = re.compile(
-    r"role|admin|superuser|staff|(?<!conn\.)(?<!request\.)(?<!websocket\.)scope(?!_key)|permission|privilege|owner|tenant|group|level|can_|allowed|member|right|forbid"
-    r"|need|require_|policy|acl|access",
+    r"role|admin|superuser|staff|(?<!conn\.)(?<!request\.)(?<!websocket\.)scope(?!_key)|permission|privilege|owner|tenant"
+    r"|group|level|can_|allowed|member|right|forbid|need|require_|policy|acl|access",
     re.IGNORECASE,
 )
 
@@ -57,7 +57,9 @@ class Run(Calling):
         if left.kind == "refused":
             if left.status:
                 self.facts.statuses.add(left.status)
-                self.facts.asks_right |= left.status == 403 and left.is_right
+                # A WebSocket is closed with one code for both: it says nothing of rights.
+                is_right = left.is_right and left.name != "WebSocketException"
+                self.facts.asks_right |= left.status == 403 and is_right
             else:
                 self.facts.named.add(left.name)
                 self.facts.asks_right |= bool(_RIGHT.search(left.name))
