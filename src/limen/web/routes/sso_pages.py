@@ -18,9 +18,9 @@ from limen.web.routes.endpoint import Endpoint
 
 _STYLE: Final = (
     "body{font:1rem/1.5 system-ui,sans-serif;margin:12vh auto;max-width:34rem;padding:0 1rem;color:#1b1b1b;"
-    "background:#fff}h1{font-size:1.4rem}a{color:#0645ad}button{font:inherit;padding:.4rem 1rem}"
-    "small{color:#555}main{overflow-wrap:anywhere}input{font:inherit;max-width:100%;box-sizing:border-box}@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}a{color:#8ab4f8}"
-    "small{color:#aaa}}"
+    "background:#fff}h1{font-size:1.4rem}h2{font-size:1.15rem}a{color:#0645ad}button{font:inherit;padding:.4rem 1rem}"
+    "small{color:#555}main{overflow-wrap:anywhere}input{font:inherit;max-width:100%;box-sizing:border-box}"
+    "@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}a{color:#8ab4f8}small{color:#aaa}}"
 )
 _STYLE_HASH: Final = base64.b64encode(sha256(_STYLE.encode()).digest()).decode("ascii")
 _POLICY: Final = (
