@@ -18,7 +18,7 @@ from limen.checklist.routes.libraries import error_of_token, is_closed_book, rea
 from limen.checklist.routes.raising import Error, error_of, sounds_like_a_check, sounds_like_refusal, status_in
 from limen.checklist.routes.states import Ended, Exit, State, Summary
 from limen.checklist.routes.threads import Threads, is_callable
-from limen.checklist.routes.values import ONWARD, Answer, Carrier, Instance, Nested, Sign, is_flag, mixed
+from limen.checklist.routes.values import ONWARD, Answer, Carrier, Instance, Nested, Sign, is_flag, is_tainted, mixed
 from limen.checklist.syntax import unparsed
 
 _STORE_VERBS: Final = frozenset(
@@ -172,9 +172,11 @@ class Calling(Threads):
         is_own = not issubclass(kind, HTTPConnection) and isinstance(constructor, types.FunctionType)
         if is_own and not is_closed_book(constructor):
             self._apply(self.reading.summary(constructor, Instance(kind), args, named, self.depth + 1), state)
-        given = [*args, *named.values()]
-        is_own = all(each is None or is_flag(each) for each in given)
-        return Instance(kind, is_new=True, is_own=is_own)
+        tainted = [each for each in called.values if is_tainted(each)]
+        is_given = all(each is Sign.GIVEN for each in tainted)
+        holds = None if not tainted else Sign.GIVEN if is_given else Sign.DERIVED
+        is_own = all(each is None or is_flag(each) for each in [*args, *named.values()])
+        return Instance(kind, is_new=True, is_own=is_own, holds=holds)
 
     def _inline(self, called: Called, nested: Nested, state: State) -> Any:
         """Run through a function that stands inside this one, with its names."""

@@ -5,6 +5,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
+from uuid import UUID
 
 from limen.checklist.routes.code import MISSING, attribute_of, resolved
 from limen.checklist.routes.handing import HANDED, Bound, Later, Named, Rest, item_of
@@ -18,6 +19,7 @@ from limen.checklist.routes.values import (
     Instance,
     Nested,
     Sign,
+    attribute_annotation,
     attribute_of_instance,
     attribute_of_request,
     carried,
@@ -174,12 +176,19 @@ class Evaluating:
                 return found
         if isinstance(base, Instance):
             found = attribute_of_instance(base.kind, name)
-            return Sign.OWN if found is MISSING and base.is_own else found
+            if found is MISSING and base.is_own:
+                return Sign.OWN
+            return found if found is not MISSING or base.holds is None else self._held(base, name)
         if base is MISSING:
             if name in {"headers", "cookies", "session", "query_params"}:
                 return Carrier(name)
             return Sign.PLACE if name == "url" else Sign.DERIVED if name in {"user", "current_user"} else MISSING
         return attribute_of(base, name)
+
+    def _held(self, made: Instance, name: str) -> Any:
+        """Return what is in an object that was made of a credential: a part that is always there was given."""
+        is_text = attribute_annotation(made.kind, name) in {str, bytes, int, UUID, "str", "bytes", "int", "UUID"}
+        return Sign.GIVEN if is_text and (made.holds is Sign.GIVEN or self.reading.shown) else Sign.DERIVED
 
     def _item(self, base: Any, key: Any, state: State) -> Any:
         if isinstance(base, Rest | Named):

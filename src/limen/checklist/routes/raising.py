@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException, WebSocketException
 from limen.checklist.routes.code import node_of, resolved
 
 _REFUSING_NAME: Final = re.compile(
-    r"un_?auth|not_?auth|forbidden|(access|permission)_?denied|^(invalid|bad|wrong|missing|no)?_?credentials?_?(error|exception|required)?$"
+    r"un_?auth|not_?auth|credentials?_?(not_?valid|invalid|expired|wrong|missing|rejected)|forbidden|(access|permission)_?denied|^(invalid|bad|wrong|missing|no)?_?credentials?_?(error|exception|required)?$"
     r"|permission_?(error|required|exception)|^no_?permission|authentication_?(error|failed|required|exception)"
     r"|authorization_?(error|failed|exception)|invalid_?token|token_?(error|expired|invalid)|expired_?(signature|token)"
     r"|jwt_?(error|exception|decode)|login_?required|not_?logged|auth_?(error|exception|x_?exception)|missing_?token|insufficient_?(scope|role|perm)",

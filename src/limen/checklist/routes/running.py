@@ -366,7 +366,6 @@ class Run(Calling):
                 continue
             if not caught or after is not None or any(each.kind == "return" for each in inside):
                 here.sure = False
-            here.checked = here.checked and bool(caught)
             if self.handed_on:
                 here.env[" tried"] = True
             here.asked |= is_about_caller

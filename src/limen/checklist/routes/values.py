@@ -36,11 +36,13 @@ class Instance:
         kind: the class.
         is_new: it was made in the code that is read, so it is there.
         is_own: nothing of the request went into it.
+        holds: what it was made of, where that says something of who is calling.
     """
 
     kind: type
     is_new: bool = False
     is_own: bool = False
+    holds: Sign | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +222,13 @@ def attribute_of_instance(kind: type, name: str) -> Any:
         return found if isinstance(found, types.FunctionType | types.MethodType) or inspect.isclass(found) else MISSING
     if IDENTITY.search(name) and isinstance(inspect.getattr_static(kind, name, None), property):
         return Sign.DERIVED
-    for base in kind.__mro__:
-        if name in inspect.get_annotations(base):
-            annotation = inspect.get_annotations(base)[name]
-            return MISSING if isinstance(annotation, str) else of_annotation(annotation)
-    return MISSING
+    annotation = attribute_annotation(kind, name)
+    return MISSING if annotation is None or isinstance(annotation, str) else of_annotation(annotation)
+
+
+def attribute_annotation(kind: type, name: str) -> Any:
+    """Return what a class says that an attribute is: a type, a text, or None."""
+    return next((told[name] for each in kind.__mro__ if name in (told := inspect.get_annotations(each))), None)
 
 
 def is_request(value: Any) -> bool:

@@ -282,6 +282,11 @@ def owner_of(call: object) -> object:
     return call
 
 
+def _may_refuse(summary: Summary) -> bool:
+    told = [each for each in (*summary.ends, *summary.partly) if each.kind == "refused" and not each.state.gone]
+    return any(each.status < 500 for each in told)
+
+
 def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
     let_in = [each for each in nothing.passes if not each.checked]
     passed = [each for each in something.passes if not each.checked]
@@ -289,7 +294,7 @@ def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
     facts.add(nothing.facts)
     facts.add(something.facts)
     # Around a handler, what is never left but onward refuses nobody, whatever was caught on the way.
-    is_left = role != "onward" or any(each.ends or each.partly for each in (nothing, something))
+    is_left = role != "onward" or any(_may_refuse(each) for each in (nothing, something))
     refuses = is_left and bool(facts.statuses & _REFUSALS or facts.named)
     # Whoever shows nothing is turned away, with whatever status.
     turned_away = not let_in and any(each.kind == "refused" and each.state.asked for each in nothing.ends)
