@@ -57,9 +57,7 @@ class Run(Calling):
         if left.kind == "refused":
             if left.status:
                 self.facts.statuses.add(left.status)
-                # A WebSocket is closed with one code for both: it says nothing of rights.
-                is_right = left.is_right and left.name != "WebSocketException"
-                self.facts.asks_right |= left.status == 403 and is_right
+                self.facts.asks_right |= left.status == 403 and left.is_right
             else:
                 self.facts.named.add(left.name)
                 self.facts.asks_right |= bool(_RIGHT.search(left.name))
