@@ -341,7 +341,9 @@ def _of_backend(backend: Any, kind: str) -> Found:
         return Found(Guard("middleware", name, is_fresh=verdict.is_fresh))
     # A backend says «nobody» by returning nothing; what it returns otherwise is taken for somebody who is known.
     knows = Verdict() if authenticate is None else verdict_of(authenticate, "backend", kind)
-    return Found() if knows.is_firm else Found(writes=frozenset({"request.user", "request.auth"}))
+    # One that cannot be followed to its end is taken at its word.
+    is_known = knows.is_firm or knows.doubtful
+    return Found() if is_known else Found(writes=frozenset({"request.user", "request.auth"}))
 
 
 def name_of(call: object) -> str:

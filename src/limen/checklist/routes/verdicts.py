@@ -44,6 +44,7 @@ class Verdict:
         sees_credential: it looks at something by which it could tell who is calling.
         turns_away: it refuses some of those who show nothing, since they do not.
         handed: what it returns for a request that shows something.
+        lets_in: somebody who shows nothing may go on from it.
         skips: it may answer without what stands behind it.
         reads: what it asks that other code has put into a session or a state, or in the place of the caller.
         writes: what it puts there although it does not know who is calling.
@@ -60,6 +61,7 @@ class Verdict:
     sees_credential: bool = False
     turns_away: bool = False
     handed: Any = MISSING
+    lets_in: bool = False
     skips: bool = False
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
@@ -324,6 +326,7 @@ def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
         facts.sees_credential,
         any(each.kind == "refused" and each.state.asked for each in (*nothing.ends, *nothing.partly)),
         something.value,
+        bool(let_in),
         nothing.skips or something.skips,
         frozenset(facts.reads),
         frozenset(facts.writes),
