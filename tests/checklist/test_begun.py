@@ -1,4 +1,4 @@
-"""Guards of applications that have not begun yet, of classes that hand on to FastAPI's own, and of what only looks on."""
+"""Guards of what has not begun yet, of classes that hand on to FastAPI's own, and of what only looks on."""
 
 import pytest
 
