@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = """
-import hmac, os, signal, sys, threading, time
+import os, signal, sys, threading, time
 
 from fastapi import APIRouter, Cookie, Depends, FastAPI, HTTPException
 from starlette.responses import Response
@@ -14,14 +14,17 @@ from starlette.responses import Response
 from limen.checklist.routes import halves, reading
 
 assert halves._is_alone()
-halves._cores = lambda: 2
+halves._has_room = lambda: True
 forks = []
 os.register_at_fork(before=lambda: forks.append(1))
 first = os.getpid()
 
 
+known: dict[str, str] = {}
+
+
 def who(session_token: str = Cookie("")) -> str:
-    if not hmac.compare_digest(session_token, os.environ.get("SHOP_TOKEN", "")):
+    if session_token not in known:
         raise HTTPException(401)
     return session_token
 
@@ -54,7 +57,7 @@ def seen(fewest):
 
 whole, none = seen(10_000)
 assert none == 0 and len(whole.routes) >= 24, (none, whole)
-assert {each.standing for each in whole.routes} >= {"open", "guarded"}
+assert {each.standing for each in whole.routes} >= {"open", "guarded"}, {each.why for each in whole.routes}
 
 
 def as_it_is(): ...
@@ -96,6 +99,9 @@ for case in CASES:
     reading._read = read
     assert seen(2) == (whole, 1), case
 reading._read = real
+halves._has_room = lambda: False
+assert seen(2) == (whole, 0), "others are at work"
+halves._has_room = lambda: True
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 assert seen(2) == (whole, 1), "nobody waits"
 signal.signal(signal.SIGCHLD, signal.SIG_DFL)

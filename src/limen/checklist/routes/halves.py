@@ -37,7 +37,7 @@ def read_all(seen: Sequence[Any], read: Read) -> Some:
         seen: the routes.
         read: reads some; what it remembers of others changes nothing of what it returns.
     """
-    if len(seen) < FEWEST or not _is_alone() or _cores() < 2:
+    if len(seen) < FEWEST or not _is_alone() or not _has_room():
         return read(seen)
     middle = len(seen) // 2
     reading, writing = os.pipe()
@@ -96,5 +96,7 @@ def _is_alone() -> bool:
         return False
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+def _has_room() -> bool:
+    """Tell whether a second processor has nothing to do: two processes together take longer than one would."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return cores > 1 and os.getloadavg()[0] < cores
