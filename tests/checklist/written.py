@@ -535,4 +535,58 @@ def dep(x_token: str = Header("")):
     if not hmac.compare_digest(x_token, x_token): raise HTTPException(401)
 serve("/a", dep)
 """,
+    "of nothing, all": """
+def roles_of(token): return [each for each in ("a",) if token in TOKENS]
+def dep(x_token: str = Header("")):
+    if not all(each == "a" for each in roles_of(x_token)): raise HTTPException(403)
+serve("/a", dep)
+""",
+    "a variable that nobody sets": """
+import contextvars
+current_user = contextvars.ContextVar("current_user", default="anonymous")
+def dep():
+    if not current_user.get(): raise HTTPException(401)
+serve("/a", dep)
+""",
+    "a level that everybody has": """
+LEVELS = {"good": 5}
+def dep(x_token: str = Header("")):
+    if LEVELS.get(x_token, 0) < 0: raise HTTPException(403)
+def dep2(x_token: str = Header("")):
+    if LEVELS.get(x_token, 0) < 5: raise HTTPException(403)
+serve("/a", dep)
+serve("/b", dep2)
+""",
+    "a secret that is empty": """
+from pydantic import SecretStr
+SECRET = SecretStr("")
+def dep(x_token: str = Header("")):
+    if x_token != SECRET.get_secret_value(): raise HTTPException(401)
+serve("/a", dep)
+""",
+    "a cache that gives strangers a name": """
+@functools.lru_cache
+def name_of(token): return TOKENS.get(token, "anonymous")
+def dep(x_token: str = Header("")):
+    if not name_of(x_token): raise HTTPException(401)
+serve("/a", dep)
+""",
+    "a partial": """
+def check(default, x_token: str = Header("")):
+    if not TOKENS.get(x_token, default): raise HTTPException(401)
+serve("/a", functools.partial(check, "anonymous"))
+serve("/b", functools.partial(check, None))
+""",
+    "patterns that hold whatever there is": """
+def dep(x_token: str = Header("")):
+    match {"user": TOKENS.get(x_token)}:
+        case {"user": user}: return user
+        case _: raise HTTPException(401)
+def dep2(x_token: str = Header("")):
+    match TOKENS.get(x_token):
+        case "banned": raise HTTPException(403)
+        case _: return x_token
+serve("/a", dep)
+serve("/b", dep2)
+""",
 }

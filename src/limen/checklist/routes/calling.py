@@ -172,6 +172,8 @@ class Calling(Threads):
         is_own = not issubclass(kind, HTTPConnection) and isinstance(constructor, types.FunctionType)
         if is_own and not is_closed_book(constructor):
             self._apply(self.reading.summary(constructor, Instance(kind), args, named, self.depth + 1), state)
+        if kind.__module__ == "builtins":
+            return mixed(called.values)
         tainted = [each for each in called.values if is_tainted(each)]
         is_given = all(each is Sign.GIVEN for each in tainted)
         holds = None if not tainted else Sign.GIVEN if is_given else Sign.DERIVED
@@ -304,6 +306,7 @@ def _owner_of(called: Called) -> Any:
     callee = called.callee
     if isinstance(callee, types.MethodType):
         return callee.__self__
-    if not isinstance(callee, types.FunctionType):
+    is_wrapper = isinstance(getattr(callee, "__wrapped__", None), types.FunctionType)  # a cache, in most cases
+    if not isinstance(callee, types.FunctionType) and not is_wrapper:
         return callee
     return owner_in(called.base, callee.__name__ if called.base is None else called.name)

@@ -1,6 +1,7 @@
 """What expressions stand for, for a request that shows nothing or nothing verified."""
 
 import ast
+import operator
 import types
 from collections.abc import Iterator
 from dataclasses import replace
@@ -136,9 +137,13 @@ class Evaluating:
             return tuple(each.value for each in node.elts if isinstance(each, ast.Constant))
         if isinstance(node, ast.Dict) and node.keys and all(isinstance(each, ast.Constant) for each in node.values):
             return Instance(dict, is_new=True, is_own=True)
-        if not isinstance(node, _WHOLE):
+        if not isinstance(node, WHOLE):
             self.cannot_tell(node, state)
-        return mixed([self.eval(each, state) for each in _parts(node)])
+        parts = [self.eval(each, state) for each in _parts(node)]
+        is_own = isinstance(node, ast.BinOp) and not any(
+            each is MISSING or isinstance(each, Sign | Instance) for each in parts
+        )
+        return Sign.OWN if is_own else mixed(parts)
 
     def written(self, base: Any, key: Any, state: State) -> Any:
         """Return what the code itself has put under a name of a session or a state; None where it has not."""
@@ -372,16 +377,21 @@ class Evaluating:
             same = True
         if same is None:
             value = Sign.PLACE if places else Sign.SETTING if is_set else mixed((left, right))
-            value = Sign.DOUBTFUL if isinstance(op, ast.In | ast.NotIn) and isinstance(right, str) else value
+            is_chain = len(node.ops) > 1 and tainted
+            is_part = isinstance(op, ast.In | ast.NotIn) and isinstance(right, str)
+            value = Sign.DOUBTFUL if is_part or is_chain else value
             sides = sides_of_comparison(op, (left, right), is_right=is_tainted(right) and not is_tainted(left))
             return Test(None, why, about, tainted, *self._sides(text, value, sides))
         value = same is not negated
         switches = self._switch(node.left) if is_flag(left) else frozenset()
         return Test(value, switches, about, tainted)
 
-    def _same(self, left: Any, right: Any, op: ast.cmpop, state: State) -> bool | None:
+    def _same(self, left: Any, right: Any, op: ast.cmpop, state: State) -> bool | None:  # noqa: PLR0911 - as above
         if isinstance(op, ast.In | ast.NotIn):
             return self._within(left, right, state)
+        order = _ORDER.get(type(op))
+        if order is not None:
+            return bool(order(left, right)) if isinstance(left, int) and isinstance(right, int) else None
         if not isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq):
             return None
         empty = right is None or (isinstance(right, str) and right == "") or right is False
@@ -414,7 +424,8 @@ class Evaluating:
 
 _WHY: Final = {Sign.PLACE: frozenset({"the path"}), Sign.SETTING: frozenset({"the environment"})}
 _ASK_NOTHING: Final = frozenset({Sign.PLACE, Sign.SETTING, Sign.OWN})
-_WHOLE: Final = (
+_ORDER: Final = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
+WHOLE: Final = (
     *(ast.BinOp, ast.Dict, ast.FormattedValue, ast.JoinedStr, ast.List, ast.Set, ast.Slice, ast.Starred, ast.Tuple),
     ast.UnaryOp,
 )

@@ -342,7 +342,7 @@ def _of_backend(backend: Any, kind: str) -> Found:
     # A backend says «nobody» by returning nothing; what it returns otherwise is taken for somebody who is known.
     knows = Verdict() if authenticate is None else verdict_of(authenticate, "backend", kind)
     # One that cannot be followed to its end is taken at its word.
-    is_known = knows.is_firm or knows.doubtful
+    is_known = knows.is_firm or knows.doubtful or not knows.lets_in
     return Found() if is_known else Found(writes=frozenset({"request.user", "request.auth"}))
 
 

@@ -22,6 +22,11 @@ Role = Literal["dependency", "handler", "onward", "inner", "backend"]
 what says to Starlette who is calling, or None."""
 
 _REFUSED: Final = frozenset({401, 403})
+_SAYS_NOTHING: Final = (
+    *(ast.AnnAssign, ast.ClassDef, ast.Delete, ast.Global, ast.Import, ast.ImportFrom, ast.Nonlocal, ast.Pass),
+    *([ast.TypeAlias] if hasattr(ast, "TypeAlias") else []),
+)
+"""Statements that neither ask nor refuse."""
 _RIGHT: Final = re.compile(r"permission|forbidden|denied|scope|role", re.IGNORECASE)
 _OF_RIGHTS: Final = re.compile(
     r"role|admin|superuser|staff|(?<!conn\.)(?<!request\.)(?<!websocket\.)scope(?!_key)|permission|privilege|owner|tenant"
@@ -151,6 +156,8 @@ class Run(Calling):
                 self.bind(statement.target, self.eval(statement.value, state) and MISSING, state)
             case ast.Expr():
                 self.eval(statement.value, state)
+            case _ if not isinstance(statement, _SAYS_NOTHING):
+                self.cannot_tell(statement, state)
 
     def left(self, state: State, value: Any) -> None:
         """Take a return, or a yield."""
@@ -300,9 +307,11 @@ class Run(Calling):
         arms: list[tuple[list[ast.stmt], bool]] = []
         is_none_gone = False
         for each in statement.cases:
+            guard = Test(None) if each.guard is None else self.truth(each.guard, state.copy())
+            is_told = guard.yes or any(isinstance(part, ast.MatchValue) for part in ast.walk(each.pattern))
             is_none = isinstance(each.pattern, ast.MatchSingleton) and not each.pattern.value
             is_any = isinstance(each.pattern, ast.MatchAs) and each.pattern.pattern is None
-            arms.append((each.body, is_none_gone if is_any else not is_none))
+            arms.append((each.body, is_told or (is_any and is_none_gone)))
             is_none_gone |= is_none and each.guard is None
         last = statement.cases[-1]
         if last.guard is not None or not isinstance(last.pattern, ast.MatchAs) or last.pattern.pattern is not None:

@@ -1,10 +1,13 @@
 """What calls end in that need no following: carriers and texts of credentials, responses, sockets, Python's own."""
 
 import ast
+import contextvars
 import inspect
 import os
 import re
 from typing import Any, Final, cast
+
+from pydantic import SecretStr
 
 from limen.checklist.routes.code import MISSING
 from limen.checklist.routes.evaluating import Evaluating
@@ -12,7 +15,17 @@ from limen.checklist.routes.handing import Called, waits
 from limen.checklist.routes.libraries import is_own
 from limen.checklist.routes.raising import sounds_like_a_check
 from limen.checklist.routes.states import State
-from limen.checklist.routes.values import Carrier, Sign, carried, is_made, is_request, joined, mixed
+from limen.checklist.routes.values import (
+    Carrier,
+    Sign,
+    carried,
+    is_flag,
+    is_made,
+    is_request,
+    is_tainted,
+    joined,
+    mixed,
+)
 from limen.checklist.syntax import unparsed
 
 _SAME_TEXT: Final = frozenset(
@@ -32,7 +45,7 @@ class Taking(Evaluating):
         """Take what is read from headers, cookies and the like."""
         base, name, args = called.base, called.name, called.args
         if isinstance(base, Carrier):
-            if name not in {"get", "getlist", "pop"} or not args:
+            if name not in {"get", "getlist", "pop", "setdefault"} or not args:
                 return base if name in {"copy", "items", "keys", "values"} else MISSING
             found = carried(base, args[0], self.reading.kind, shown=self.reading.shown)
             default = args[1] if len(args) > 1 else called.named.get("default")
@@ -59,6 +72,8 @@ class Taking(Evaluating):
         if name in {"get", "setdefault", "pop"} and len(called.args) > 1 and not isinstance(base, Carrier):
             # What a table says of those whom it does not know.
             is_none = isinstance(base, dict) and called.args[0] is Sign.ABSENT
+            if is_none and is_flag(called.args[1]):
+                return called.args[1]
             found = self._or_default(Sign.ABSENT if is_none else mixed(called.values), called.args[1])
             return NotImplemented if found is MISSING else found
         if isinstance(base, Sign) and base is not Sign.WHO and sounds_like_a_check(name):
@@ -103,7 +118,7 @@ class Taking(Evaluating):
         is_start = told.get("type") == "http.response.start"
         return int(status) if is_start and isinstance(status, int) and status >= 400 else 0
 
-    def _builtin(self, called: Called, state: State) -> Any:  # noqa: PLR0911 - a line for each
+    def _builtin(self, called: Called, state: State) -> Any:  # noqa: C901, PLR0911 - a line for each
         """Take the few functions of Python's own whose answer is known."""
         args = called.args
         if called.callee is isinstance and args:
@@ -111,6 +126,10 @@ class Taking(Evaluating):
         if called.name.startswith(("is_coroutine", "iscoroutine", "isawaitable")) and args:
             known = waits(args[0])
             return NotImplemented if known is None else known
+        if isinstance(called.base, contextvars.ContextVar) and called.name == "get":
+            return self._or_default(Sign.DERIVED, args[0] if args else _set_by_nobody(called.base))
+        if isinstance(called.base, SecretStr) and called.name == "get_secret_value":
+            return called.base.get_secret_value()
         if called.callee is next and len(args) > 1:
             return self._or_default(mixed(args[:1]), args[1])
         if called.callee is os.getenv or (called.base is os.environ and called.name == "get"):
@@ -122,16 +141,34 @@ class Taking(Evaluating):
             return mixed(args) if asked.value is None else asked.value
         if called.name.endswith("compare_digest"):
             return _digests(called)
-        if called.callee in (all, any) and called.node.args and self._of_nothing(called.node.args[0], state):
-            return called.callee is all
+        if called.callee in (all, any) and called.node.args:
+            runs = self._goes_through(called.node.args[0], state)
+            if runs is False:
+                return called.callee is all
+            # Of all of none, each is as it has to be.
+            return (
+                Sign.DOUBTFUL if called.callee is all and runs is None and is_tainted(mixed(args)) else NotImplemented
+            )
+        if called.name == "issubset" and isinstance(called.base, set | frozenset) and not called.base:
+            return Sign.DOUBTFUL
         return NotImplemented
 
-    def _of_nothing(self, node: ast.expr, state: State) -> bool:
-        """Tell whether something is asked of each of none: ``all(… for each in roles)`` where no role was named."""
+    def _goes_through(self, node: ast.expr, state: State) -> bool | None:
+        """Tell whether something is asked of anything: ``all(… for each in roles)`` of no roles asks none."""
         if not isinstance(node, ast.GeneratorExp | ast.ListComp | ast.SetComp):
-            return False
+            return True
         listed = self.eval(node.generators[0].iter, state)
-        return isinstance(listed, tuple) and not listed
+        if isinstance(listed, tuple | frozenset):
+            return bool(listed)
+        return True if isinstance(listed, list | dict | set) and listed else None
+
+
+def _set_by_nobody(variable: contextvars.ContextVar[Any]) -> Any:
+    """Return what a variable holds for a request in which nobody sets it."""
+    try:
+        return variable.get()
+    except LookupError:
+        return None
 
 
 def _digests(called: Called) -> Any:

@@ -192,7 +192,7 @@ def carried(carrier: Carrier, key: Any, kind: str, *, shown: bool) -> Any:  # no
         if not IDENTITY.search(word):
             return MISSING
     if carrier.name == "headers" and word in ORDINARY_HEADERS:
-        return MISSING
+        return Sign.OWN
     if carrier.name in {"query_params", "state"} and word and not IDENTITY.search(word):
         return MISSING
     if carrier.name in {"session", "state"}:
@@ -219,7 +219,8 @@ def attribute_of_instance(kind: type, name: str) -> Any:
     """Return what an attribute of some object of a class is: a method, what its class says of it, or `MISSING`."""
     found = attribute_of(kind, name)
     if found is not MISSING and not isinstance(found, types.MemberDescriptorType):
-        return found if isinstance(found, types.FunctionType | types.MethodType) or inspect.isclass(found) else MISSING
+        is_callable = isinstance(found, types.FunctionType | types.MethodType) or inspect.isclass(found)
+        return found if is_callable else Sign.OWN if is_made(found) else MISSING
     if IDENTITY.search(name) and isinstance(inspect.getattr_static(kind, name, None), property):
         return Sign.DERIVED
     annotation = attribute_annotation(kind, name)

@@ -8,6 +8,8 @@ is the answer: then the route is «unknown», never «guarded» and never «open
 
 import ast
 import functools
+import inspect
+import logging
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +17,13 @@ from typing import Any, Final
 
 from limen.checklist.routes.code import MISSING, function_of, hints_of, lambda_of, node_of
 from limen.checklist.routes.handing import Home, env_of_nested, rests_of
+from limen.checklist.routes.libraries import is_closed_book
 from limen.checklist.routes.running import Role, Run
 from limen.checklist.routes.states import Facts, State, Summary
 from limen.checklist.routes.values import ONWARD, Carrier, Instance, Nested, Sign, is_flag, of_annotation
 from limen.checklist.syntax import unparsed
+
+_log = logging.getLogger(__name__)
 
 DEEPEST: Final = 6
 _MOST_FUNCTIONS: Final = 400
@@ -255,9 +260,30 @@ def verdict_of(
         is_route_class: it returns the function that is called for each request.
     """
     function = function_of(call)
-    if function is None or (node_of(function) or lambda_of(function)) is None:
+    if function is None:
         return Verdict()
+    if (node_of(function) or lambda_of(function)) is None:
+        is_made = function.__code__.co_filename.startswith("<")  # by a library, as a dataclass' constructor is
+        is_told = role == "dependency" and not is_made and not is_closed_book(function)
+        return Verdict(doubtful=frozenset({"its code cannot be read"}) if is_told else frozenset())
+    try:
+        return _read(call, function, role, kind, parameters, (wrapped, is_middleware, is_route_class))
+    except Exception as error:  # whatever live objects do, and however deep code is nested: then it cannot be told
+        _log.debug("code that cannot be read", exc_info=error, extra={"code": function.__qualname__})
+        return Verdict(doubtful=frozenset({f"its code cannot be read ({type(error).__name__})"}))
+
+
+def _read(
+    call: object,
+    function: types.FunctionType,
+    role: Role,
+    kind: str,
+    parameters: Parameters,
+    around: tuple[object, bool, bool],
+) -> Verdict:
+    wrapped, is_middleware, is_route_class = around
     owner = owner_of(call)
+    bound = _bound(call, function, owner)
     summaries: list[Summary] = []
     before: list[tuple[str, Any]] | None = None
     for shown in (False, True):
@@ -267,7 +293,7 @@ def verdict_of(
             summaries.append(summaries[0])
             break
         reading = Reading(kind, shown=shown, wrapped=wrapped, is_middleware=is_middleware)
-        summary = reading.first(function, owner, role, handed)
+        summary = reading.first(function, owner, role, bound | handed)
         summaries.append(reading.made(function, summary) if is_route_class else summary)
         before = None if reading.was_asked else told
     return _verdict(summaries[0], summaries[1], role)
@@ -279,7 +305,8 @@ def owner_of(call: object) -> object:
         return call.__self__
     if isinstance(call, functools.partial):
         return owner_of(call.func)
-    if isinstance(call, types.FunctionType | types.BuiltinFunctionType):
+    is_wrapper = isinstance(getattr(call, "__wrapped__", None), types.FunctionType) and not inspect.isclass(call)
+    if isinstance(call, types.FunctionType | types.BuiltinFunctionType) or is_wrapper:
         return None
     return call
 
@@ -287,6 +314,15 @@ def owner_of(call: object) -> object:
 def _may_refuse(summary: Summary) -> bool:
     told = [each for each in (*summary.ends, *summary.partly) if each.kind == "refused" and not each.state.gone]
     return any(each.status < 500 for each in told)
+
+
+def _bound(call: object, function: types.FunctionType, owner: object) -> dict[str, Any]:
+    """Return what a partial hands over, as far as that says something."""
+    if not isinstance(call, functools.partial):
+        return {}
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    given = dict(zip(names[owner is not None :], call.args, strict=False)) | dict(call.keywords)
+    return {name: each for name, each in given.items() if each is None or is_flag(each)}
 
 
 def _verdict(nothing: Summary, something: Summary, role: Role) -> Verdict:
