@@ -13,7 +13,8 @@ OPEN_ROUTE: Final = Rule(
     "No dependency, decorator or middleware in front of this route refuses anybody. Whoever reaches the port can "
     "call it.",
     '@router.get("/orders", dependencies=[Depends(current_user)])\ndef orders(): ...',
-    "A gateway in front of the service that lets only some requests through; a network that nobody else reaches; "
+    "A gateway in front of the service that lets only some requests through; a network that nobody else reaches; what "
+    "lies in a folder of static files, which is counted as open and not told; "
     "a guard that refuses by an assertion or by an exception that is thrown into a generator. A guard that finds "
     "strangers in a table of its own, such as one with a default, is told as a guard.",
 )
