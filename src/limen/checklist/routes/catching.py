@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 from limen.checklist.routes.calling import Calling
 from limen.checklist.routes.code import MISSING, swallows
-from limen.checklist.routes.questions import Test
+from limen.checklist.routes.questions import Test, is_of_rights
 from limen.checklist.routes.states import Exit, State, join
 from limen.checklist.routes.values import IDENTITY, Instance, is_tainted
 from limen.checklist.syntax import unparsed, walk
@@ -76,6 +76,11 @@ class Catching(Calling):
                 here.env[" tried"] = True
             here.asked |= is_about_caller
             ended, left = self._handler(handler, caught, here)
+            is_right = any(one.status == 403 and one.is_right for one in caught)
+            if not is_right and not is_of_rights(handler.type, self.function):
+                # A 403 for a token that cannot be read asks nobody's rights.
+                for one in left:
+                    one.is_right = False
             states.append(ended)
             outside.extend(left)
             is_refused |= ended is None and bool(left) and all(self.refuses(each, asked) for each in left)

@@ -6,16 +6,23 @@ reads the same, and refuses on the other side: whoever was never revoked goes on
 
 import ast
 import re
+import types
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from limen.checklist.routes.code import MISSING
+from limen.checklist.syntax import unparsed
 
 _ONLY_THE_SCHEME: Final = re.compile(
     r"\blen\(|enabled\b|\w*disabled\b|enable_|disable_|\bdebug|testing\b|scheme|startswith\(|endswith\("
     r"|['\"](bearer|basic|token) ?['\"]|\bisinstance\(|\.is(digit|alpha|alnum|numeric|decimal|ascii|identifier)\("
     r"|\bre\.|\.(full)?match\(|\bcallable\(|\bhasattr\(",
+    re.IGNORECASE,
+)
+_OF_RIGHTS: Final = re.compile(
+    r"role|admin|superuser|staff|(?<!conn\.)(?<!request\.)(?<!websocket\.)scope(?!_key)|permission|privilege|owner|tenant"
+    r"|group|level|can_|allowed|member|right|forbid|need|require_|policy|acl|access",
     re.IGNORECASE,
 )
 _SAYS_NO: Final = re.compile(
@@ -57,6 +64,12 @@ class Test:
 def is_weak(text: str) -> bool:
     """Tell whether a condition asks only of what kind a credential is."""
     return bool(_ONLY_THE_SCHEME.search(text))
+
+
+def is_of_rights(node: ast.expr | None, function: types.FunctionType) -> bool:
+    """Tell whether a condition, or what is caught, in this function is about what somebody may do."""
+    text = "" if node is None else unparsed(node)
+    return bool(_OF_RIGHTS.search(f"{text} {function.__qualname__}"))
 
 
 def sides_of_truth(node: ast.expr) -> tuple[bool, bool]:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from limen.checklist.routes.catching import Catching
 from limen.checklist.routes.code import MISSING
 from limen.checklist.routes.handing import Home
-from limen.checklist.routes.questions import Test
+from limen.checklist.routes.questions import Test, is_of_rights
 from limen.checklist.routes.states import Ended, Exit, Looped, State, Summary, join
 from limen.checklist.routes.values import IDENTITY, Answer, Nested, Sign, is_tainted, joined
 from limen.checklist.syntax import unparsed, walk
@@ -26,11 +26,6 @@ _SAYS_NOTHING: Final = (
 )
 """Statements that neither ask nor refuse."""
 _RIGHT: Final = re.compile(r"permission|forbidden|denied|scope|role", re.IGNORECASE)
-_OF_RIGHTS: Final = re.compile(
-    r"role|admin|superuser|staff|(?<!conn\.)(?<!request\.)(?<!websocket\.)scope(?!_key)|permission|privilege|owner|tenant"
-    r"|group|level|can_|allowed|member|right|forbid|need|require_|policy|acl|access",
-    re.IGNORECASE,
-)
 
 
 class Run(Catching):
@@ -185,10 +180,9 @@ class Run(Catching):
 
     def _if(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], state: State) -> State | None:
         asked = self.truth(test, state)
-        text = f"{unparsed(test)} {self.function.__qualname__}"
         first = len(self.exits)
         after = self._if_asked(test, asked, body, orelse, state)
-        if not _OF_RIGHTS.search(text):
+        if not is_of_rights(test, self.function):
             # A 403 for an account that is switched off, or for a token of somebody else's, asks nobody's rights.
             for each in self.exits[first:]:
                 each.is_right = False
