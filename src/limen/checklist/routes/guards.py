@@ -176,8 +176,8 @@ def _found(
     if asks_against_forgery(name):
         return Found(throttles=throttles, forgery=name, returned=verdict.returned, handed=verdict.handed)
     guard = None
+    asks = asked_by(call) or (("code",) if verdict.asks_right else ())
     if verdict.is_firm:
-        asks = asked_by(call) or (("code",) if verdict.asks_right else ())
         guard = Guard(
             by,
             name,
@@ -188,6 +188,9 @@ def _found(
         )
     elif verdict.is_optional or verdict.takes_only:
         guard = Guard(by, name, is_optional=verdict.is_optional, takes_only=verdict.takes_only)
+    elif verdict.asks_right and verdict.doubtful and not throttles:
+        # It may turn nobody away who is known to no other; of those it asks what they may do.
+        guard = Guard(by, name, only_authenticated(asks), is_optional=True)
     doubtful = frozenset() if verdict.is_firm or throttles else verdict.doubtful
     return Found(
         guard,
