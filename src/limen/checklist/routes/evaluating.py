@@ -348,14 +348,14 @@ class Evaluating:
                 worth.append(_worth(each, asked))
             if asked.value is ends:
                 about = (whole.is_about_caller, whole.is_tainted)
-                return Test(ends, asked.why, *about, worth=_one_of(node.values[0], worth))
+                return Test(ends, asked.why, *about, worth=_firm(ends, _one_of(node.values[0], worth), worth))
             if asked.value is None:
                 whole.value = None
                 undecided.append(asked)
             whole.why |= asked.why
         if undecided:
             whole.yes, whole.no = of_several(ends, undecided)
-        whole.worth = _one_of(node.values[0], worth)
+        whole.worth = _firm(whole.value, _one_of(node.values[0], worth), worth)
         return whole
 
     def _compared(self, node: ast.Compare, state: State) -> Test:
@@ -443,6 +443,12 @@ def _one_of(first: ast.expr, worth: list[Any]) -> Any:
     if len(worth) > 1 and worth[0] is MISSING and IDENTITY.search(unparsed(first)) and is_made(worth[-1]):
         return Sign.DOUBTFUL
     return joined(worth) if worth else MISSING
+
+
+def _firm(truth: bool | None, whole: Any, worth: list[Any]) -> Any:
+    """Return what ``a or b`` stands for; ``a or True`` is true and ``a and False`` is false, whatever a setting is."""
+    is_said = truth is not None and isinstance(worth[-1], bool)
+    return truth if is_said and isinstance(whole, Sign) and whole in _ASK_NOTHING else whole
 
 
 def _sign(value: Any) -> Sign | None:

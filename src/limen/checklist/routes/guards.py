@@ -250,8 +250,12 @@ def of_handler(endpoint: object, kind: str, dependant: Any, tree: Dependencies) 
     may_know = dependant is None or shows_who(handed(False)) or isinstance(call, types.MethodType)
     throttles = "its own code" if verdict.throttles else ""
     is_asked = verdict.turns_away and verdict.sees_credential
+    # A 403 that no look at a credential leads to, as for a page that is too long, is about no caller.
+    is_other = verdict.statuses & {401, 403} == {403} and not verdict.turns_away and not verdict.sees_credential
     calls = frozenset(
-        each for each in verdict.doubtful if " " not in each or each.startswith("it depends on") or is_asked
+        each
+        for each in verdict.doubtful
+        if " " not in each or is_asked or (each.startswith("it depends on") and not is_other)
     )
     if not verdict.is_firm or not may_know:
         return Found(None, calls, throttles, writes=verdict.writes)

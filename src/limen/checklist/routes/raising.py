@@ -21,8 +21,10 @@ _REFUSING_NAME: Final = re.compile(
 )
 
 _CHECKING_NAME: Final = re.compile(
-    r"(^|_)(auth|authn|authz|authenticate\w*|authenticated|authorize|authorized|authorize_(request|user|access|action)"
-    r"|verify|verified|verify_(?!email$)\w+|require\w*|protect(ed)?|current_user|get_user|permissions?|api_key|guard\w*"
+    r"^(?!_*(get|list|fetch|find|load|collect)_)(\w*_)?require\w*$"
+    r"|(^|_)(auth|authn|authz|authenticate\w*|authenticated|authorize|authorized|authorize_(request|user|access|action)"
+    r"|verify|verified|verify_(?!email$)\w+|require[sd]?_\w*(user|token|access|permission|role|auth|login|admin)\w*"
+    r"|protect(ed)?|current_user|get_user|permissions?|api_key|guard\w*"
     r"|(check|assert|ensure|validate|enforce)_\w*(user|token|access|permission|role|auth|api_?key|owner|server_roles?)\w*"
     r"|is_(admin|superuser|staff|authenticated)|has_(role|permission|access)\w*|login_required)$",
     re.IGNORECASE,

@@ -181,6 +181,8 @@ def carried(carrier: Carrier, key: Any, kind: str, *, shown: bool) -> Any:  # no
         kind: ``http`` or ``websocket``, what a scope says of its type.
         shown: the request shows something.
     """
+    if isinstance(key, bytes):
+        key = key.decode("latin-1")  # in a scope of ASGI, as in HTTP, names of headers are bytes
     word = key.lower() if isinstance(key, str) else ""
     if carrier.name == "scope":
         if word == "type":
