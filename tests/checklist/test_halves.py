@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from limen.checklist.routes.halves import _halved
+
 SCRIPT = """
 import os, signal, sys, threading, time
 
@@ -134,6 +138,8 @@ except ChildProcessError:
     pass
 else:
     raise AssertionError("a half was left behind")
+reading._file_of = lambda each: f"/shop/{each.path.count('{')}/routes.py"
+assert seen(2) == (whole, 1), "the routes of a folder, which stand between others"
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 assert seen(2) == (whole, 0), "with a thread"
 print("all the same", len(CASES))
@@ -149,3 +155,17 @@ def test_two_processes_read_what_one_reads(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == "all the same 7\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "first"),
+    [
+        (["/a/x.py", "/b/x.py", "/a/y.py", "/b/y.py"], [True, False, True, False]),
+        (["/a/x.py", "/a/y.py", "/a/x.py", "/a/y.py"], [True, False, True, False]),
+        (["/a/x.py"] * 4, [True, True, False, False]),
+        (["/a/x.py"] * 9 + ["/b/y.py"], [True] * 5 + [False] * 5),
+    ],
+)
+def test_halves_are_made_of_folders_or_else_of_files(files: list[str], first: list[bool]) -> None:
+    """Routes of a folder are read by one process; where one folder has nearly all, those of a file; or else half."""
+    assert _halved(files) == first

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import functools
 import inspect
+import itertools
 import operator
 import re
 from collections import Counter
@@ -62,20 +63,29 @@ def read_application(app: Any, target: str) -> Application:
 
     def read(some: Sequence[SeenRoute]) -> Some:
         credentials = Credentials(around.cookies, lambda: roots | _roots_of(leaves))
-        routes = tuple(_read(each, around, app, roots, credentials) for each in some)
-        return Some(routes, credentials.cookies)
+        routes, cookies = [], []
+        for each in some:
+            known = len(credentials.cookies)
+            routes.append(_read(each, around, app, roots, credentials))
+            cookies.append(credentials.cookies[known:])
+        return Some(tuple(routes), tuple(cookies))
 
-    found = read_all(leaves, read)
+    found = read_all(leaves, read, _file_of)
     return Application(
         target,
         f"{type(app).__module__.split('.')[0]}.{type(app).__qualname__}",
         routes=(*own, *found.routes),
         middleware=around.names,
         cors=around.cors,
-        cookies=tuple(dict.fromkeys((*around.cookies, *found.cookies))),
+        cookies=tuple(dict.fromkeys((*around.cookies, *itertools.chain(*found.cookies)))),
         sends_security_headers=around.sends_security_headers,
         throttled_by=around.throttled_by,
     )
+
+
+def _file_of(seen: SeenRoute) -> str:
+    function = function_of(inspect.unwrap(seen.endpoint) if callable(seen.endpoint) else None)
+    return "" if function is None else function.__code__.co_filename
 
 
 def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str], credentials: Credentials) -> Route:
