@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from limen.checklist.routes.calling import Calling
 from limen.checklist.routes.code import MISSING, swallows
+from limen.checklist.routes.failing import Fails, fails
 from limen.checklist.routes.questions import Test, is_of_rights
 from limen.checklist.routes.states import Exit, State, join
 from limen.checklist.routes.values import IDENTITY, Instance, is_tainted
@@ -52,7 +53,8 @@ class Catching(Calling):
         self.partly[partly:] = [
             each for each in self.partly[partly:] if not any(self._catches(handler, each) for handler in handlers)
         ]
-        may_raise = any(isinstance(each, ast.Call | ast.Subscript) for each in _without_raising(body))
+        is_call = any(isinstance(each, ast.Call | ast.Subscript) for each in _without_raising(body))
+        how = fails(body, self.function, before.env) if is_call and handlers else Fails.NEVER
         is_about_caller = bool(IDENTITY.search(" ".join(unparsed(each) for each in body))) or any(
             is_tainted(before.env.get(each.id))
             for part in body
@@ -65,7 +67,7 @@ class Catching(Calling):
         for handler in handlers:
             caught = [each for each in kept if each.kind != "return" and self._catches(handler, each)]
             kept = [each for each in kept if each not in caught]
-            if not caught and not may_raise:
+            if not caught and how is Fails.NEVER:
                 continue
             here = join([each.state for each in caught]) if caught else before.copy()
             if here is None:
@@ -83,7 +85,11 @@ class Catching(Calling):
                     one.is_right = False
             states.append(ended)
             outside.extend(left)
-            is_refused |= ended is None and bool(left) and all(self.refuses(each, asked) for each in left)
+            refuses = ended is None and bool(left) and all(self.refuses(each, asked) for each in left)
+            if refuses and not caught and how is Fails.PERHAPS:
+                self._looked_up([after, *(each.state for each in inside if each.kind == "return")])
+            else:
+                is_refused |= refuses
         if is_refused:
             for each in (after, *(left.state for left in kept if left.kind == "return")):
                 if each is not None:
@@ -91,6 +97,13 @@ class Catching(Calling):
         outside.extend(kept)
         states[0] = self.block(orelse, after) if after is not None and orelse else after
         return join(states)
+
+    def _looked_up(self, states: list[State | None]) -> None:
+        """Take that whoever is not found may go on, unless what looks them up raises then: nobody can tell."""
+        self.facts.doubtful.add("not everybody is refused")
+        for each in states:
+            if each is not None:
+                each.sure = False
 
     def _handler(self, handler: ast.ExceptHandler, caught: list[Exit], state: State) -> tuple[State | None, list[Exit]]:
         outside, self.exits = self.exits, []
