@@ -90,8 +90,8 @@ async def gate(request: Request, call_next):
     if request.url.path.startswith('/x') and request.headers.get('a') != KEY:
         return Response(status_code=401)
     return await call_next(request)
-@app.get('/a')
-def a() -> Person: ...
+@app.get('/{a}')
+def a(a: str) -> Person: ...
 """,
     ),
     "anybody may change it": (

@@ -52,6 +52,9 @@ class Calling(Threads):
         func = node.func
         if isinstance(func, ast.Attribute) and unparsed(func.value) == "super()":
             return self._of_base(node, func.attr, state)
+        each = self._of_each(node, state) if self.reading.asked is not None else None
+        if each is not None:
+            return each
         called = self._called(node, state)
         self._note_store(called.name, func)
         return self.invoke(called, state)
@@ -67,7 +70,7 @@ class Calling(Threads):
         if reads_token(called.callee, called.base, called.name):
             return self._token(called, state)
         for known in (
-            *(self._on_what_is_handed, self._on_a_carrier, self._on_a_sign, self._on_a_connection),
+            *(self._on_a_place, self._on_what_is_handed, self._on_a_carrier, self._on_a_sign, self._on_a_connection),
             *(self._builtin, self._special, self._in_threads),
         ):
             found = known(called, state)

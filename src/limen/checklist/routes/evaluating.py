@@ -10,6 +10,7 @@ from uuid import UUID
 
 from limen.checklist.routes.code import MISSING, attribute_of, resolved
 from limen.checklist.routes.handing import HANDED, Bound, Later, Named, Rest, item_of
+from limen.checklist.routes.places import Spot, compared, in_scope
 from limen.checklist.routes.questions import Test, is_weak, of_several, sides_of_comparison, sides_of_truth
 from limen.checklist.routes.raising import Error
 from limen.checklist.routes.states import Ended, Exit, Facts, Looped, State
@@ -32,6 +33,7 @@ from limen.checklist.routes.values import (
     is_there,
     joined,
     mixed,
+    plain,
 )
 from limen.checklist.syntax import unparsed
 
@@ -139,7 +141,7 @@ class Evaluating:
             return Instance(dict, is_new=True, is_own=True)
         if not isinstance(node, WHOLE):
             self.cannot_tell(node, state)
-        parts = [self.eval(each, state) for each in _parts(node)]
+        parts = [plain(self.eval(each, state)) for each in _parts(node)]
         is_own = isinstance(node, ast.BinOp) and not any(
             each is MISSING or isinstance(each, Sign | Instance) for each in parts
         )
@@ -164,17 +166,21 @@ class Evaluating:
             return state.env[name]
         return resolved(ast.Name(name, ast.Load()), self.function)
 
-    def attribute(self, base: Any, name: str) -> Any:  # noqa: PLR0911 - a line for each kind of value
+    def attribute(self, base: Any, name: str) -> Any:  # noqa: C901, PLR0911 - a line for each kind of value
         """Return what an attribute of a value is."""
         if isinstance(base, Sign):
             return Sign.DERIVED if base is Sign.WHO else base
+        if isinstance(base, Spot):
+            return Spot("url.path") if base.part == "url" and name == "path" else Sign.PLACE
         if isinstance(base, HANDED):
             return MISSING
         if isinstance(base, Carrier):
             key: Any = name
-            return carried(base, key, self.reading.kind, shown=self.reading.shown) if base.name == "state" else MISSING
+            return self.carried(base, key) if base.name == "state" else MISSING
         if is_request(base):
             found = attribute_of_request(name)
+            if self.reading.asked is not None and name in {"url", "method"}:
+                return Spot("url" if name == "url" else "method")
             if found is Sign.ABSENT:
                 self.facts.reads.add(f"request.{name}")
             if found is not MISSING:
@@ -202,12 +208,12 @@ class Evaluating:
             written = self.written(base, key, state)
             if written is not None:
                 return written
-            found = carried(base, key, self.reading.kind, shown=self.reading.shown)
+            found = self.carried(base, key)
             if found is Sign.ABSENT and base.name != "scope":
                 raise Ended(Exit("raised", state, exception=KeyError, name="KeyError"))
             return found
-        if base is Sign.WHO:
-            return Sign.DERIVED
+        if base is Sign.WHO or isinstance(base, Spot):
+            return Sign.DERIVED if base is Sign.WHO else Sign.PLACE
         if isinstance(base, Instance) and base.is_own:
             return Sign.OWN
         return base if isinstance(base, Sign) else mixed([key])
@@ -218,7 +224,7 @@ class Evaluating:
             state.env[target.id] = value
         elif isinstance(target, ast.Tuple | ast.List):
             for each in target.elts:
-                self.bind(each, value if isinstance(value, Sign) else MISSING, state)
+                self.bind(each, plain(value) if isinstance(value, Sign | Spot) else MISSING, state)
         elif isinstance(target, ast.Starred):
             self.bind(target.value, MISSING, state)
         elif isinstance(target, ast.Attribute | ast.Subscript):
@@ -285,7 +291,7 @@ class Evaluating:
 
     def test_of(self, node: ast.expr, value: Any) -> Test:  # noqa: PLR0911 - a line for each kind of value
         """Return the truth of a value."""
-        text = unparsed(node)
+        text, value = unparsed(node), plain(value)
         about = is_tainted(value) or bool(IDENTITY.search(text))
         if isinstance(value, Sign) and value in {Sign.ABSENT, Sign.GIVEN, Sign.WHO}:
             return Test(value is not Sign.ABSENT, is_about_caller=True, is_tainted=True)
@@ -364,6 +370,10 @@ class Evaluating:
             self.eval(each, state)
         op, text = node.ops[0], unparsed(node)
         negated = isinstance(op, ast.IsNot | ast.NotEq | ast.NotIn)
+        placed = compared(self.reading.asked, left, right, op) if len(node.ops) == 1 else None
+        if placed is not None:
+            return Test(placed is not negated)
+        left, right = plain(left), plain(right)
         tainted = is_tainted(left) or is_tainted(right)
         places = Sign.PLACE in {_sign(left), _sign(right)}
         if places and "OPTIONS" in {left if isinstance(left, str) else "", right if isinstance(right, str) else ""}:
@@ -385,6 +395,11 @@ class Evaluating:
         value = same is not negated
         switches = self._switch(node.left) if is_flag(left) else frozenset()
         return Test(value, switches, about, tainted)
+
+    def carried(self, carrier: Carrier, key: Any) -> Any:
+        """Return what a carrier has under a key."""
+        spot = in_scope(key) if carrier.name == "scope" and self.reading.asked is not None else None
+        return spot or carried(carrier, key, self.reading.kind, shown=self.reading.shown)
 
     def _same(self, left: Any, right: Any, op: ast.cmpop, state: State) -> bool | None:  # noqa: PLR0911 - as above
         if isinstance(op, ast.In | ast.NotIn):

@@ -20,6 +20,7 @@ from limen.checklist.routes.beside import asks_against_forgery, limits_by_decora
 from limen.checklist.routes.code import MISSING, function_of
 from limen.checklist.routes.made_with import made_with, of_options
 from limen.checklist.routes.parameters import handed_to, has_cookie, shows_who
+from limen.checklist.routes.places import Asked
 from limen.checklist.routes.raising import learn
 from limen.checklist.routes.values import Instance, Sign, is_made
 from limen.checklist.routes.verdicts import Verdict, key_of, verdict_of
@@ -29,6 +30,8 @@ _SAY_NOTHING: Final = frozenset(
     {"_", "inner", "wrapper", "wrapped", "dependency", "decorator", "dispatch", "check", "checker", "<lambda>", "call"}
     | {"current_user_dependency", "current_user_token_dependency", "async_wrapper", "sync_wrapper"}
 )
+BY_THE_PATH: Final = "decides by the path"
+"""Why nobody can tell what a middleware refuses, unless the path is known."""
 Credential = Literal["", "bearer", "cookie", "api_key", "basic"]
 
 
@@ -291,7 +294,7 @@ def learn_handlers(app: Any) -> None:
                 learn(kind, next(iter(statuses)))
 
 
-def of_middleware(middleware: Middleware, kind: str) -> Found:
+def of_middleware(middleware: Middleware, kind: str, asked: Asked | None = None) -> Found:
     """Return what a middleware is for routes of a kind: those that Starlette's base class makes see no WebSockets."""
     cls: Any = middleware.cls
     options = dict(middleware.kwargs)
@@ -304,7 +307,7 @@ def of_middleware(middleware: Middleware, kind: str) -> Found:
     if limits_calls(dispatch or cls, name):
         return Found(throttles=name)
     call = _entered(cls, dispatch, kind)
-    return Found() if call is None else _of_entered(call, name, kind, of_options(options))
+    return Found() if call is None else _of_entered(call, name, kind, of_options(options), asked)
 
 
 def _entered(cls: Any, dispatch: Any, kind: str) -> Any:
@@ -318,8 +321,8 @@ def _entered(cls: Any, dispatch: Any, kind: str) -> Any:
     return None if function is None else types.MethodType(function, Instance(cls))
 
 
-def _of_entered(call: Any, name: str, kind: str, options: tuple[str, ...]) -> Found:
-    verdict = verdict_of(call, "onward", kind, is_middleware=True)
+def _of_entered(call: Any, name: str, kind: str, options: tuple[str, ...], asked: Asked | None) -> Found:
+    verdict = verdict_of(call, "onward", kind, is_middleware=True, asked=asked)
     if verdict.is_firm:
         asks = ("code",) if verdict.asks_right else ()
         guard = Guard("middleware", name, asks, is_fresh=verdict.is_fresh, made_with=options)
@@ -335,7 +338,7 @@ def _of_entered(call: Any, name: str, kind: str, options: tuple[str, ...]) -> Fo
 
 def _about_middleware(name: str, why: str) -> str:
     if why == "it depends on the path":
-        return f"middleware {name} decides by the path"
+        return f"middleware {name} {BY_THE_PATH}"
     return f"middleware {name}: {why}"
 
 

@@ -90,7 +90,7 @@ def _file_of(seen: SeenRoute) -> str:
 
 def _read(seen: SeenRoute, around: Around, app: Any, roots: frozenset[str], credentials: Credentials) -> Route:
     tree = Dependencies(seen.overrides or {}, "websocket" if seen.kind == "websocket" else "http")
-    collected = [*around.found(seen.kind), *_collect(seen, around, tree)]
+    collected = [*around.standing(seen), *_collect(seen, tree)]
     collected = _without_what_is_skipped(_without_what_strangers_have(collected))
     guards = tuple(found.guard for found in collected if found.guard is not None)
     marks = limen_marks()
@@ -174,10 +174,8 @@ def _kind(kind: str) -> Kind:
     return known.get(kind, "opaque" if kind == "opaque" else "http")
 
 
-def _collect(seen: SeenRoute, around: Around, tree: Dependencies) -> Iterator[Found]:
+def _collect(seen: SeenRoute, tree: Dependencies) -> Iterator[Found]:
     kind = "websocket" if seen.kind == "websocket" else "http"
-    for middleware in seen.middleware:
-        yield around.read(middleware, kind)
     if seen.dependant is not None:
         yield of_route_class(seen.route, kind)
         waiting = list(seen.dependant.dependencies)

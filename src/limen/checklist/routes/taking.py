@@ -13,12 +13,13 @@ from limen.checklist.routes.code import MISSING
 from limen.checklist.routes.evaluating import Evaluating
 from limen.checklist.routes.handing import Called, waits
 from limen.checklist.routes.libraries import is_own
+from limen.checklist.routes.places import Spot, texts_of
 from limen.checklist.routes.raising import sounds_like_a_check
 from limen.checklist.routes.states import State
 from limen.checklist.routes.values import (
     Carrier,
+    Instance,
     Sign,
-    carried,
     is_flag,
     is_made,
     is_request,
@@ -41,13 +42,61 @@ _REFUSING_CODES: Final = re.compile(r"1008|300[03]|44?0[13]|policy_violation|una
 class Taking(Evaluating):
     """The calls whose answer is known without any code of theirs."""
 
+    def _on_a_place(self, called: Called, state: State) -> Any:
+        """Take what is made or asked of the path or the method of a request."""
+        base, name, args = called.base, called.name.rpartition(".")[2], called.args
+        if called.callee is str and len(args) == 1 and isinstance(args[0], Spot):
+            return args[0] if args[0].part != "url" else Sign.PLACE
+        if name in {"match", "search", "fullmatch"} and args and isinstance(args[-1], Spot):
+            return self._matched(called, name)
+        if not isinstance(base, Spot):
+            return NotImplemented
+        if name in {"startswith", "endswith"} and len(args) == 1:
+            listed = (args[0],) if isinstance(args[0], str) else texts_of(args[0])
+            is_known = listed is not None and isinstance(args[0], str | tuple) and base.part != "url"
+            found = self.reading.asked.decide(base, name, listed) if is_known else None
+            return Sign.PLACE if found is None else found
+        made = base.made(name, args) if base.part != "url" else None
+        return Sign.PLACE if made is None else made
+
+    def _matched(self, called: Called, name: str) -> Any:
+        """Return what a pattern finds in a path: a match, or None."""
+        base, args, pattern = called.base, called.args, None
+        if isinstance(base, re.Pattern) and isinstance(base.pattern, str) and len(args) == 1:
+            pattern = (base.pattern, base.flags)
+        elif called.callee is getattr(re, name) and len(args) == 2 and isinstance(args[0], str):
+            pattern = (args[0], 0)
+        if pattern is None or called.named or args[-1].part == "url":
+            return Sign.PLACE
+        found = self.reading.asked.decide(args[-1], name, pattern)
+        return Sign.PLACE if found is None else Instance(re.Match, is_new=True) if found else None
+
+    def _of_each(self, node: ast.Call, state: State) -> bool | None:
+        """Return what ``any(path.startswith(each) for each in CONSTANTS)`` is; None where the route decides not."""
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        inside = node.args[0] if len(node.args) == 1 else None
+        if name not in {"any", "all"} or not isinstance(inside, ast.GeneratorExp | ast.ListComp):
+            return None
+        loop = inside.generators[0]
+        if len(inside.generators) > 1 or loop.ifs or loop.is_async or not isinstance(loop.target, ast.Name):
+            return None
+        found = []
+        for each in texts_of(self.eval(loop.iter, state)) or ():
+            inner = state.copy()
+            inner.env[loop.target.id] = each
+            asked = self.truth(inside.elt, inner)
+            found.append(asked.value if not asked.why and not asked.is_tainted else None)
+        if not found or (None in found and (name == "any") not in found):
+            return None
+        return any(found) if name == "any" else all(found)
+
     def _on_a_carrier(self, called: Called, state: State) -> Any:
         """Take what is read from headers, cookies and the like."""
         base, name, args = called.base, called.name, called.args
         if isinstance(base, Carrier):
             if name not in {"get", "getlist", "pop", "setdefault"} or not args:
                 return base if name in {"copy", "items", "keys", "values"} else MISSING
-            found = carried(base, args[0], self.reading.kind, shown=self.reading.shown)
+            found = self.carried(base, args[0])
             default = args[1] if len(args) > 1 else called.named.get("default")
             written = self.written(base, args[0], state)
             if written is not None:
@@ -62,8 +111,8 @@ class Taking(Evaluating):
 
     def _or_default(self, found: Any, default: Any) -> Any:
         """Return what a look-up with a default ends in."""
-        if not is_made(default):
-            return found
+        if not is_made(default) or isinstance(found, Spot):
+            return found  # a path and a method are in every scope
         return default if found is Sign.ABSENT else joined([found, default])
 
     def _on_a_sign(self, called: Called, state: State) -> Any:

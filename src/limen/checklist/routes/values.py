@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 from starlette.requests import HTTPConnection
 
 from limen.checklist.routes.code import MISSING, attribute_of
+from limen.checklist.routes.places import Spot
 
 
 class Sign(enum.Enum):
@@ -126,10 +127,15 @@ def is_always_there(kind: type) -> bool:
 
 def mixed(values: Iterable[Any]) -> Any:
     """Return what is made of several values."""
-    found = {each for each in values if isinstance(each, Sign)}
+    found = {plain(each) for each in values if isinstance(each, Sign | Spot)}
     if found & _TAINTED:
         return Sign.DOUBTFUL if Sign.DOUBTFUL in found else Sign.DERIVED
     return next((each for each in (Sign.PLACE, Sign.SETTING, Sign.OWN) if each in found), MISSING)
+
+
+def plain(value: Any) -> Any:
+    """Return a value without what only the route knows of it."""
+    return Sign.PLACE if isinstance(value, Spot) else value
 
 
 def joined(values: list[Any], known: Iterable[bool] = ()) -> Any:

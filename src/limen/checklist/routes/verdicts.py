@@ -18,6 +18,7 @@ from typing import Any, Final
 from limen.checklist.routes.code import MISSING, function_of, hints_of, lambda_of, node_of
 from limen.checklist.routes.handing import Home, env_of_nested, rests_of
 from limen.checklist.routes.libraries import is_closed_book
+from limen.checklist.routes.places import Asked, Spot
 from limen.checklist.routes.running import Role, Run
 from limen.checklist.routes.states import Facts, State, Summary
 from limen.checklist.routes.values import ONWARD, Carrier, Instance, Nested, Sign, is_flag, of_annotation
@@ -87,12 +88,22 @@ class Reading:
         is_middleware: what is read stands around an application.
         knows_who: a dependency has let them in before.
         was_asked: something depended on whether it shows one. Where nothing did, the other question has this answer.
+        asked: the place of the route for which the code is read, and what was asked of it; None for any route.
     """
 
     deepest = DEEPEST
 
-    def __init__(self, kind: str, *, shown: bool, wrapped: object = None, is_middleware: bool = False) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        shown: bool,
+        wrapped: object = None,
+        is_middleware: bool = False,
+        asked: Asked | None = None,
+    ) -> None:
         self.kind, self._shown, self.wrapped, self.is_middleware = kind, shown, wrapped, is_middleware
+        self.asked = asked
         self.was_asked = False
         self.knows_who = False
         self._open: set[types.FunctionType] = set()
@@ -117,14 +128,14 @@ class Reading:
         env = self._env(function, owner, args, named)
         if depth > DEEPEST or function in self._open or self._count > _MOST_FUNCTIONS:
             return _cut()
-        about = (self.kind, self._shown, self.knows_who, id(self.wrapped), self.is_middleware)
+        about = (self.kind, self._shown, self.knows_who, id(self.wrapped), self.is_middleware, id(self.asked))
         key = (id(function), key_of(owner), about, tuple((name, key_of(value)) for name, value in env.items()))
         known = _known.get(key)
         if known is None or (known.summary.facts.is_cut and known.depth > depth):
             before, self.was_asked = self.was_asked, False
             summary = self._run(function, owner, "inner", env, depth)
             # What is known is kept alive with it: a freed object's id may be another's.
-            known = _known[key] = _Known(summary, depth, self.was_asked, (function, owner, env))
+            known = _known[key] = _Known(summary, depth, self.was_asked, (function, owner, env, self.asked))
             self.was_asked = before
         self.was_asked = self.was_asked or known.was_asked
         return known.summary
@@ -217,7 +228,7 @@ def _request() -> Instance:
 
 def key_of(value: Any) -> Any:
     """Return by what a value is told apart from others: what it says, or else which object it is."""
-    if isinstance(value, Sign | Instance | Carrier):
+    if isinstance(value, Sign | Instance | Carrier | Spot):
         return value
     return (type(value), value) if is_flag(value) or value is None else id(value)
 
@@ -247,6 +258,7 @@ def verdict_of(
     wrapped: object = None,
     is_middleware: bool = False,
     is_route_class: bool = False,
+    asked: Asked | None = None,
 ) -> Verdict:
     """Return what a function, a class, or an object with ``__call__`` does with somebody who is not known.
 
@@ -258,6 +270,7 @@ def verdict_of(
         wrapped: the function that it hands on to.
         is_middleware: it stands around an application.
         is_route_class: it returns the function that is called for each request.
+        asked: for which route, and what was asked of its place.
     """
     function = function_of(call)
     if function is None:
@@ -267,7 +280,7 @@ def verdict_of(
         is_told = role == "dependency" and not is_made and not is_closed_book(function)
         return Verdict(doubtful=frozenset({"its code cannot be read"}) if is_told else frozenset())
     try:
-        return _read(call, function, role, kind, parameters, (wrapped, is_middleware, is_route_class))
+        return _read(call, function, role, kind, parameters, (wrapped, is_middleware, is_route_class, asked))
     except Exception as error:  # whatever live objects do, and however deep code is nested: then it cannot be told
         _log.debug("code that cannot be read", exc_info=error, extra={"code": function.__qualname__})
         return Verdict(doubtful=frozenset({f"its code cannot be read ({type(error).__name__})"}))
@@ -279,9 +292,9 @@ def _read(
     role: Role,
     kind: str,
     parameters: Parameters,
-    around: tuple[object, bool, bool],
+    around: tuple[object, bool, bool, Asked | None],
 ) -> Verdict:
-    wrapped, is_middleware, is_route_class = around
+    wrapped, is_middleware, is_route_class, asked = around
     owner = owner_of(call)
     bound = _bound(call, function, owner)
     summaries: list[Summary] = []
@@ -292,7 +305,7 @@ def _read(
         if told == before:
             summaries.append(summaries[0])
             break
-        reading = Reading(kind, shown=shown, wrapped=wrapped, is_middleware=is_middleware)
+        reading = Reading(kind, shown=shown, wrapped=wrapped, is_middleware=is_middleware, asked=asked)
         summary = reading.first(function, owner, role, bound | handed)
         summaries.append(reading.made(function, summary) if is_route_class else summary)
         before = None if reading.was_asked else told

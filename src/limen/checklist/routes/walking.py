@@ -46,6 +46,19 @@ class SeenRoute:
     overrides: Mapping[Any, Any] | None = None
 
 
+class Within(Middleware):
+    """Middleware of an application that is mounted somewhere.
+
+    Attributes:
+        root: where, as its ``root_path`` says; None where that is not known.
+    """
+
+    def __init__(self, known: Middleware, root: str | None) -> None:
+        options: Any = dict(known.kwargs)
+        super().__init__(known.cls, *known.args, **options)
+        self.root = root
+
+
 def seen_routes(app: Any) -> Iterator[SeenRoute]:
     """Yield every leaf of an application, in the order in which its routers look at them."""
     yield from _overridden(_of_router(_router_of(app), "", (), 0), app)
@@ -156,7 +169,9 @@ def _of_mount(route: Any, prefix: str, around: tuple[Middleware, ...], depth: in
     name = prefix + (route.path if isinstance(route, Mount) else f"<{route.host}>")
     # What was mounted, without what the mount's own middleware wraps it in.
     app = getattr(route, "_base_app", None) or route.app
-    around = (*around, *_between(route.app, getattr(route, "_base_app", None)), *getattr(app, "user_middleware", ()))
+    root = None if "{" in name or "<" in name or getattr(app, "root_path", None) else name
+    own = [Within(each, root) for each in getattr(app, "user_middleware", None) or ()]
+    around = (*around, *_between(route.app, getattr(route, "_base_app", None)), *own)
     if isinstance(app, StaticFiles):
         yield SeenRoute(name or "/", "static", ("GET",), app, None, None, around)
         return
