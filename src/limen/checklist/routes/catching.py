@@ -50,17 +50,14 @@ class Catching(Calling):
         self.exits, partly = [], len(self.partly)
         after = self.block(body, state)
         inside, self.exits = self.exits, outside
+        within = self.partly[partly:]
         self.partly[partly:] = [
             each for each in self.partly[partly:] if not any(self._catches(handler, each) for handler in handlers)
         ]
         is_call = any(isinstance(each, ast.Call | ast.Subscript) for each in _without_raising(body))
         how = fails(body, self.function, before.env) if is_call and handlers else Fails.NEVER
-        is_about_caller = bool(IDENTITY.search(" ".join(unparsed(each) for each in body))) or any(
-            is_tainted(before.env.get(each.id))
-            for part in body
-            for each in ast.walk(part)
-            if isinstance(each, ast.Name)
-        )
+        is_about_caller = bool(IDENTITY.search(" ".join(unparsed(each) for each in body)))
+        is_about_caller |= _names_tainted(body, before)
         kept, states = list(inside), [after]
         asked = Test(None, is_about_caller=is_about_caller)
         is_refused = False
@@ -85,7 +82,10 @@ class Catching(Calling):
                     one.is_right = False
             states.append(ended)
             outside.extend(left)
-            refuses = ended is None and bool(left) and all(self.refuses(each, asked) for each in left)
+            asks_nobody = self._asks_nobody([*caught, *within], handler, before, body)
+            refuses = (
+                not asks_nobody and ended is None and bool(left) and all(self.refuses(each, asked) for each in left)
+            )
             if refuses and not caught and how is Fails.PERHAPS:
                 self._looked_up([after, *(each.state for each in inside if each.kind == "return")])
             else:
@@ -104,6 +104,13 @@ class Catching(Calling):
         for each in states:
             if each is not None:
                 each.sure = False
+
+    def _asks_nobody(self, turned: list[Exit], handler: ast.ExceptHandler, before: State, body: list[ast.stmt]) -> bool:
+        """Tell whether a WebSocket is closed for what is not there, or is of a wrong kind, whoever is calling."""
+        if self.reading.kind != "websocket" or _names_tainted(body, before):
+            return False
+        known = [each for each in turned if each.kind == "refused" and self._catches(handler, each)]
+        return all(each.status not in {0, 401, 403} for each in known)
 
     def _handler(self, handler: ast.ExceptHandler, caught: list[Exit], state: State) -> tuple[State | None, list[Exit]]:
         outside, self.exits = self.exits, []
@@ -132,6 +139,11 @@ class Catching(Calling):
                 if inspect.isclass(one) and issubclass(raised, one):
                     return True
         return False
+
+
+def _names_tainted(body: list[ast.stmt], before: State) -> bool:
+    names = [each.id for part in body for each in ast.walk(part) if isinstance(each, ast.Name)]
+    return any(is_tainted(before.env.get(each)) for each in names)
 
 
 def _without_raising(body: list[ast.stmt]) -> list[ast.AST]:

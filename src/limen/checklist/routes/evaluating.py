@@ -127,10 +127,12 @@ class Evaluating:
         if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
             inner = state.copy()
             for each in node.generators:
-                self.bind(each.target, mixed([self.eval(each.iter, inner)]), inner)
+                listed = self.eval(each.iter, inner)
+                self.bind(each.target, listed if listed is Sign.PROTOCOL else mixed([listed]), inner)
             parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
             conditions = [every for each in node.generators for every in each.ifs]
-            return mixed([self.eval(each, inner) for each in (*parts, *conditions)])
+            found = [self.eval(each, inner) for each in (*parts, *conditions)]
+            return found[0] if len(found) == 1 and found[0] is Sign.PROTOCOL else mixed(found)
         if (
             isinstance(node, ast.Tuple | ast.List | ast.Set)
             and node.elts
@@ -313,7 +315,8 @@ class Evaluating:
         """Return on which sides of a condition somebody is known: of one that is known already, on both."""
         if value in _ASK_NOTHING if isinstance(value, Sign) else False:
             return False, False
-        if value is Sign.DOUBTFUL or (is_weak(text) and not (value is MISSING and self.reading.knows_who)):
+        is_word = isinstance(value, Sign) and value in {Sign.DOUBTFUL, Sign.PROTOCOL}
+        if is_word or (is_weak(text) and not (value is MISSING and self.reading.knows_who)):
             return False, False
         return (True, True) if self.reading.knows_who else sides
 
@@ -369,6 +372,8 @@ class Evaluating:
         for each in node.comparators[1:]:
             self.eval(each, state)
         op, text = node.ops[0], unparsed(node)
+        if self.reading.kind == "websocket" and _is_word(left, right, node):
+            return Test(None)
         negated = isinstance(op, ast.IsNot | ast.NotEq | ast.NotIn)
         placed = compared(self.reading.asked, left, right, op) if len(node.ops) == 1 else None
         if placed is not None:
@@ -444,6 +449,23 @@ WHOLE: Final = (
     *(ast.BinOp, ast.Dict, ast.FormattedValue, ast.JoinedStr, ast.List, ast.Set, ast.Slice, ast.Starred, ast.Tuple),
     ast.UnaryOp,
 )
+
+
+def _is_word(left: Any, right: Any, node: ast.Compare) -> bool:
+    """Tell whether a client is asked only for a word of a protocol: the name of one, or what a message is called.
+
+    Code writes such a word down, so everybody can say it.
+    """
+    for one, other, written in ((left, right, node.comparators[0]), (right, left, node.left)):
+        words = other if isinstance(other, tuple) else (other,)
+        is_written = not any(isinstance(each, ast.Name | ast.Attribute | ast.Call) for each in ast.walk(written))
+        is_named = isinstance(written, ast.Name | ast.Attribute) and "protocol" in unparsed(written).lower()
+        if not ((is_written or is_named) and words and all(isinstance(each, str) and each for each in words)):
+            continue
+        asked = node.left if written is node.comparators[0] else node.comparators[0]
+        if one is Sign.PROTOCOL or (one is MISSING and not IDENTITY.search(unparsed(asked))):
+            return True
+    return False
 
 
 def _worth(node: ast.expr, asked: Test) -> Any:

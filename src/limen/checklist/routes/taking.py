@@ -152,6 +152,8 @@ class Taking(Evaluating):
             state.env[" accepted"] = True
         elif (_REFUSING_CODES.search(told) and state.asked) or not state.env.get(" accepted"):
             state.answered = 403
+            # What is asked of a first message is a credential that no header carries.
+            self.facts.sees_credential |= state.asked
         return MISSING
 
     def _status_sent(self, message: ast.Dict, state: State) -> int:

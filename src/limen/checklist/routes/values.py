@@ -27,6 +27,7 @@ class Sign(enum.Enum):
     PLACE = "the path or the method of the request, or made of it"
     OWN = "what code says itself, whoever is calling"
     SETTING = "what the environment says, and perhaps nothing"
+    PROTOCOL = "the protocols that a WebSocket's client names, among which may be a token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ ORDINARY_HEADERS: Final = frozenset(
 _CARRIERS: Final = frozenset({"headers", "cookies", "session", "query_params", "state", "scope"})
 _PLACES: Final = frozenset({"url", "method", "base_url"})
 _SCOPE_PLACES: Final = frozenset({"path", "raw_path", "method", "endpoint", "route", "root_path", "query_string"})
-_TAINTED: Final = frozenset({Sign.ABSENT, Sign.GIVEN, Sign.WHO, Sign.DERIVED, Sign.DOUBTFUL})
+_TAINTED: Final = frozenset({Sign.ABSENT, Sign.GIVEN, Sign.WHO, Sign.DERIVED, Sign.DOUBTFUL, Sign.PROTOCOL})
 
 
 def is_tainted(value: Any) -> bool:
@@ -201,6 +202,8 @@ def carried(carrier: Carrier, key: Any, kind: str, *, shown: bool) -> Any:  # no
             return MISSING
     if carrier.name == "headers" and word in ORDINARY_HEADERS:
         return Sign.OWN
+    if carrier.name == "headers" and word == "sec-websocket-protocol":
+        return Sign.PROTOCOL
     if carrier.name in {"query_params", "state"} and word and not IDENTITY.search(word):
         return MISSING
     if carrier.name in {"session", "state"}:
