@@ -1,7 +1,6 @@
 """Which parts of a route are guards: limen's marks, FastAPI's security classes, libraries, and code that refuses."""
 
 import dataclasses
-import functools
 import inspect
 import sys
 import types
@@ -22,17 +21,13 @@ from limen.checklist.routes.made_with import made_with, of_options
 from limen.checklist.routes.parameters import handed_to, has_cookie, shows_who
 from limen.checklist.routes.places import Asked
 from limen.checklist.routes.raising import learn
+from limen.checklist.routes.schemes import Credential, name_of, of_fastapi_users, of_scheme
 from limen.checklist.routes.values import Instance, Sign, is_made
 from limen.checklist.routes.verdicts import Verdict, key_of, verdict_of
 from limen.guard.layers import layers
 
-_SAY_NOTHING: Final = frozenset(
-    {"_", "inner", "wrapper", "wrapped", "dependency", "decorator", "dispatch", "check", "checker", "<lambda>", "call"}
-    | {"current_user_dependency", "current_user_token_dependency", "async_wrapper", "sync_wrapper"}
-)
 BY_THE_PATH: Final = "decides by the path"
 """Why nobody can tell what a middleware refuses, unless the path is known."""
-Credential = Literal["", "bearer", "cookie", "api_key", "basic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +140,10 @@ class Dependencies:
         if marks is not None and marks.is_declaration(call):
             return Found()
         name = name_of(call)
-        scheme = _of_scheme(call, name)
+        scheme = of_scheme(call, name)
         if scheme is not None:
             return Found(scheme)
-        library = _of_fastapi_users(call)
+        library = of_fastapi_users(call)
         if library is not None:
             return Found(library)
         verdict = verdict_of(call, "dependency", self._kind, lambda shown: self.parameters(node, shown))
@@ -354,63 +349,3 @@ def _of_backend(backend: Any, kind: str) -> Found:
     # One that cannot be followed to its end is taken at its word.
     is_known = knows.is_firm or knows.doubtful or not knows.lets_in
     return Found() if is_known else Found(writes=frozenset({"request.user", "request.auth"}))
-
-
-def name_of(call: object) -> str:
-    """Return how a dependency is called where it was written."""
-    if isinstance(call, types.MethodType):
-        return f"{type(call.__self__).__name__}.{call.__func__.__name__}"
-    if isinstance(call, functools.partial):
-        return name_of(call.func)
-    name = str(getattr(call, "__qualname__", None) or type(call).__qualname__)
-    # Of what was made inside a function, the innermost name that says something.
-    parts = [each for each in name.split(".<locals>.") if each.rpartition(".")[2] not in _SAY_NOTHING]
-    return parts[-1] if parts else name.partition(".<locals>")[0]
-
-
-def _of_scheme(call: object, name: str) -> Guard | None:
-    """Return one of FastAPI's security classes: it takes a credential out of the request, and verifies nothing."""
-    kinds = [each for each in type(call).__mro__ if each.__module__.startswith("fastapi.security")]
-    # A subclass with a __call__ of its own is judged by its code.
-    if not kinds or not _defined_by_fastapi(type(call)):
-        return None
-    names = {each.__name__ for each in kinds}
-    credential: Credential = "bearer"
-    if "APIKeyCookie" in names:
-        credential = "" if id(call) in _kept_back else "cookie"
-    elif "APIKeyBase" in names or names & {"APIKeyHeader", "APIKeyQuery"}:
-        credential = "api_key"
-    elif "HTTPBasic" in names:
-        credential = "basic"
-    optional = getattr(call, "auto_error", True) is False
-    return Guard("scheme", name, credential=credential, takes_only=True, is_optional=optional)
-
-
-def _defined_by_fastapi(kind: type) -> bool:
-    function = function_of(inspect.getattr_static(kind, "__call__", None))
-    return function is not None and function.__module__.startswith("fastapi.security")
-
-
-def _of_fastapi_users(call: object) -> Guard | None:
-    """Return a dependency that fastapi-users made: its options are in what it closes over."""
-    for layer in layers(call):
-        if isinstance(layer, types.FunctionType) and layer.__module__ == "fastapi_users.authentication.authenticator":
-            # It is made by makefun, from a function that keeps its options.
-            cells = cells_of(vars(layer).get("__func_impl__", layer))
-            options = {"optional": False, "superuser": False, "verified": False} | cells
-            asks = ("role:superuser",) if options["superuser"] else ()
-            name = "fastapi-users, verified" if options["verified"] else "fastapi-users"
-            _learn_cookies(cells.get("self"))
-            return Guard("dependency", name, asks, is_fresh=True, is_optional=bool(options["optional"]))
-    return None
-
-
-_kept_back: dict[int, object] = {}
-"""Schemes whose cookie a browser does not send along with what other sites cause."""
-
-
-def _learn_cookies(authenticator: Any) -> None:
-    for backend in getattr(authenticator, "backends", ()):
-        transport: Any = getattr(backend, "transport", None)
-        if getattr(transport, "cookie_samesite", "none") in {"lax", "strict"}:
-            _kept_back[id(transport.scheme)] = transport.scheme

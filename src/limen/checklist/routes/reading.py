@@ -26,13 +26,13 @@ from limen.checklist.routes.guards import (
     Found,
     learn_handlers,
     limen_marks,
-    name_of,
     of_decorators,
     of_handler,
     of_route_class,
     reaches_handler,
 )
 from limen.checklist.routes.halves import Some, read_all
+from limen.checklist.routes.schemes import name_of
 from limen.checklist.routes.shapes import inputs_of, output_of
 from limen.checklist.routes.walking import SeenRoute, seen_routes
 from limen.guard.layers import layers
