@@ -26,24 +26,23 @@ def remember_signatures() -> None:
 
 
 def _remembering(real: Callable[..., inspect.Signature]) -> Callable[..., inspect.Signature]:
-    known: dict[tuple[object, ...], tuple[object, tuple[object, ...], inspect.Signature]] = {}
+    known: dict[tuple[object, ...], tuple[tuple[object, ...], inspect.Signature]] = {}
 
     def signature(obj: Any, **options: Any) -> inspect.Signature:
         # What a wrapper wraps may change without it, and what states its own signature says something else next time.
         if type(obj) is not types.FunctionType or obj.__dict__:
             return real(obj, **options)
-        key = (id(obj), *options.items())
+        key = (obj, *options.items())
         state = (obj.__code__, obj.__defaults__, obj.__kwdefaults__, *obj.__annotations__.values())
         try:
             found = known.get(key)
         except TypeError:  # an option that is no key, such as a dict of globals
             return real(obj, **options)
-        if found is not None and _are_the_same(found[1], state):
-            return found[2]
+        if found is not None and _are_the_same(found[0], state):
+            return found[1]
         told = real(obj, **options)
         if _is_resolved(told):
-            # The function is kept with it: the id of one that is gone may be another's.
-            known[key] = (obj, state, told)
+            known[key] = (state, told)
         return told
 
     return signature
