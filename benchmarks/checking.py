@@ -6,12 +6,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.rows import Effort, Row, Target, median_ratio
 from benchmarks.shop import AREAS, write_shop
+from benchmarks.tutorial import THINGS, write_tutorial
 from tests.support.processes import uncounted
 
 TARGET_SECONDS = 3.0
@@ -24,20 +25,28 @@ class _Taken:
 
 
 def checks(effort: Effort) -> Sequence[Row]:
-    """Measure both in turn, each in fresh processes without bytecode; one of each before is not counted."""
-    areas = effort.count(AREAS, 2)
+    """Measure two applications, one as FastAPI's tutorial has it and one that does much at its import."""
+    things, areas = effort.count(THINGS, 2), effort.count(AREAS, 2)
+    return [
+        *_checks("tutorial", 5 * things, lambda folder: write_tutorial(folder, things), effort),
+        *_checks("shop", 25 * areas, lambda folder: write_shop(folder, areas), effort),
+    ]
+
+
+def _checks(name: str, routes: int, write: Callable[[Path], int], effort: Effort) -> Sequence[Row]:
+    """Measure check and import in turn, each in fresh processes without bytecode; one of each before is not counted."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        files = write_shop(folder, areas)
+        files = write(folder)
         commands = {
-            "import": [sys.executable, "-c", "import shop.main"],
-            "check": [sys.executable, "-m", "limen.cli", "check", "shop.main:app", "--fail-on", "high"],
+            "import": [sys.executable, "-c", f"import {name}.main"],
+            "check": [sys.executable, "-m", "limen.cli", "check", f"{name}.main:app", "--fail-on", "high"],
         }
         for command in commands.values():
             _run(command, folder)
-        rounds = [{name: _run(command, folder) for name, command in commands.items()} for _ in range(effort.rounds(7))]
+        rounds = [{each: _run(command, folder) for each, command in commands.items()} for _ in range(effort.rounds(7))]
     checked, imported = [each["check"] for each in rounds], [each["import"] for each in rounds]
-    size = f"{25 * areas} routes in {files} files"
+    size = f"{name}: {routes} routes in {files} files"
     return [
         Row(
             "check",

@@ -1,4 +1,4 @@
-"""The process that imports the application: ``python -P -m limen.checklist.child MODULE:NAME FD fill|plain SECONDS``.
+"""The process that imports the application: ``python -P -m limen.checklist.child FD``, and an `Order` to its input.
 
 It writes what it found out to a file descriptor, as JSON. The application's own output goes elsewhere, so that nothing
 that it prints is taken for facts.
@@ -11,6 +11,8 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +33,20 @@ CLOSED: Final = 71
 WHERE: Final = signal.SIGUSR1
 """What asks the process to print where it stands."""
 _GRACE_SECONDS: Final = 30
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What to look at.
+
+    Attributes:
+        target: ``MODULE:NAME``.
+        fill: make up settings that are missing.
+        seconds: how long it may take.
+    """
+
+    target: str
+    fill: bool
+    seconds: float
 
 
 def find_out(target: str, tell: Tell, *, fill: bool) -> None:
@@ -110,17 +126,32 @@ def _teller(descriptor: int) -> Tell:
     return tell
 
 
+def _order() -> Order:
+    """Return the order; end where whoever was to give it is gone. The application finds nothing to read."""
+    given = b"".join(iter(lambda: os.read(0, 65_536), b""))
+    if not given:
+        os._exit(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return msgspec.json.decode(given, type=Order)
+
+
 def main() -> None:
-    """Look at the application that the command line names, and write what was found."""
-    target, descriptor, fill, seconds = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "fill", float(sys.argv[4])
+    """Look at the application that is ordered, and write what was found to the file that the command line names."""
+    descriptor = int(sys.argv[1])
     # What parses the command line at import finds none.
     del sys.argv[1:]
     try:
-        _limit(seconds)
         collect_rarely()
+        # Takes a tenth of a second, in which there may be no order yet. What is missing is told when it is needed.
+        with suppress(ImportError):
+            import_module("limen.checklist.routes.reading")
+        order = _order()
+        _limit(order.seconds)
         remember_signatures()
         cut_off_network()
-        find_out(target, _teller(descriptor), fill=fill)
+        find_out(order.target, _teller(descriptor), fill=order.fill)
     finally:
         # Threads and hooks of the application are not waited for.
         os._exit(0)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from limen.checklist.child import CLOSED, WHERE
+from limen.checklist.child import CLOSED, WHERE, Order
 from limen.checklist.facts import Application, Broken
 from limen.checklist.importing import innermost_of_dump
 from limen.checklist.made_up import guess, guessed
@@ -35,6 +35,46 @@ class _Told(msgspec.Struct):
     files: tuple[str, ...] | None = None
     application: Application | None = None
     broken: Broken | None = None
+
+
+_begun: list[tuple["subprocess.Popen[bytes]", int]] = []
+
+
+def begin() -> None:
+    """Start the process that will look, before it is known at what: it gets ready meanwhile.
+
+    It sees the environment and the folder of now, and ends by itself where nobody orders anything.
+    """
+    _begun.append(_start({}))
+
+
+def _start(made_up: Mapping[str, str]) -> tuple["subprocess.Popen[bytes]", int]:
+    """Start a process that waits for an order; return it, and the file that it writes facts to."""
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - this Python, this module
+            [sys.executable, "-P", "-m", "limen.checklist.child", str(writing)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(writing,),
+            env={**os.environ, **made_up, "PYTHONDONTWRITEBYTECODE": "1"},
+            # A group of its own, so that what the import leaves behind ends with it; and without a terminal.
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    return process, reading
+
+
+def _give(process: "subprocess.Popen[bytes]", order: Order) -> None:
+    pipe: Any = process.stdin
+    # One that is gone already is found to have ended without a word.
+    with suppress(BrokenPipeError), pipe:
+        pipe.write(msgspec.json.encode(order))
 
 
 def look_at(target: str, *, timeout: float = 60.0, meanwhile: Meanwhile | None = None) -> Application | Broken:
@@ -86,22 +126,9 @@ class _Attempt:
     def look(self, fill: str, made_up: Mapping[str, str], timeout: float) -> Application | Broken:
         """Import it once; end whatever that has started."""
         self._is_late = False
-        reading, writing = os.pipe()
+        process, reading = _begun.pop() if _begun and fill == "plain" else _start(made_up)
         with os.fdopen(reading, "rb"):
-            command = [sys.executable, "-P", "-m", "limen.checklist.child", self._target, str(writing), fill]
-            try:
-                process = subprocess.Popen(  # noqa: S603 - this Python, this module
-                    [*command, f"{timeout:f}"],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(writing,),
-                    env={**os.environ, **made_up, "PYTHONDONTWRITEBYTECODE": "1"},
-                    # A group of its own, so that what the import leaves behind ends with it; and without a terminal.
-                    start_new_session=True,
-                )
-            finally:
-                os.close(writing)
+            _give(process, Order(self._target, fill == "fill", timeout))
             said = _Said(process.stdout)
             timer = threading.Timer(timeout, self._end_late, (process, said))
             timer.daemon = True

@@ -95,6 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the arguments are those of the process unless given."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json, debug = "--json" in given, "--debug" in given
+    if arguments is None and given[:1] == ["check"] and ":" in "".join(given[1:2]):
+        # The process that imports the application gets ready while this one reads its arguments.
+        from limen.checklist.looking import begin
+
+        begin()
     wanted = next((each for each in given if not each.startswith("-")), "")
     try:
         ended = get_command(application(wanted)).main(given, prog_name="limen", standalone_mode=False)
