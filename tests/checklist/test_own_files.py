@@ -119,7 +119,7 @@ def test_an_import_that_goes_to_another_folder_keeps_its_files() -> None:
 @pytest.mark.parametrize("end", ["time.sleep(600)", "os._exit(9)"], ids=["late", "ended"])
 def test_who_left_the_group_and_holds_the_pipe_holds_up_nobody(end: str) -> None:
     """A daemon that an import starts has the descriptor; the check ends without it."""
-    text = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(900)\n    os._exit(0)\n"
+    text = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(90)\n    os._exit(0)\n"
     text = text.replace("    os.setsid()\n", "    os.setsid()\n    open('daemon', 'w').write(str(os.getpid()))\n")
     text += "while not os.path.exists('daemon') or not open('daemon').read(): time.sleep(0.01)\n"
     write({"own_app.py": text + end + "\n"})
