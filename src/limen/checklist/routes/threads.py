@@ -1,5 +1,6 @@
 """What runs a function that it is handed, as thread pools, tasks and partials do, where somebody waits for its end."""
 
+import abc
 import functools
 import types
 from dataclasses import replace
@@ -36,9 +37,9 @@ _OPTIONS: Final = frozenset({"limiter", "cancellable", "abandon_on_cancel"})
 class Threads(Taking):
     """The calls of what runs other functions."""
 
+    @abc.abstractmethod
     def invoke(self, called: Called, state: State) -> Any:
-        """Return what a call ends in whose parts are known; `limen.checklist.routes.calling` does."""
-        raise NotImplementedError
+        """Return what a call ends in whose parts are known."""
 
     def awaited(self, value: Any, state: State) -> Any:
         """Run through what somebody waits for here."""
